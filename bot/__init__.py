@@ -1,0 +1,1 @@
+"""FixFirst: the incident-response bot for teams that run AI inference on GPUs."""
