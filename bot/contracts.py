@@ -1,0 +1,121 @@
+"""What an integration must be able to do: the few Protocols through which the bot reaches the world.
+
+An integration imports this module, `bot.incident` and its own client, nothing else of ours. Its failures are of three
+kinds and no fourth: `Refused` (a sentence for a person, from `bot.incident`), `Transient` and `Permanent`. Anything
+else that escapes is a bug and is treated as one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from bot.incident.effects import Effect
+from bot.incident.events import Event
+from bot.incident.run import Reading, Risk
+from bot.incident.state import Incident
+
+
+class Transient(Exception):
+    """It may work later: a time-out, a 429, a 5xx, a refused connection.
+
+    `retry_after` is the other side's own wish in seconds, when it stated one. `ambiguous` is true when the call may have
+    been carried out although no answer came, so that the next attempt must look before it acts.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float | None = None, ambiguous: bool = False) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+        self.ambiguous = ambiguous
+
+
+class Permanent(Exception):
+    """Trying again cannot help: a revoked token, a missing scope, a refused request. The text is shown to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to carry an effect out.
+
+    `key` is the same for every attempt of one effect, for idempotency keys and for recognising our own earlier work.
+    `number` counts from 1; above 1 an earlier try may already have done it. `progress` is what the last try handed back
+    with `Again`.
+    """
+
+    key: str
+    number: int
+    now: datetime
+    progress: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Not finished and not failed: call me once more at `at`, with `progress`. It does not count as a failed attempt."""
+
+    at: datetime
+    progress: Mapping[str, Any]
+
+
+Delivered = Sequence[Event] | Again
+
+
+class Courier(Protocol):
+    """Carries effects out. No call may last over 10 s (4 s for pages); raises Transient or Permanent."""
+
+    def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:
+        """Does it (or finds it done) and returns what happened, as events for the journal."""
+
+
+class Observed(StrEnum):
+    """What a look at the world says about a step that may or may not have been carried out."""
+
+    DONE = "done"
+    NOT_DONE = "not done"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a step would do, pinned to what the world looks like now; an approval binds to its digest.
+
+    `lines` are for people. `request` is the rendered act and `before` the snapshot that undo restores; both are plain
+    JSON without secrets. `undo` says in a few words what undo would do, or is None when there is no way back.
+    """
+
+    lines: tuple[str, ...]
+    request: Mapping[str, Any]
+    before: Mapping[str, Any]
+    risk: Risk
+    undo: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Check(Protocol):
+    """A step that only reads (`promql.assert`): it runs without asking."""
+
+    def check(self, args: Mapping[str, Any]) -> Reading:
+        """Measures once. No data is `Reading.INCONCLUSIVE`, never success; raises Transient, Permanent."""
+
+
+class Act(Protocol):
+    """A step that changes the world (`http.request`)."""
+
+    def plan(self, args: Mapping[str, Any]) -> Plan:
+        """Reads the live state and pins what would be done. Changes nothing."""
+
+    def apply(self, plan: Plan, key: str) -> None:
+        """Starts it, once; the same `key` again must not do it twice."""
+
+    def observe(self, plan: Plan) -> Observed:
+        """Looks whether it has been done. Changes nothing."""
+
+    def undo(self, plan: Plan, key: str) -> None:
+        """Restores `plan.before`. Raises Permanent where there is no way back."""
+
+
+class OnCall(Protocol):
+    """Who is on call."""
+
+    def on_call(self, now: datetime) -> tuple[str, ...]:
+        """Slack user ids, the first on call first; empty when nobody is."""

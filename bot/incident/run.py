@@ -1,0 +1,136 @@
+"""A runbook run as data: its steps, where it stands, and what was measured on the way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class Risk(StrEnum):
+    """What a step may cost. Reading runs at once; the rest asks a person first."""
+
+    READ = "read"
+    REVERSIBLE = "reversible"
+    DESTRUCTIVE = "destructive"
+
+
+class Sample(StrEnum):
+    """What one measurement says. No data and NaN are INCONCLUSIVE: never success, never an automatic undo."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One measurement with the numbers a person needs to believe it: value, threshold, query."""
+
+    sample: Sample
+    text: str
+
+
+class OnFail(StrEnum):
+    """What follows when a step fails: the run stops, a person is asked, it goes on, or the step is undone."""
+
+    STOP = "stop"
+    ASK = "ask"
+    CONTINUE = "continue"
+    UNDO = "undo"
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """The proof that an act helped: `query` must meet `expect` for `hold` without a break, inside `within`."""
+
+    query: str
+    expect: str
+    hold: timedelta
+    within: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """One step with every value filled in, as it stood in the runbook when the run began.
+
+    `kind` is a registered step kind, `ask.approve` or `manual`. `undo` is "auto", another step's id, or None with the
+    reason in `no_undo`.
+    """
+
+    id: str
+    title: str
+    kind: str
+    args: Mapping[str, Any]
+    risk: Risk
+    prose: str = ""
+    warning: str = ""
+    checklist: tuple[str, ...] = ()
+    timeout: timedelta = timedelta(seconds=60)
+    retry: int = 0
+    verify: Verify | None = None
+    undo: str | None = None
+    no_undo: str = ""
+    lease: timedelta | None = None
+    on_fail: OnFail = OnFail.STOP
+
+
+class StepStatus(StrEnum):
+    """Where one step stands."""
+
+    WAITING = "waiting"
+    PLANNING = "planning"
+    ASKING = "asking"
+    RUNNING = "running"
+    VERIFYING = "verifying"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    SKIPPED = "skipped"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True, slots=True)
+class StepRun:
+    """One step of one run, folded from its events."""
+
+    spec: StepSpec
+    status: StepStatus = StepStatus.WAITING
+    attempt: int = 0
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    plan_digest: str = ""
+    asked_at: datetime | None = None
+    approved_by: str = ""
+    lease_until: datetime | None = None
+    outcome: str = ""
+
+
+class RunStatus(StrEnum):
+    """Where the whole run stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one runbook inside an incident. `target` is the runbook's lock: one run per target at a time."""
+
+    id: str
+    runbook: str
+    title: str
+    source_digest: str
+    target: str
+    params: Mapping[str, str]
+    steps: tuple[StepRun, ...]
+    started_at: datetime
+    status: RunStatus = RunStatus.RUNNING
+
+    def step(self, step_id: str) -> StepRun:
+        """The step with that id; KeyError when the run has none."""
+        for step in self.steps:
+            if step.spec.id == step_id:
+                return step
+        raise KeyError(step_id)
