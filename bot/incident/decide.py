@@ -1,0 +1,352 @@
+"""The decisions: an incident and a command give events, or a Refused with one sentence for the person who asked.
+
+`decide` answers the command; `follow` adds what each event entails at once (a step that failed ends the run, alerts that
+burn again end the mitigation). Both are pure: the same story gives the same events on any machine at any time.
+"""
+
+from datetime import datetime
+from functools import singledispatch
+
+from bot.incident import commands as cmd
+from bot.incident import events as ev
+from bot.incident.due import due
+from bot.incident.people import Refused, require_member, require_responder
+from bot.incident.policy import Policy
+from bot.incident.run import OnFail, RunStatus, StepRun, StepStatus
+from bot.incident.runs import ASKS_PEOPLE, advance, current_step, spec_to_json
+from bot.incident.state import Incident, Status
+
+APPROVAL_LASTS_S = 15 * 60
+"""A preview older than this is shown anew before anybody may approve it: the world has moved on."""
+
+
+def decide(incident: Incident | None, command: cmd.Command, policy: Policy) -> list[ev.Event]:
+    """What the command makes happen; an empty list when it is already so. Raises Refused."""
+    if isinstance(command, cmd.Declare):
+        return _declare(incident, command)
+    if isinstance(command, cmd.ReportAlerts):
+        return _report_alerts(incident, command, policy)
+    if incident is None:
+        raise Refused("There is no such incident; `/incident list` shows the open ones.")
+    return _decide(command, incident, policy)
+
+
+def follow(incident: Incident, event: ev.Event) -> list[ev.Event]:
+    """What the event entails, given the incident after it."""
+    match event:
+        case ev.AlertsReported(firing=firing) if firing and incident.status is Status.MITIGATED and event.new:
+            return [ev.Relapsed(firing)]
+        case ev.StepSucceeded(run=run) | ev.StepSkipped(run=run) | ev.StepUndone(run=run) | ev.RunStarted(run=run):
+            following = advance(incident.runs[run])
+            return [following] if isinstance(following, ev.Event) else []
+        case ev.StepFailed(run=run, step=step):
+            return _after_failure(incident.runs[run].step(step), event)
+        case _:
+            return []
+
+
+def _after_failure(step: StepRun, event: ev.StepFailed) -> list[ev.Event]:
+    match step.spec.on_fail:
+        case OnFail.CONTINUE:
+            return [ev.StepSkipped(event.run, event.step, f"failed, and the runbook goes on: {event.text}")]
+        case OnFail.STOP:
+            return [ev.RunFinished(event.run, RunStatus.STOPPED.value)]
+        case OnFail.UNDO if step.spec.undo and not event.inconclusive:
+            return [ev.UndoStarted(event.run, event.step, "failed")]
+        case _:
+            return []
+
+
+def _declare(incident: Incident | None, command: cmd.Declare) -> list[ev.Event]:
+    require_member(command.by)
+    if incident is not None:
+        return []
+    title = command.title.strip()
+    if not title:
+        raise Refused("Say in a few words what is wrong, for example `/incident declare llama-70b answers 500`.")
+    events: list[ev.Event] = [
+        ev.IncidentOpened(
+            number=0,
+            title=title,
+            severity=command.severity,
+            detected_at=command.at,
+            started_at=command.started_at,
+            service=command.service,
+            model=command.model,
+        )
+    ]
+    if command.impact:
+        events.append(ev.ImpactStated(command.impact, command.started_at))
+    return events
+
+
+def _report_alerts(incident: Incident | None, command: cmd.ReportAlerts, policy: Policy) -> list[ev.Event]:
+    report = ev.AlertsReported(
+        command.firing, command.resolved, command.new, command.samples, command.truncated
+    )
+    if incident is None:
+        if not command.firing:
+            return []
+        opened = ev.IncidentOpened(
+            number=0,
+            title=command.title,
+            severity=command.severity,
+            detected_at=command.detected_at or command.at,
+            started_at=command.started_at,
+            service=command.service,
+            model=command.model,
+            group_key=command.group_key,
+            runbook=command.runbook,
+            recurs=command.recurs,
+        )
+        return [opened, report]
+    if incident.is_live:
+        worse = command.firing and command.new and command.severity.worse_than(incident.severity)
+        raised = [ev.SeverityChanged(incident.severity, command.severity)] if worse else []
+        return [report, *raised]
+    if incident.snoozed_until and command.at < incident.snoozed_until:
+        return [report]
+    if command.firing and command.new and _may_reopen(incident, command.at, policy):
+        return [report, ev.Reopened(incident.generation + 1, command.firing)]
+    return [report]
+
+
+def _may_reopen(incident: Incident, at: datetime, policy: Policy) -> bool:
+    return incident.resolved is not None and at - incident.resolved.at <= policy.reopen_within
+
+
+@singledispatch
+def _decide(command: cmd.Command, incident: Incident, policy: Policy) -> list[ev.Event]:
+    raise TypeError(f"nobody decides {type(command).__name__}")
+
+
+def _must_be_live(incident: Incident, verb: str) -> None:
+    if not incident.is_live:
+        raise Refused(f"{incident.ref} is already {incident.status}, so there is nothing to {verb}.")
+
+
+@_decide.register
+def _(command: cmd.Acknowledge, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    _must_be_live(incident, "acknowledge")
+    return [ev.Acknowledged()] if incident.status is Status.OPEN else []
+
+
+@_decide.register
+def _(command: cmd.ChangeSeverity, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    if command.severity is incident.severity:
+        return []
+    return [ev.SeverityChanged(incident.severity, command.severity)]
+
+
+@_decide.register
+def _(command: cmd.AssignRole, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    if incident.roles.get(command.role) == command.user:
+        return []
+    return [ev.RoleAssigned(command.role, command.user)]
+
+
+@_decide.register
+def _(command: cmd.StateImpact, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    text = command.text.strip()
+    if not text:
+        raise Refused("Say which users are affected and how badly.")
+    return [] if text == incident.impact else [ev.ImpactStated(text, command.started_at)]
+
+
+@_decide.register
+def _(command: cmd.AddNote, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_member(command.by)
+    if not command.text.strip():
+        raise Refused("A note needs some text: `/incident note restarted the gateway`.")
+    return [ev.NoteAdded(command.text.strip())]
+
+
+@_decide.register
+def _(command: cmd.PinMessage, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_member(command.by)
+    return [ev.MessagePinned(command.text, command.author, command.link)] if command.text.strip() else []
+
+
+@_decide.register
+def _(command: cmd.PostUpdate, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    if not command.text.strip():
+        raise Refused("An update needs some text: what users see, what you are doing, when you will say more.")
+    return [ev.UpdatePosted(command.text.strip())]
+
+
+@_decide.register
+def _(command: cmd.Mitigate, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    _must_be_live(incident, "mitigate")
+    return [] if incident.status is Status.MITIGATED else [ev.Mitigated(command.text.strip())]
+
+
+@_decide.register
+def _(command: cmd.Resolve, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    if not incident.is_live:
+        return []
+    if not command.reason.strip():
+        raise Refused("Say in one sentence why it is resolved, for the timeline.")
+    if incident.firing and not command.despite_firing:
+        alerts = "1 alert still fires" if incident.firing == 1 else f"{incident.firing} alerts still fire"
+        raise Refused(f"{alerts}; confirm that you want to resolve all the same.")
+    snoozed = command.at + policy.snooze if incident.firing else None
+    return [ev.Resolved(command.reason.strip(), incident.firing, snoozed)]
+
+
+@_decide.register
+def _(command: cmd.Cancel, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    if not incident.is_live:
+        return []
+    return [ev.Cancelled(command.reason.strip() or "no incident")]
+
+
+@_decide.register
+def _(command: cmd.Reopen, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    if incident.is_live:
+        return []
+    return [ev.Reopened(incident.generation + 1, incident.firing)]
+
+
+@_decide.register
+def _(command: cmd.CheckTimers, incident: Incident, policy: Policy) -> list[ev.Event]:
+    return due(incident, command.at, policy)
+
+
+@_decide.register
+def _(command: cmd.RecordReceipt, incident: Incident, policy: Policy) -> list[ev.Event]:
+    return [event for event in command.events if _still_true(incident, event)]
+
+
+def _still_true(incident: Incident, event: ev.Event) -> bool:
+    """A courier's report counts unless the story has moved on while it was away."""
+    match event:
+        case ev.StepPlanned(run=run, step=step):
+            return incident.runs[run].step(step).status in (StepStatus.WAITING, StepStatus.FAILED, StepStatus.INTERRUPTED)
+        case ev.StepApplied(run=run, step=step) | ev.StepInterrupted(run=run, step=step):
+            return incident.runs[run].step(step).status is StepStatus.RUNNING
+        case ev.StepSucceeded(run=run, step=step) | ev.StepFailed(run=run, step=step):
+            status = incident.runs[run].step(step).status
+            return status in (StepStatus.WAITING, StepStatus.RUNNING, StepStatus.VERIFYING)
+        case ev.StepUndone(run=run, step=step) | ev.UndoFailed(run=run, step=step):
+            return incident.runs[run].step(step).status is StepStatus.UNDOING
+        case _:
+            return True
+
+
+@_decide.register
+def _(command: cmd.StartRun, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    _must_be_live(incident, "mitigate")
+    if command.run in incident.runs:
+        return []
+    busy = next(
+        (r for r in incident.runs.values() if r.status is RunStatus.RUNNING and r.target == command.target), None
+    )
+    if busy is not None:
+        raise Refused(f"*{busy.title}* is already running on {busy.target}; finish or stop it first.")
+    return [
+        ev.RunStarted(
+            command.run,
+            command.runbook,
+            command.title,
+            command.source_digest,
+            command.target,
+            dict(command.params),
+            tuple(spec_to_json(step) for step in command.steps),
+        )
+    ]
+
+
+@_decide.register
+def _(command: cmd.StopRun, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    run = incident.runs.get(command.run)
+    if run is None:
+        raise Refused("That run is not part of this incident.")
+    if run.status is not RunStatus.RUNNING:
+        return []
+    return [ev.RunFinished(run.id, RunStatus.STOPPED.value)]
+
+
+def _step(incident: Incident, command: cmd.StepCommand) -> StepRun:
+    require_responder(command.by)
+    run = incident.runs.get(command.run)
+    if run is None or command.step not in {s.spec.id for s in run.steps}:
+        raise Refused("That step is not part of this incident.")
+    return run.step(command.step)
+
+
+def _current(incident: Incident, command: cmd.StepCommand) -> StepRun:
+    step = _step(incident, command)
+    run = incident.runs[command.run]
+    if run.status is not RunStatus.RUNNING:
+        raise Refused(f"*{run.title}* has ended; start it again if it is still needed.")
+    now = current_step(run)
+    if now is None or now.spec.id != command.step:
+        raise Refused(f"*{step.spec.title}* is not the step at hand any more.")
+    return step
+
+
+@_decide.register
+def _(command: cmd.ApproveStep, incident: Incident, policy: Policy) -> list[ev.Event]:
+    step = _step(incident, command)
+    if step.status in (StepStatus.RUNNING, StepStatus.VERIFYING, StepStatus.DONE):
+        return []
+    step = _current(incident, command)
+    if step.spec.kind in ASKS_PEOPLE:
+        return [ev.StepSucceeded(command.run, command.step, "confirmed by a person")]
+    if step.status is not StepStatus.ASKING or step.asked_at is None:
+        raise Refused("There is no preview to approve yet; ask for one first.")
+    if command.digest != step.plan_digest:
+        raise Refused("The plan has changed since that preview; look at the new one.")
+    if (command.at - step.asked_at).total_seconds() > APPROVAL_LASTS_S:
+        raise Refused("That preview is older than 15 minutes; preview the step again.")
+    approved = ev.StepApproved(command.run, command.step, command.digest)
+    return [approved, ev.StepStarted(command.run, command.step, step.attempt + 1)]
+
+
+@_decide.register
+def _(command: cmd.SkipStep, incident: Incident, policy: Policy) -> list[ev.Event]:
+    step = _current(incident, command)
+    if step.status in (StepStatus.RUNNING, StepStatus.VERIFYING):
+        raise Refused("The step is being carried out right now; wait for it, or stop the run.")
+    return [ev.StepSkipped(command.run, command.step, command.reason.strip() or "skipped by a person")]
+
+
+@_decide.register
+def _(command: cmd.RetryStep, incident: Incident, policy: Policy) -> list[ev.Event]:
+    step = _current(incident, command)
+    if step.status in (StepStatus.RUNNING, StepStatus.VERIFYING):
+        raise Refused("The step is being carried out right now; wait for its result.")
+    return [ev.StepRetried(command.run, command.step)]
+
+
+@_decide.register
+def _(command: cmd.UndoStep, incident: Incident, policy: Policy) -> list[ev.Event]:
+    step = _step(incident, command)
+    if step.status in (StepStatus.UNDOING, StepStatus.UNDONE):
+        return []
+    if step.spec.undo is None:
+        raise Refused(f"There is no way back: {step.spec.no_undo or 'the runbook names none'}.")
+    if not step.attempt:
+        raise Refused("The step was never carried out, so there is nothing to undo.")
+    if step.status is StepStatus.RUNNING:
+        raise Refused("The step is being carried out right now; undo it when its result is in.")
+    return [ev.UndoStarted(command.run, command.step, "asked")]
+
+
+@_decide.register
+def _(command: cmd.RenewLease, incident: Incident, policy: Policy) -> list[ev.Event]:
+    step = _step(incident, command)
+    if step.spec.lease is None or step.lease_until is None:
+        raise Refused("Nothing is on loan here: the step has no lease, or it has ended.")
+    return [ev.LeaseRenewed(command.run, command.step, command.at + step.spec.lease)]

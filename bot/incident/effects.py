@@ -1,0 +1,167 @@
+"""What must be done outside because of what happened. An effect is an intent on disk; a courier carries it out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Base of all effects.
+
+    `courier` names who carries it out. Effects of one incident in the same `lane` leave in order; lanes do not wait for
+    each other, so a slow chat never delays a page. At most one undelivered effect with `latest_wins` exists per lane and
+    kind: what it shows is rendered at delivery, so an older one would only say the same.
+    """
+
+    courier: ClassVar[str]
+    lane: ClassVar[str]
+    latest_wins: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshCard(Effect):
+    """Bring the cards up to date with the incident as it is at delivery."""
+
+    courier = "slack"
+    lane = "card"
+    latest_wins = True
+
+
+@dataclass(frozen=True, slots=True)
+class OpenChannel(Effect):
+    """Create, or find and adopt, the incident's own channel and invite the people on call."""
+
+    courier = "slack"
+    lane = "talk"
+
+
+@dataclass(frozen=True, slots=True)
+class Tell(Effect):
+    """Post the journal entry with this id; the message carries the id so that a repeat finds it. `mention` calls people."""
+
+    courier = "slack"
+    lane = "talk"
+
+    entry: str
+    mention: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Effect):
+    """Wake somebody. The dedup key is made of workspace, incident and generation, so twice is once."""
+
+    courier = "pager"
+    lane = "page"
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class AcknowledgePage(Effect):
+    courier = "pager"
+    lane = "page"
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopPaging(Effect):
+    courier = "pager"
+    lane = "page"
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class EscalatePage(Effect):
+    """Wake the next person, in the way the pager is configured to."""
+
+    courier = "pager"
+    lane = "page"
+
+    generation: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollectEvidence(Effect):
+    """Ask the telemetry how users, queues and GPUs are doing."""
+
+    courier = "health"
+    lane = "evidence"
+    latest_wins = True
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStep(Effect):
+    courier = "runbook"
+    lane = "run"
+
+    run: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStep(Effect):
+    """Carry out a step that only reads."""
+
+    courier = "runbook"
+    lane = "run"
+
+    run: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyStep(Effect):
+    courier = "runbook"
+    lane = "run"
+
+    run: str
+    step: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyStep(Effect):
+    courier = "runbook"
+    lane = "run"
+
+    run: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class UndoStep(Effect):
+    courier = "runbook"
+    lane = "undo"
+
+    run: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class DraftPostmortem(Effect):
+    courier = "postmortem"
+    lane = "postmortem"
+    latest_wins = True
+
+
+EFFECTS: Final[Mapping[str, type[Effect]]] = {
+    "refresh_card": RefreshCard,
+    "open_channel": OpenChannel,
+    "tell": Tell,
+    "page": Page,
+    "acknowledge_page": AcknowledgePage,
+    "stop_paging": StopPaging,
+    "escalate_page": EscalatePage,
+    "collect_evidence": CollectEvidence,
+    "plan_step": PlanStep,
+    "check_step": CheckStep,
+    "apply_step": ApplyStep,
+    "verify_step": VerifyStep,
+    "undo_step": UndoStep,
+    "draft_postmortem": DraftPostmortem,
+}
+EFFECT_NAMES: Final[Mapping[type[Effect], str]] = {effect: name for name, effect in EFFECTS.items()}

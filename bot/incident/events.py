@@ -1,0 +1,409 @@
+"""What happened, in the past tense. These are stored for ever: a field may be added with a default, never renamed.
+
+`EVENTS` maps stored names to classes; a name never changes and never derives from a module path. A field typed `Text`
+holds free text by people or outside systems: the journal keeps it apart, so that it can be redacted without breaking
+the chain of hashes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+FREE_TEXT: Final = "free text"
+Text = Annotated[str, FREE_TEXT]
+
+
+class Severity(StrEnum):
+    """SEV1 is the worst. The order of the members is the order of badness."""
+
+    SEV1 = "SEV1"
+    SEV2 = "SEV2"
+    SEV3 = "SEV3"
+    SEV4 = "SEV4"
+
+    def worse_than(self, other: "Severity") -> bool:
+        return self.value < other.value
+
+
+class Role(StrEnum):
+    """The three seats of an incident."""
+
+    COMMANDER = "incident commander"
+    COMMUNICATIONS = "communications"
+    SCRIBE = "scribe"
+
+
+class Precision(StrEnum):
+    """How exactly the time of an entry is known."""
+
+    EXACT = "exact"
+    MINUTE = "minute"
+    ABOUT = "about"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of everything that is stored about an incident."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentOpened(Event):
+    """`detected_at` is when a monitor or person noticed; `started_at` when users were first hit, None while unknown.
+
+    `group_key` is the alert group it was born from, empty when a person declared it. `recurs` is the id of an earlier
+    incident of the same group.
+    """
+
+    number: int
+    title: Text
+    severity: Severity
+    detected_at: datetime
+    started_at: datetime | None = None
+    service: str = ""
+    model: str = ""
+    group_key: str = ""
+    runbook: str = ""
+    recurs: str = ""
+    drill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsReported(Event):
+    """One batch of alert transitions of the incident's group.
+
+    `firing`, `resolved` are totals of the group after the batch, `new` the alerts first seen in it. `samples` are at
+    most five of them as {"title", "name", "labels"}; `truncated` counts alerts the sender left out.
+    """
+
+    firing: int
+    resolved: int
+    new: int
+    samples: tuple[Mapping[str, Any], ...] = ()
+    truncated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged(Event):
+    """A person took it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeverityChanged(Event):
+    before: Severity
+    after: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class RoleAssigned(Event):
+    role: Role
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImpactStated(Event):
+    """Which users, how badly; `started_at` when the person also knew since when."""
+
+    text: Text
+    started_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteAdded(Event):
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePinned(Event):
+    """A chat message a person marked for the timeline; the entry's time is the message's, not the marking's."""
+
+    text: Text
+    author: str
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatePosted(Event):
+    """What stakeholders were told."""
+
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReminded(Event):
+    """Nobody told the stakeholders anything for too long; people were asked to."""
+
+
+@dataclass(frozen=True, slots=True)
+class AckDeadlineMissed(Event):
+    """Nobody acknowledged in time; `level` counts the escalations of this generation from 1."""
+
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mitigated(Event):
+    text: Text = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Relapsed(Event):
+    """Alerts fire again although it was called mitigated."""
+
+    firing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved(Event):
+    """`firing` alerts still burned; then `snoozed_until` is when they page again, else None."""
+
+    reason: Text
+    firing: int = 0
+    snoozed_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled(Event):
+    """It was no incident."""
+
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened(Event):
+    """The same alerts fire again; pages and deadlines start anew under this `generation`."""
+
+    generation: int
+    firing: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceCollected(Event):
+    """What the telemetry said, as the health report's own JSON. `verdict`, `impact`, `cause` are its headline."""
+
+    verdict: str
+    impact: Text
+    cause: Text
+    runbook: str
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceFailed(Event):
+    """The telemetry could not be read."""
+
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOpened(Event):
+    channel: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardPosted(Event):
+    """Where a card lives; `surface` is "intake" or "incident"."""
+
+    surface: str
+    channel: str
+    ts: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageAccepted(Event):
+    """The pager took the page of this generation. `link` opens it there, empty when the pager gave none."""
+
+    pager: str
+    generation: int
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFailed(Event):
+    """Something could not be told to the outside for good; shown to people."""
+
+    courier: str
+    effect: str
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """`steps` are `StepSpec`s as JSON, values filled in, as the runbook stood at `source_digest` (sha256)."""
+
+    run: str
+    runbook: str
+    title: str
+    source_digest: str
+    target: str
+    params: Mapping[str, str]
+    steps: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlanned(Event):
+    """The preview: what the step would do to the world as it is now. `plan` is `contracts.Plan` as JSON."""
+
+    run: str
+    step: str
+    plan: Mapping[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepApproved(Event):
+    run: str
+    step: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted(Event):
+    """Committed before the act. Found without an outcome, the step counts as interrupted."""
+
+    run: str
+    step: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepApplied(Event):
+    """The act was carried out; a lease, where the step has one, runs until `lease_until`."""
+
+    run: str
+    step: str
+    attempt: int
+    lease_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepSucceeded(Event):
+    """Verified by measurement, or answered by a person; `text` holds the numbers."""
+
+    run: str
+    step: str
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed(Event):
+    """Refused by the other side, or not proven in time. `inconclusive` when there was nothing to measure."""
+
+    run: str
+    step: str
+    text: Text
+    inconclusive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepInterrupted(Event):
+    """We cannot tell whether the act happened; a person decides."""
+
+    run: str
+    step: str
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class StepRetried(Event):
+    """A person wants a fresh preview (or measurement) of a step that did not succeed."""
+
+    run: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepSkipped(Event):
+    run: str
+    step: str
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True)
+class UndoStarted(Event):
+    """`why` is "asked" when a person wanted it, "lease" when a lease ran out unrenewed, "failed" by the step's rule."""
+
+    run: str
+    step: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepUndone(Event):
+    run: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class UndoFailed(Event):
+    run: str
+    step: str
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRenewed(Event):
+    run: str
+    step: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    """`outcome` is "done" or "stopped"."""
+
+    run: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class PostmortemDrafted(Event):
+    """`path` is relative to the postmortems folder."""
+
+    path: str
+
+
+EVENTS: Final[Mapping[str, type[Event]]] = {
+    "incident.opened": IncidentOpened,
+    "incident.alerts_reported": AlertsReported,
+    "incident.acknowledged": Acknowledged,
+    "incident.severity_changed": SeverityChanged,
+    "incident.role_assigned": RoleAssigned,
+    "incident.impact_stated": ImpactStated,
+    "incident.note_added": NoteAdded,
+    "incident.message_pinned": MessagePinned,
+    "incident.update_posted": UpdatePosted,
+    "incident.update_reminded": UpdateReminded,
+    "incident.ack_deadline_missed": AckDeadlineMissed,
+    "incident.mitigated": Mitigated,
+    "incident.relapsed": Relapsed,
+    "incident.resolved": Resolved,
+    "incident.cancelled": Cancelled,
+    "incident.reopened": Reopened,
+    "evidence.collected": EvidenceCollected,
+    "evidence.failed": EvidenceFailed,
+    "slack.channel_opened": ChannelOpened,
+    "slack.card_posted": CardPosted,
+    "pager.page_accepted": PageAccepted,
+    "delivery.failed": DeliveryFailed,
+    "run.started": RunStarted,
+    "run.step_planned": StepPlanned,
+    "run.step_approved": StepApproved,
+    "run.step_started": StepStarted,
+    "run.step_applied": StepApplied,
+    "run.step_succeeded": StepSucceeded,
+    "run.step_failed": StepFailed,
+    "run.step_interrupted": StepInterrupted,
+    "run.step_retried": StepRetried,
+    "run.step_skipped": StepSkipped,
+    "run.undo_started": UndoStarted,
+    "run.step_undone": StepUndone,
+    "run.undo_failed": UndoFailed,
+    "run.lease_renewed": LeaseRenewed,
+    "run.finished": RunFinished,
+    "postmortem.drafted": PostmortemDrafted,
+}
+NAMES: Final[Mapping[type[Event], str]] = {event: name for name, event in EVENTS.items()}
+VERSION: Final = 1

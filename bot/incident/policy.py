@@ -1,0 +1,34 @@
+"""The settings that the core's decisions depend on, as plain numbers."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bot.incident.events import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Times are measured on the journal's clock.
+
+    `ack_within`: unacknowledged longer than this, the next person is called, and again after each further span, at most
+    `max_escalations` times. `snooze`: how long alerts may burn on after a person resolved under fire. `reopen_within`: a
+    re-fire this soon after the resolve reopens instead of opening a new incident. `update_every`: stakeholders hear
+    something this often, by severity; no entry, no reminder. `quiet`: unacknowledged incidents of `self_resolving`
+    severities resolve themselves after their alerts have been quiet this long. `pages`: severities that wake people.
+    """
+
+    ack_within: timedelta = timedelta(minutes=5)
+    max_escalations: int = 3
+    snooze: timedelta = timedelta(minutes=30)
+    reopen_within: timedelta = timedelta(minutes=30)
+    update_every: tuple[tuple[Severity, timedelta], ...] = (
+        (Severity.SEV1, timedelta(minutes=30)),
+        (Severity.SEV2, timedelta(minutes=60)),
+    )
+    quiet: timedelta = timedelta(minutes=10)
+    self_resolving: frozenset[Severity] = frozenset({Severity.SEV3, Severity.SEV4})
+    pages: frozenset[Severity] = frozenset({Severity.SEV1, Severity.SEV2, Severity.SEV3})
+
+    def update_span(self, severity: Severity) -> timedelta | None:
+        """How long stakeholders may go without a word at this severity; None when nobody is reminded."""
+        return dict(self.update_every).get(severity)

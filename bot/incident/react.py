@@ -1,0 +1,98 @@
+"""The whole policy of who hears what: an event gives the effects it calls for in the world."""
+
+from bot.incident import effects as ef
+from bot.incident import events as ev
+from bot.incident.entry import Entry
+from bot.incident.policy import Policy
+from bot.incident.run import StepStatus
+from bot.incident.runs import ASKS_PEOPLE, current_step, effects_of
+from bot.incident.state import Incident
+
+ON_CALL = "on-call"
+NEXT_ON_CALL = "next-on-call"
+RESPONDERS = "responders"
+
+
+def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
+    """What the entry calls for; `incident` is as it stands after it. The pager is told nothing that it told us."""
+    match entry.event:
+        case ev.ChannelOpened() | ev.PageAccepted() | ev.DeliveryFailed() | ev.PostmortemDrafted():
+            told = _tell(entry) if isinstance(entry.event, ev.PostmortemDrafted) else []
+            return [ef.RefreshCard(), *told]
+        case ev.CardPosted() | ev.NoteAdded() | ev.StepApproved():
+            return []
+        case event:
+            return [*_pager(incident, entry, policy), ef.RefreshCard(), *_work(incident, entry), *_talk(incident, entry, event)]
+
+
+def _tell(entry: Entry, mention: str = "") -> list[ef.Effect]:
+    return [ef.Tell(entry.id, mention)]
+
+
+def _pager(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
+    from_pager = entry.source == "pagerduty"
+    generation = incident.generation
+    match entry.event:
+        case ev.IncidentOpened() | ev.Reopened() if incident.severity in policy.pages and not from_pager:
+            return [ef.Page(generation)]
+        case ev.SeverityChanged(before=before, after=after) if (
+            before not in policy.pages and after in policy.pages and incident.acknowledged is None and incident.is_live
+        ):
+            return [ef.Page(generation)]
+        case ev.Acknowledged() | ev.Mitigated() if not from_pager:
+            return [ef.AcknowledgePage(generation)]
+        case ev.Resolved() | ev.Cancelled() if not from_pager:
+            return [ef.StopPaging(generation)]
+        case ev.AckDeadlineMissed(level=level):
+            return [ef.EscalatePage(generation, level)]
+        case _:
+            return []
+
+
+def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
+    match entry.event:
+        case ev.IncidentOpened():
+            return [ef.OpenChannel(), ef.CollectEvidence()]
+        case ev.Reopened() | ev.Relapsed():
+            return [ef.CollectEvidence()]
+        case ev.Resolved():
+            return [ef.DraftPostmortem()]
+        case ev.RunStarted(run=run) | ev.StepStarted(run=run) | ev.StepApplied(run=run) | ev.StepSucceeded(run=run):
+            return effects_of(entry.event, incident.runs[run])
+        case ev.StepSkipped(run=run) | ev.StepRetried(run=run) | ev.UndoStarted(run=run) | ev.StepUndone(run=run):
+            return effects_of(entry.event, incident.runs[run])
+        case _:
+            return []
+
+
+def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
+    match event:
+        case ev.IncidentOpened() | ev.Reopened() | ev.Relapsed():
+            return _tell(entry, ON_CALL)
+        case ev.AckDeadlineMissed():
+            return _tell(entry, NEXT_ON_CALL)
+        case ev.UpdateReminded() | ev.StepInterrupted() | ev.UndoFailed():
+            return _tell(entry, RESPONDERS)
+        case ev.UndoStarted(why="lease"):
+            return _tell(entry, RESPONDERS)
+        case (
+            ev.Acknowledged()
+            | ev.SeverityChanged()
+            | ev.RoleAssigned()
+            | ev.ImpactStated()
+            | ev.UpdatePosted()
+            | ev.Mitigated()
+            | ev.Resolved()
+            | ev.Cancelled()
+            | ev.EvidenceCollected()
+            | ev.EvidenceFailed()
+            | ev.StepPlanned()
+            | ev.StepFailed()
+            | ev.StepSucceeded()
+            | ev.StepUndone()
+            | ev.RunFinished()
+            | ev.RunStarted()
+        ):
+            return _tell(entry)
+        case _:
+            return []

@@ -1,0 +1,170 @@
+"""How a runbook run moves: the fold of its events, and what the bot does next about it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from bot.incident import events as ev
+from bot.incident.effects import ApplyStep, CheckStep, Effect, PlanStep, UndoStep, VerifyStep
+from bot.incident.entry import Entry
+from bot.incident.run import OnFail, Risk, Run, RunStatus, StepRun, StepSpec, StepStatus, Verify
+
+ASKS_PEOPLE: Final = frozenset({"ask.approve", "manual"})
+ENDED: Final = frozenset(
+    {StepStatus.DONE, StepStatus.SKIPPED, StepStatus.UNDOING, StepStatus.UNDONE}
+)
+"""A step here no longer holds the run up."""
+
+
+def spec_to_json(spec: StepSpec) -> dict[str, Any]:
+    """A step as it is stored; durations are seconds."""
+    return {
+        "id": spec.id,
+        "title": spec.title,
+        "kind": spec.kind,
+        "args": dict(spec.args),
+        "risk": spec.risk.value,
+        "prose": spec.prose,
+        "warning": spec.warning,
+        "checklist": list(spec.checklist),
+        "timeout": spec.timeout.total_seconds(),
+        "retry": spec.retry,
+        "verify": None
+        if spec.verify is None
+        else {
+            "query": spec.verify.query,
+            "expect": spec.verify.expect,
+            "hold": spec.verify.hold.total_seconds(),
+            "within": spec.verify.within.total_seconds(),
+        },
+        "undo": spec.undo,
+        "no_undo": spec.no_undo,
+        "lease": None if spec.lease is None else spec.lease.total_seconds(),
+        "on_fail": spec.on_fail.value,
+    }
+
+
+def spec_from_json(data: Mapping[str, Any]) -> StepSpec:
+    """The step that `spec_to_json` wrote."""
+    verify = data["verify"]
+    return StepSpec(
+        id=data["id"],
+        title=data["title"],
+        kind=data["kind"],
+        args=data["args"],
+        risk=Risk(data["risk"]),
+        prose=data["prose"],
+        warning=data["warning"],
+        checklist=tuple(data["checklist"]),
+        timeout=timedelta(seconds=data["timeout"]),
+        retry=data["retry"],
+        verify=None
+        if verify is None
+        else Verify(
+            verify["query"],
+            verify["expect"],
+            timedelta(seconds=verify["hold"]),
+            timedelta(seconds=verify["within"]),
+        ),
+        undo=data["undo"],
+        no_undo=data["no_undo"],
+        lease=None if data["lease"] is None else timedelta(seconds=data["lease"]),
+        on_fail=OnFail(data["on_fail"]),
+    )
+
+
+def run_from_event(event: ev.RunStarted, at: datetime) -> Run:
+    return Run(
+        id=event.run,
+        runbook=event.runbook,
+        title=event.title,
+        source_digest=event.source_digest,
+        target=event.target,
+        params=event.params,
+        steps=tuple(StepRun(spec_from_json(step)) for step in event.steps),
+        started_at=at,
+    )
+
+
+def _set(run: Run, step_id: str, **changes: Any) -> Run:
+    run.step(step_id)
+    return replace(
+        run, steps=tuple(replace(s, **changes) if s.spec.id == step_id else s for s in run.steps)
+    )
+
+
+def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
+    """The run after one more of its events. ValueError for an event that is not about a run; KeyError for a strange one."""
+    at = entry.at
+    match entry.event:
+        case ev.StepPlanned(run=run, step=step, plan=plan, digest=digest):
+            return _set(
+                runs[run], step, status=StepStatus.ASKING, plan=plan, plan_digest=digest, asked_at=at, outcome=""
+            )
+        case ev.StepApproved(run=run, step=step):
+            return _set(runs[run], step, approved_by=entry.by.id)
+        case ev.StepStarted(run=run, step=step, attempt=attempt):
+            return _set(runs[run], step, status=StepStatus.RUNNING, attempt=attempt, outcome="")
+        case ev.StepApplied(run=run, step=step, lease_until=lease):
+            return _set(runs[run], step, status=StepStatus.VERIFYING, lease_until=lease)
+        case ev.StepSucceeded(run=run, step=step, text=text):
+            return _set(runs[run], step, status=StepStatus.DONE, outcome=text)
+        case ev.StepFailed(run=run, step=step, text=text):
+            return _set(runs[run], step, status=StepStatus.FAILED, outcome=text)
+        case ev.StepInterrupted(run=run, step=step, text=text):
+            return _set(runs[run], step, status=StepStatus.INTERRUPTED, outcome=text)
+        case ev.StepRetried(run=run, step=step):
+            return _set(runs[run], step, status=StepStatus.WAITING, plan_digest="", outcome="")
+        case ev.StepSkipped(run=run, step=step, reason=reason):
+            return _set(runs[run], step, status=StepStatus.SKIPPED, outcome=reason)
+        case ev.UndoStarted(run=run, step=step):
+            return _set(runs[run], step, status=StepStatus.UNDOING, lease_until=None)
+        case ev.StepUndone(run=run, step=step):
+            return _set(runs[run], step, status=StepStatus.UNDONE, outcome="undone")
+        case ev.UndoFailed(run=run, step=step, text=text):
+            return _set(runs[run], step, status=StepStatus.FAILED, outcome=f"undo failed: {text}")
+        case ev.LeaseRenewed(run=run, step=step, until=until):
+            return _set(runs[run], step, lease_until=until)
+        case ev.RunFinished(run=run, outcome=outcome):
+            return replace(runs[run], status=RunStatus(outcome))
+        case other:
+            raise ValueError(f"{type(other).__name__} is not about a run")
+
+
+def current_step(run: Run) -> StepRun | None:
+    """The first step that still holds the run up; None when all are through."""
+    return next((s for s in run.steps if s.status not in ENDED), None)
+
+
+def advance(run: Run) -> Effect | ev.Event | None:
+    """What moves a run on after one of its steps ended: the next effect, the event that it is done, or None to wait.
+
+    A step that asks people needs no effect: it is shown with its buttons and waits for an answer.
+    """
+    if run.status is not RunStatus.RUNNING:
+        return None
+    step = current_step(run)
+    if step is None:
+        return ev.RunFinished(run.id, RunStatus.DONE.value)
+    if step.status is not StepStatus.WAITING or step.spec.kind in ASKS_PEOPLE:
+        return None
+    if step.spec.risk is Risk.READ:
+        return CheckStep(run.id, step.spec.id)
+    return PlanStep(run.id, step.spec.id)
+
+
+def effects_of(event: ev.Event, run: Run) -> list[Effect]:
+    """What a run's event calls for outside, apart from telling people."""
+    match event:
+        case ev.StepStarted(step=step, attempt=attempt):
+            return [ApplyStep(run.id, step, attempt)]
+        case ev.StepApplied(step=step):
+            return [VerifyStep(run.id, step)]
+        case ev.UndoStarted(step=step):
+            return [UndoStep(run.id, step)]
+        case ev.RunStarted() | ev.StepSucceeded() | ev.StepSkipped() | ev.StepUndone() | ev.StepRetried():
+            following = advance(run)
+            return [following] if isinstance(following, Effect) else []
+        case _:
+            return []

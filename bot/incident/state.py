@@ -1,0 +1,247 @@
+"""What an incident is: the fold of its journal. `status` changes here and nowhere else."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from functools import reduce
+from typing import Any, Final
+
+from bot.incident import events as ev
+from bot.incident.entry import Entry
+from bot.incident.events import Role, Severity
+from bot.incident.people import Actor
+from bot.incident.run import Run, RunStatus
+from bot.incident.runs import evolve_run, run_from_event
+
+
+class Status(StrEnum):
+    """Where an incident stands. Triage and communication are marks beside it, not states."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    MITIGATED = "mitigated"
+    RESOLVED = "resolved"
+    CANCELLED = "cancelled"
+    MERGED = "merged"
+
+    @property
+    def is_live(self) -> bool:
+        return self in LIVE
+
+
+LIVE: Final = frozenset({Status.OPEN, Status.ACKNOWLEDGED, Status.MITIGATED})
+TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
+    Status.OPEN: frozenset(
+        {Status.ACKNOWLEDGED, Status.MITIGATED, Status.RESOLVED, Status.CANCELLED, Status.MERGED}
+    ),
+    Status.ACKNOWLEDGED: frozenset({Status.MITIGATED, Status.RESOLVED, Status.CANCELLED, Status.MERGED}),
+    Status.MITIGATED: frozenset({Status.ACKNOWLEDGED, Status.RESOLVED, Status.CANCELLED, Status.MERGED}),
+    Status.RESOLVED: frozenset({Status.OPEN}),
+    Status.CANCELLED: frozenset({Status.OPEN}),
+    Status.MERGED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something was done: when, by whom, in a few words."""
+
+    at: datetime
+    by: Actor
+    what: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """An incident as of `seq`. Times are UTC.
+
+    The five key times are kept apart: `started_at` (users first hit, None while unknown), `detected_at`, and the marks
+    `acknowledged`, `mitigated`, `resolved` of the present generation. `opened_at` is when this generation opened; it is
+    what the deadline to acknowledge counts from.
+    """
+
+    id: str
+    workspace: str
+    seq: int
+    number: int
+    title: str
+    severity: Severity
+    status: Status
+    detected_at: datetime
+    opened_at: datetime
+    declared_by: Actor
+    source: str
+    started_at: datetime | None = None
+    service: str = ""
+    model: str = ""
+    group_key: str = ""
+    runbook: str = ""
+    recurs: str = ""
+    generation: int = 1
+    firing: int = 0
+    recovered: int = 0
+    alerts_changed_at: datetime | None = None
+    samples: tuple[Mapping[str, Any], ...] = ()
+    truncated: int = 0
+    roles: Mapping[Role, str] = field(default_factory=dict)
+    impact: str = ""
+    acknowledged: Mark | None = None
+    triaged: Mark | None = None
+    mitigated: Mark | None = None
+    communicated: Mark | None = None
+    update_reminded_at: datetime | None = None
+    resolved: Mark | None = None
+    snoozed_until: datetime | None = None
+    escalations: int = 0
+    escalated_at: datetime | None = None
+    evidence: ev.EvidenceCollected | None = None
+    evidence_missing: str = ""
+    channel: str = ""
+    channel_name: str = ""
+    cards: Mapping[str, ev.CardPosted] = field(default_factory=dict)
+    pages: Mapping[int, ev.PageAccepted] = field(default_factory=dict)
+    troubles: tuple[ev.DeliveryFailed, ...] = ()
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    postmortem: str = ""
+
+    @property
+    def ref(self) -> str:
+        """What people call it: INC-42."""
+        return f"INC-{self.number}"
+
+    @property
+    def is_live(self) -> bool:
+        return self.status.is_live
+
+    @property
+    def active_run(self) -> Run | None:
+        """The latest run that is still going, else None."""
+        going = [run for run in self.runs.values() if run.status is RunStatus.RUNNING]
+        return going[-1] if going else None
+
+
+def begin(entry: Entry, opened: ev.IncidentOpened) -> Incident:
+    """The incident as its first entry makes it."""
+    return Incident(
+        id=entry.incident,
+        workspace=entry.workspace,
+        seq=entry.seq,
+        number=opened.number,
+        title=opened.title,
+        severity=opened.severity,
+        status=Status.OPEN,
+        detected_at=opened.detected_at,
+        opened_at=entry.at,
+        declared_by=entry.by,
+        source=entry.source,
+        started_at=opened.started_at,
+        service=opened.service,
+        model=opened.model,
+        group_key=opened.group_key,
+        runbook=opened.runbook,
+        recurs=opened.recurs,
+    )
+
+
+def evolve(incident: Incident | None, entry: Entry) -> Incident:
+    """The incident after one more entry. ValueError when the journal tells an impossible story."""
+    event = entry.event
+    if isinstance(event, ev.IncidentOpened):
+        if incident is not None:
+            raise ValueError(f"{entry.incident} was opened twice")
+        return begin(entry, event)
+    if incident is None:
+        raise ValueError(f"{entry.incident} has entries but was never opened")
+    return replace(_apply(incident, entry, event), seq=entry.seq)
+
+
+def fold(entries: Iterable[Entry]) -> Incident | None:
+    """The incident that these entries make; None when there are none."""
+    return reduce(evolve, entries, None)  # type: ignore[arg-type]
+
+
+def _to(incident: Incident, status: Status, **changes: Any) -> Incident:
+    if status is not incident.status and status not in TRANSITIONS[incident.status]:
+        raise ValueError(f"{incident.ref} cannot go from {incident.status} to {status}")
+    return replace(incident, status=status, **changes)
+
+
+def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
+    mark = Mark(entry.at, entry.by)
+    match event:
+        case ev.AlertsReported():
+            return replace(
+                inc,
+                firing=event.firing,
+                recovered=event.resolved,
+                alerts_changed_at=entry.at,
+                samples=event.samples or inc.samples,
+                truncated=max(inc.truncated, event.truncated),
+            )
+        case ev.Acknowledged():
+            return _to(inc, Status.ACKNOWLEDGED, acknowledged=mark)
+        case ev.SeverityChanged():
+            return replace(inc, severity=event.after)
+        case ev.RoleAssigned():
+            return replace(inc, roles={**inc.roles, event.role: event.user})
+        case ev.ImpactStated():
+            stated = replace(mark, what=event.text)
+            return replace(
+                inc, impact=event.text, triaged=stated, started_at=event.started_at or inc.started_at
+            )
+        case ev.UpdatePosted():
+            return replace(inc, communicated=replace(mark, what=event.text), update_reminded_at=None)
+        case ev.UpdateReminded():
+            return replace(inc, update_reminded_at=entry.at)
+        case ev.AckDeadlineMissed():
+            return replace(inc, escalations=event.level, escalated_at=entry.at)
+        case ev.Mitigated():
+            acknowledged = inc.acknowledged or mark
+            return _to(
+                inc, Status.MITIGATED, mitigated=replace(mark, what=event.text), acknowledged=acknowledged
+            )
+        case ev.Relapsed():
+            return _to(inc, Status.ACKNOWLEDGED, mitigated=None)
+        case ev.Resolved():
+            ended = replace(mark, what=event.reason)
+            return _to(inc, Status.RESOLVED, resolved=ended, snoozed_until=event.snoozed_until)
+        case ev.Cancelled():
+            return _to(inc, Status.CANCELLED, resolved=replace(mark, what=event.reason))
+        case ev.Reopened():
+            return _to(
+                inc,
+                Status.OPEN,
+                generation=event.generation,
+                firing=event.firing,
+                opened_at=entry.at,
+                acknowledged=None,
+                mitigated=None,
+                resolved=None,
+                snoozed_until=None,
+                escalations=0,
+                escalated_at=None,
+                update_reminded_at=None,
+            )
+        case ev.EvidenceCollected():
+            triaged = inc.triaged or replace(mark, what=event.impact)
+            return replace(inc, evidence=event, evidence_missing="", triaged=triaged)
+        case ev.EvidenceFailed():
+            return replace(inc, evidence_missing=event.reason)
+        case ev.ChannelOpened():
+            return replace(inc, channel=event.channel, channel_name=event.name)
+        case ev.CardPosted():
+            return replace(inc, cards={**inc.cards, event.surface: event})
+        case ev.PageAccepted():
+            return replace(inc, pages={**inc.pages, event.generation: event})
+        case ev.DeliveryFailed():
+            return replace(inc, troubles=(*inc.troubles, event))
+        case ev.PostmortemDrafted():
+            return replace(inc, postmortem=event.path)
+        case ev.RunStarted():
+            return replace(inc, runs={**inc.runs, event.run: run_from_event(event, entry.at)})
+        case ev.NoteAdded() | ev.MessagePinned():
+            return inc
+        case _:
+            run = evolve_run(inc.runs, entry)
+            return replace(inc, runs={**inc.runs, run.id: run})
