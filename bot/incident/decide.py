@@ -36,7 +36,13 @@ def follow(incident: Incident, event: ev.Event) -> list[ev.Event]:
     match event:
         case ev.AlertsReported(firing=firing) if firing and incident.status is Status.MITIGATED and event.new:
             return [ev.Relapsed(firing)]
-        case ev.StepSucceeded(run=run) | ev.StepSkipped(run=run) | ev.StepUndone(run=run) | ev.RunStarted(run=run):
+        case (
+            ev.RunStarted(run=run)
+            | ev.StepSucceeded(run=run)
+            | ev.StepSkipped(run=run)
+            | ev.StepUndone(run=run)
+            | ev.StepRetried(run=run)
+        ):
             following = advance(incident.runs[run])
             return [following] if isinstance(following, ev.Event) else []
         case ev.StepFailed(run=run, step=step):
@@ -81,9 +87,7 @@ def _declare(incident: Incident | None, command: cmd.Declare) -> list[ev.Event]:
 
 
 def _report_alerts(incident: Incident | None, command: cmd.ReportAlerts, policy: Policy) -> list[ev.Event]:
-    report = ev.AlertsReported(
-        command.firing, command.resolved, command.new, command.samples, command.truncated
-    )
+    report = ev.AlertsReported(command.firing, command.resolved, command.new, command.samples, command.truncated)
     if incident is None:
         if not command.firing:
             return []
@@ -230,7 +234,11 @@ def _still_true(incident: Incident, event: ev.Event) -> bool:
     """A courier's report counts unless the story has moved on while it was away."""
     match event:
         case ev.StepPlanned(run=run, step=step):
-            return incident.runs[run].step(step).status in (StepStatus.WAITING, StepStatus.FAILED, StepStatus.INTERRUPTED)
+            return incident.runs[run].step(step).status in (
+                StepStatus.WAITING,
+                StepStatus.FAILED,
+                StepStatus.INTERRUPTED,
+            )
         case ev.StepApplied(run=run, step=step) | ev.StepInterrupted(run=run, step=step):
             return incident.runs[run].step(step).status is StepStatus.RUNNING
         case ev.StepSucceeded(run=run, step=step) | ev.StepFailed(run=run, step=step):
@@ -302,7 +310,7 @@ def _(command: cmd.ApproveStep, incident: Incident, policy: Policy) -> list[ev.E
     if step.status in (StepStatus.RUNNING, StepStatus.VERIFYING, StepStatus.DONE):
         return []
     step = _current(incident, command)
-    if step.spec.kind in ASKS_PEOPLE:
+    if step.spec.kind in ASKS_PEOPLE and step.status is StepStatus.ASKING:
         return [ev.StepSucceeded(command.run, command.step, "confirmed by a person")]
     if step.status is not StepStatus.ASKING or step.asked_at is None:
         raise Refused("There is no preview to approve yet; ask for one first.")

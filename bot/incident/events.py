@@ -253,6 +253,14 @@ class StepPlanned(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StepAsked(Event):
+    """A step that only people can answer is at hand."""
+
+    run: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepApproved(Event):
     run: str
     step: str
@@ -390,6 +398,7 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "delivery.failed": DeliveryFailed,
     "run.started": RunStarted,
     "run.step_planned": StepPlanned,
+    "run.step_asked": StepAsked,
     "run.step_approved": StepApproved,
     "run.step_started": StepStarted,
     "run.step_applied": StepApplied,

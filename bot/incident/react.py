@@ -4,8 +4,7 @@ from bot.incident import effects as ef
 from bot.incident import events as ev
 from bot.incident.entry import Entry
 from bot.incident.policy import Policy
-from bot.incident.run import StepStatus
-from bot.incident.runs import ASKS_PEOPLE, current_step, effects_of
+from bot.incident.runs import effects_of
 from bot.incident.state import Incident
 
 ON_CALL = "on-call"
@@ -22,7 +21,12 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
         case ev.CardPosted() | ev.NoteAdded() | ev.StepApproved():
             return []
         case event:
-            return [*_pager(incident, entry, policy), ef.RefreshCard(), *_work(incident, entry), *_talk(incident, entry, event)]
+            return [
+                *_pager(incident, entry, policy),
+                ef.RefreshCard(),
+                *_work(incident, entry),
+                *_talk(incident, entry, event),
+            ]
 
 
 def _tell(entry: Entry, mention: str = "") -> list[ef.Effect]:
@@ -87,6 +91,7 @@ def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
             | ev.EvidenceCollected()
             | ev.EvidenceFailed()
             | ev.StepPlanned()
+            | ev.StepAsked()
             | ev.StepFailed()
             | ev.StepSucceeded()
             | ev.StepUndone()

@@ -11,9 +11,8 @@ from bot.incident.entry import Entry
 from bot.incident.run import OnFail, Risk, Run, RunStatus, StepRun, StepSpec, StepStatus, Verify
 
 ASKS_PEOPLE: Final = frozenset({"ask.approve", "manual"})
-ENDED: Final = frozenset(
-    {StepStatus.DONE, StepStatus.SKIPPED, StepStatus.UNDOING, StepStatus.UNDONE}
-)
+"""Kinds of step that a person answers; the bot only asks."""
+ENDED: Final = frozenset({StepStatus.DONE, StepStatus.SKIPPED, StepStatus.UNDOING, StepStatus.UNDONE})
 """A step here no longer holds the run up."""
 
 
@@ -89,9 +88,7 @@ def run_from_event(event: ev.RunStarted, at: datetime) -> Run:
 
 def _set(run: Run, step_id: str, **changes: Any) -> Run:
     run.step(step_id)
-    return replace(
-        run, steps=tuple(replace(s, **changes) if s.spec.id == step_id else s for s in run.steps)
-    )
+    return replace(run, steps=tuple(replace(s, **changes) if s.spec.id == step_id else s for s in run.steps))
 
 
 def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
@@ -102,6 +99,8 @@ def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
             return _set(
                 runs[run], step, status=StepStatus.ASKING, plan=plan, plan_digest=digest, asked_at=at, outcome=""
             )
+        case ev.StepAsked(run=run, step=step):
+            return _set(runs[run], step, status=StepStatus.ASKING, asked_at=at, outcome="")
         case ev.StepApproved(run=run, step=step):
             return _set(runs[run], step, approved_by=entry.by.id)
         case ev.StepStarted(run=run, step=step, attempt=attempt):
@@ -138,17 +137,16 @@ def current_step(run: Run) -> StepRun | None:
 
 
 def advance(run: Run) -> Effect | ev.Event | None:
-    """What moves a run on after one of its steps ended: the next effect, the event that it is done, or None to wait.
-
-    A step that asks people needs no effect: it is shown with its buttons and waits for an answer.
-    """
+    """What moves a run on after one of its steps ended: an effect, or an event that follows at once; None is to wait."""
     if run.status is not RunStatus.RUNNING:
         return None
     step = current_step(run)
     if step is None:
         return ev.RunFinished(run.id, RunStatus.DONE.value)
-    if step.status is not StepStatus.WAITING or step.spec.kind in ASKS_PEOPLE:
+    if step.status is not StepStatus.WAITING:
         return None
+    if step.spec.kind in ASKS_PEOPLE:
+        return ev.StepAsked(run.id, step.spec.id)
     if step.spec.risk is Risk.READ:
         return CheckStep(run.id, step.spec.id)
     return PlanStep(run.id, step.spec.id)

@@ -32,9 +32,7 @@ class Status(StrEnum):
 
 LIVE: Final = frozenset({Status.OPEN, Status.ACKNOWLEDGED, Status.MITIGATED})
 TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
-    Status.OPEN: frozenset(
-        {Status.ACKNOWLEDGED, Status.MITIGATED, Status.RESOLVED, Status.CANCELLED, Status.MERGED}
-    ),
+    Status.OPEN: frozenset({Status.ACKNOWLEDGED, Status.MITIGATED, Status.RESOLVED, Status.CANCELLED, Status.MERGED}),
     Status.ACKNOWLEDGED: frozenset({Status.MITIGATED, Status.RESOLVED, Status.CANCELLED, Status.MERGED}),
     Status.MITIGATED: frozenset({Status.ACKNOWLEDGED, Status.RESOLVED, Status.CANCELLED, Status.MERGED}),
     Status.RESOLVED: frozenset({Status.OPEN}),
@@ -158,7 +156,7 @@ def evolve(incident: Incident | None, entry: Entry) -> Incident:
 
 def fold(entries: Iterable[Entry]) -> Incident | None:
     """The incident that these entries make; None when there are none."""
-    return reduce(evolve, entries, None)  # type: ignore[arg-type]
+    return reduce(evolve, entries, None)
 
 
 def _to(incident: Incident, status: Status, **changes: Any) -> Incident:
@@ -187,9 +185,7 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
             return replace(inc, roles={**inc.roles, event.role: event.user})
         case ev.ImpactStated():
             stated = replace(mark, what=event.text)
-            return replace(
-                inc, impact=event.text, triaged=stated, started_at=event.started_at or inc.started_at
-            )
+            return replace(inc, impact=event.text, triaged=stated, started_at=event.started_at or inc.started_at)
         case ev.UpdatePosted():
             return replace(inc, communicated=replace(mark, what=event.text), update_reminded_at=None)
         case ev.UpdateReminded():
@@ -198,9 +194,7 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
             return replace(inc, escalations=event.level, escalated_at=entry.at)
         case ev.Mitigated():
             acknowledged = inc.acknowledged or mark
-            return _to(
-                inc, Status.MITIGATED, mitigated=replace(mark, what=event.text), acknowledged=acknowledged
-            )
+            return _to(inc, Status.MITIGATED, mitigated=replace(mark, what=event.text), acknowledged=acknowledged)
         case ev.Relapsed():
             return _to(inc, Status.ACKNOWLEDGED, mitigated=None)
         case ev.Resolved():

@@ -1,0 +1,79 @@
+"""The next right step of an incident, and where each of the six steps stands."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from bot.incident.policy import Policy
+from bot.incident.state import Incident, Mark, Status
+
+
+class Next(StrEnum):
+    """What the one primary button does."""
+
+    ACKNOWLEDGE = "acknowledge"
+    RUN = "run"
+    ANSWER_STEP = "answer step"
+    MITIGATED = "mitigated"
+    UPDATE = "update"
+    RESOLVE = "resolve"
+    POSTMORTEM = "postmortem"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """The step to take now and the reason in one sentence."""
+
+    step: Next
+    why: str
+
+
+def advise(incident: Incident, now: datetime, policy: Policy) -> Advice:
+    """The one thing to do now: fix first, so an untried runbook comes before words, and words before closing."""
+    if incident.status is Status.OPEN:
+        by = (incident.escalated_at or incident.opened_at) + policy.ack_within
+        return Advice(Next.ACKNOWLEDGE, f"Somebody else is called at {by:%H:%M:%S} UTC.")
+    if not incident.is_live:
+        return Advice(Next.POSTMORTEM, "The draft is waiting for the people who were there.")
+    recovered = bool(incident.recovered) and not incident.firing
+    if incident.active_run is not None:
+        return Advice(Next.ANSWER_STEP, f"{incident.active_run.title} is under way.")
+    if recovered:
+        return Advice(Next.RESOLVE, "All alerts have recovered.")
+    if incident.status is Status.MITIGATED:
+        return Advice(Next.UPDATE, "It is contained; tell people, then watch the alerts recover.")
+    tried = bool(incident.runs)
+    if not tried and proposed_runbook(incident):
+        return Advice(Next.RUN, "Mitigate first; the cause can wait.")
+    if incident.communicated is None:
+        return Advice(Next.UPDATE, "Nobody outside has heard anything yet.")
+    return Advice(Next.MITIGATED, "Say so as soon as users are no longer hurt.")
+
+
+def proposed_runbook(incident: Incident) -> str:
+    """The runbook to offer: what the telemetry suggests, else what the alert names; empty when neither does."""
+    from_evidence = incident.evidence.runbook if incident.evidence else ""
+    return from_evidence or incident.runbook
+
+
+@dataclass(frozen=True, slots=True)
+class SixStep:
+    """One of the six steps with who did it when; `mark` is None while it is still to do."""
+
+    name: str
+    mark: Mark | None
+    detail: str = ""
+
+
+def six_steps(incident: Incident) -> tuple[SixStep, ...]:
+    """Acknowledge, triage, mitigate, communicate, resolve, postmortem."""
+    written = incident.resolved if incident.postmortem else None
+    return (
+        SixStep("Acknowledge", incident.acknowledged),
+        SixStep("Triage", incident.triaged, incident.triaged.what if incident.triaged else ""),
+        SixStep("Mitigate", incident.mitigated, incident.mitigated.what if incident.mitigated else ""),
+        SixStep("Communicate", incident.communicated),
+        SixStep("Resolve", incident.resolved, incident.resolved.what if incident.resolved else ""),
+        SixStep("Postmortem", written, incident.postmortem),
+    )

@@ -1,0 +1,164 @@
+"""A journal entry as one human line: the same words in Slack, terminal, web page and postmortem."""
+
+from datetime import timedelta
+
+from bot.incident import events as ev
+from bot.incident.entry import Entry
+from bot.incident.people import Actor, ActorKind
+from bot.incident.run import StepRun
+from bot.incident.state import Incident
+
+
+def who(actor: Actor) -> str:
+    """How an actor is named in prose: by name where we know one."""
+    if actor.kind is ActorKind.BOT:
+        return "FixFirst"
+    return actor.name or actor.id
+
+
+def span(length: timedelta) -> str:
+    """A duration as people say it: `45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`."""
+    seconds = int(length.total_seconds())
+    if seconds < 0:
+        return f"-{span(-length)}"
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 alert`, `3 alerts`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def kind(event: ev.Event) -> str:
+    """The kind of timeline line, in the words of a postmortem: alert, ack, decision, action, finding, comms, ..."""
+    match event:
+        case ev.IncidentOpened() | ev.AlertsReported() | ev.Relapsed() | ev.Reopened():
+            return "alert"
+        case ev.Acknowledged():
+            return "ack"
+        case ev.AckDeadlineMissed():
+            return "escalation"
+        case ev.SeverityChanged() | ev.RoleAssigned() | ev.Cancelled() | ev.StepApproved() | ev.StepSkipped():
+            return "decision"
+        case ev.ImpactStated():
+            return "impact"
+        case ev.EvidenceCollected() | ev.EvidenceFailed() | ev.StepPlanned():
+            return "finding"
+        case ev.UpdatePosted() | ev.UpdateReminded() | ev.PageAccepted():
+            return "comms"
+        case ev.Mitigated():
+            return "mitigation"
+        case ev.Resolved():
+            return "resolution"
+        case ev.NoteAdded() | ev.MessagePinned():
+            return "note"
+        case _:
+            return "action"
+
+
+def line(entry: Entry, incident: Incident) -> str | None:
+    """What the entry says, past tense, one fact; None for bookkeeping that no reader wants.
+
+    `incident` gives names to ids (the titles of runbook steps) and may be of any later time.
+    """
+    name = who(entry.by)
+    match entry.event:
+        case ev.IncidentOpened(title=title, severity=severity):
+            if entry.by.is_person:
+                return f"{name} declared {severity}: {title}"
+            return f"Opened as {severity} by {name}: {title}"
+        case ev.AlertsReported(firing=firing, resolved=resolved, new=new):
+            parts = [f"{count(firing, 'alert')} firing", f"{resolved} recovered"]
+            parts += [f"{new} new"] if new else []
+            return ", ".join(parts)
+        case ev.Acknowledged():
+            return f"{name} acknowledged"
+        case ev.SeverityChanged(before=before, after=after):
+            return f"{name} changed the severity from {before} to {after}"
+        case ev.RoleAssigned(role=role, user=user):
+            return f"{name} made <@{user}> {role}"
+        case ev.ImpactStated(text=text):
+            return f"{name} stated the impact: {text}"
+        case ev.NoteAdded(text=text):
+            return f"{name} noted: {text}"
+        case ev.MessagePinned(text=text, author=author):
+            return f"<@{author}> wrote: {text}"
+        case ev.UpdatePosted(text=text):
+            return f"{name} told stakeholders: {text}"
+        case ev.UpdateReminded():
+            return "Asked the responders for an update: stakeholders have heard nothing for too long"
+        case ev.AckDeadlineMissed(level=level):
+            return f"Nobody acknowledged in time; called the next person (escalation {level})"
+        case ev.Mitigated(text=text):
+            return f"{name} called it mitigated" + (f": {text}" if text else "")
+        case ev.Relapsed(firing=firing):
+            return f"Relapsed: {count(firing, 'alert')} firing again"
+        case ev.Resolved(reason=reason, firing=firing):
+            burning = f" (with {count(firing, 'alert')} still firing)" if firing else ""
+            return f"{name} resolved it{burning}: {reason}"
+        case ev.Cancelled(reason=reason):
+            return f"{name} called it off: {reason}"
+        case ev.Reopened(generation=generation, firing=firing):
+            return f"Reopened ({count(firing, 'alert')} firing), round {generation}"
+        case ev.EvidenceCollected(verdict=verdict, impact=impact, cause=cause):
+            return f"Telemetry says {verdict}: {impact} {cause}".strip()
+        case ev.EvidenceFailed(reason=reason):
+            return f"Telemetry could not be read: {reason}"
+        case ev.PageAccepted(pager=pager):
+            return f"{pager} accepted the page"
+        case ev.DeliveryFailed(courier=courier, effect=effect, reason=reason):
+            return f"Could not deliver {effect.replace('_', ' ')} by {courier}: {reason}"
+        case ev.PostmortemDrafted(path=path):
+            return f"Drafted the postmortem {path}"
+        case ev.ChannelOpened() | ev.CardPosted() | ev.StepAsked() | ev.StepApplied():
+            return None
+        case event:
+            return _run_line(event, name, incident)
+
+
+def _run_line(event: ev.Event, name: str, incident: Incident) -> str | None:
+    def step_of(run: str, step: str) -> StepRun:
+        return incident.runs[run].step(step)
+
+    match event:
+        case ev.RunStarted(title=title, target=target):
+            return f"{name} started the runbook {title} on {target}"
+        case ev.StepPlanned(run=run, step=step, plan=plan):
+            return f"Previewed {step_of(run, step).spec.title}: {'; '.join(plan['lines'])}"
+        case ev.StepApproved(run=run, step=step):
+            return f"{name} approved {step_of(run, step).spec.title}"
+        case ev.StepStarted(run=run, step=step, attempt=attempt):
+            again = "" if attempt == 1 else f" (attempt {attempt})"
+            return f"Carried out {step_of(run, step).spec.title}{again}"
+        case ev.StepSucceeded(run=run, step=step, text=text):
+            return f"{step_of(run, step).spec.title}: {text}"
+        case ev.StepFailed(run=run, step=step, text=text):
+            return f"{step_of(run, step).spec.title} failed: {text}"
+        case ev.StepInterrupted(run=run, step=step, text=text):
+            return f"Unclear whether {step_of(run, step).spec.title} was carried out: {text}"
+        case ev.StepRetried(run=run, step=step):
+            return f"{name} asked for {step_of(run, step).spec.title} once more"
+        case ev.StepSkipped(run=run, step=step, reason=reason):
+            return f"{step_of(run, step).spec.title} skipped by {name}: {reason}"
+        case ev.UndoStarted(run=run, step=step, why=why):
+            cause = {"asked": f"{name} asked for it", "lease": "its lease ran out", "failed": "it failed"}[why]
+            return f"Undoing {step_of(run, step).spec.title}: {cause}"
+        case ev.StepUndone(run=run, step=step):
+            return f"Undid {step_of(run, step).spec.title}"
+        case ev.UndoFailed(run=run, step=step, text=text):
+            return f"Could not undo {step_of(run, step).spec.title}: {text}"
+        case ev.LeaseRenewed(run=run, step=step, until=until):
+            return f"{name} extended {step_of(run, step).spec.title} until {until:%H:%M} UTC"
+        case ev.RunFinished(run=run, outcome=outcome):
+            return f"Runbook {incident.runs[run].title}: {outcome}"
+        case _:
+            return None
