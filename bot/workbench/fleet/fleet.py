@@ -1,0 +1,389 @@
+"""The fleet itself: moves with the clock, breaks when a fault is on, does what the control API asks."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypedDict, TypeVar
+
+from bot.workbench.fleet.deployment import Deployment
+from bot.workbench.fleet.hardware import XID_OFF_BUS, Gpu, Hardware
+from bot.workbench.fleet.serving import Load
+from bot.workbench.fleet.spec import FAULTS, FleetSpec, Refusal
+
+Read = TypeVar("Read")
+
+TICK_S = 0.1
+MAX_TICKS = 3_000  # a longer gap is a laptop that slept: the fleet slept too
+SETTLE_S = 30.0  # simulated before the first scrape, so that the fleet is born in its stride
+MAX_REPLICAS = 16
+
+
+class ModelStatus(TypedDict):
+    """A model as the control API shows it. `rolling_to` is the target of a rollout in progress, else None."""
+
+    model: str
+    service: str
+    revision: str
+    previous: str
+    revisions: list[str]
+    rolling_to: str | None
+    fallback: str
+    replicas: int
+    ready: int
+
+
+class NodeStatus(TypedDict):
+    """A node as the control API shows it."""
+
+    node: str
+    schedulable: bool
+    gpus: int
+    gpus_lost: int
+    replicas: list[str]
+
+
+class FaultStatus(TypedDict):
+    """A switch of the panel."""
+
+    id: str
+    title: str
+    description: str
+    on: bool
+
+
+class ModelPanel(TypedDict):
+    """A model as the panel shows it; error_rate and kv 0..1, ttft_p99 in seconds (None: no requests)."""
+
+    name: str
+    service: str
+    revision: str
+    previous: str
+    fallback: str
+    replicas: int
+    ready: int
+    error_rate: float
+    ttft_p99: float | None
+    queue: int
+    kv: float
+    state: str
+
+
+class GpuPanel(TypedDict):
+    """A GPU as the panel shows it: state ok, idle, lost or cordoned; temp in degrees C, util in per cent."""
+
+    id: str
+    node: str
+    state: str
+    xid: int
+    temp: int | None
+    util: int | None
+
+
+@dataclass(frozen=True)
+class View:
+    """What the exporter reads: the state of the world at `now` (seconds since the epoch)."""
+
+    now: float
+    spec: FleetSpec
+    hardware: Hardware
+    deployments: dict[str, Deployment]
+
+
+class Fleet:
+    """A simulated GPU fleet. `clock` gives wall time in seconds and may be driven by hand.
+
+    Every public method first lets the fleet catch up with the clock, so a test that moves its clock by 20 s
+    sees 20 s of traffic. Methods may be called from any thread.
+    """
+
+    def __init__(self, clock: Callable[[], float], spec: FleetSpec | None = None) -> None:
+        self.spec = spec or FleetSpec()
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._now = clock() - SETTLE_S
+        self._hardware = Hardware.build(self.spec.nodes, self.spec.gpus_per_node)
+        self._models = {
+            model.name: Deployment.start(model, self.spec, self._hardware, self._now) for model in self.spec.models
+        }
+        self._on: set[str] = set()
+        self._sampled_at = -math.inf
+        self.advance(clock())
+
+    def advance(self, now: float) -> None:
+        """Let time pass up to `now` (seconds since the epoch); going back does nothing."""
+        with self._lock:
+            self._now = max(self._now, now - MAX_TICKS * TICK_S)
+            start = self._now
+            for tick in range(1, int((now - start) / TICK_S) + 1):
+                self._now = start + tick * TICK_S
+                self._step(TICK_S)
+
+    def _step(self, dt: float) -> None:
+        now = self._now
+        for deployment in self._models.values():
+            deployment.advance_rollout(now)
+            deployment.place(now, self.spec.warm_up_s)
+            deployment.step(now, dt, self._load(deployment))
+            self._drift(deployment, dt)
+        for gpu in self._hardware.gpus():
+            if gpu.holder is None and not gpu.lost:
+                gpu.settle(0.0, dt)
+        if now - self._sampled_at >= 1.0:
+            self._sampled_at = now
+            for deployment in self._models.values():
+                deployment.sample(now)
+
+    def _load(self, deployment: Deployment) -> Load:
+        name = deployment.spec.name
+        return Load(
+            traffic=3.0 if "kv-saturation" in self._on and name == self.spec.traffic_fault_model else 1.0,
+            tokens=12.0 if "token-spike" in self._on and name == self.spec.token_fault_model else 1.0,
+            cache=deployment.fallback == "cache",
+        )
+
+    def _drift(self, deployment: Deployment, dt: float) -> None:
+        drifting = "drift" in self._on and deployment.spec.name == self.spec.drift_fault_model
+        for index, feature in enumerate(deployment.spec.features):
+            target = (0.34, 0.27)[index % 2] if drifting else 0.04
+            score = deployment.drift[feature]
+            deployment.drift[feature] = score + (target - score) * (1 - math.exp(-dt / 1.5))
+
+    def view(self) -> View:
+        """The state of the world now, for the exporter. Read it while no other thread moves the fleet."""
+        self.advance(self._clock())
+        return View(self._now, self.spec, self._hardware, self._models)
+
+    def render(self, read: Callable[[View], Read]) -> Read:
+        """What `read` makes of the world now, with the fleet held still meanwhile."""
+        with self._lock:
+            return read(self.view())
+
+    # --- control
+
+    def models(self) -> list[ModelStatus]:
+        """Every model, in the order of the fleet's description."""
+        with self._lock:
+            self.advance(self._clock())
+            return [self._status(deployment) for deployment in self._models.values()]
+
+    def model(self, name: str) -> ModelStatus:
+        """One model; 404 when there is none of that name."""
+        with self._lock:
+            self.advance(self._clock())
+            return self._status(self._find(name))
+
+    def deploy(self, name: str, revision: str) -> ModelStatus:
+        """Roll `name` to `revision`, one replica after another over the warm-up time."""
+        with self._lock:
+            self.advance(self._clock())
+            deployment = self._find(name)
+            if revision not in deployment.revisions:
+                known = ", ".join(deployment.revisions)
+                raise Refusal(
+                    422, "unknown_revision", f"{name} has no revision {revision}.", f"Deploy one of: {known}."
+                )
+            target = deployment.rollout.target if deployment.rollout else deployment.revision
+            if revision != target:
+                deployment.roll(revision, self._now, self.spec.warm_up_s)
+            return self._status(deployment)
+
+    def set_fallback(self, name: str, mode: str) -> ModelStatus:
+        """Answer the model's traffic from the cache ("cache") or from the model ("off")."""
+        with self._lock:
+            self.advance(self._clock())
+            deployment = self._find(name)
+            if mode not in ("cache", "off"):
+                raise Refusal(422, "unknown_mode", f"There is no fallback mode {mode}.", 'Use "cache" or "off".')
+            deployment.fallback = mode
+            return self._status(deployment)
+
+    def scale(self, name: str, replicas: int) -> ModelStatus:
+        """Set the number of replicas, 0 to 16; those without a free GPU stay pending."""
+        with self._lock:
+            self.advance(self._clock())
+            deployment = self._find(name)
+            if not 0 <= replicas <= MAX_REPLICAS:
+                raise Refusal(422, "bad_replicas", f"{replicas} replicas cannot be.", f"Ask for 0 to {MAX_REPLICAS}.")
+            deployment.scale(replicas, self._now, self.spec.warm_up_s)
+            return self._status(deployment)
+
+    def nodes(self) -> list[NodeStatus]:
+        """Every node."""
+        with self._lock:
+            self.advance(self._clock())
+            return [self._node_status(name) for name in self._hardware.nodes]
+
+    def node(self, name: str) -> NodeStatus:
+        """One node; 404 when there is none of that name."""
+        with self._lock:
+            self.advance(self._clock())
+            return self._node_status(name)
+
+    def drain(self, name: str) -> NodeStatus:
+        """Cordon the node and move its replicas to other nodes, as far as GPUs are free there."""
+        with self._lock:
+            self.advance(self._clock())
+            self._node_status(name)
+            self._hardware.nodes[name].cordoned = True
+            for deployment in self._models.values():
+                deployment.evict(name)
+            for deployment in self._models.values():
+                deployment.place(self._now, self.spec.warm_up_s)
+            return self._node_status(name)
+
+    def uncordon(self, name: str) -> NodeStatus:
+        """Let the node take replicas again; pending ones start there at once."""
+        with self._lock:
+            self.advance(self._clock())
+            self._node_status(name)
+            self._hardware.nodes[name].cordoned = False
+            for deployment in self._models.values():
+                deployment.place(self._now, self.spec.warm_up_s)
+            return self._node_status(name)
+
+    def _find(self, name: str) -> Deployment:
+        if name not in self._models:
+            names = ", ".join(self._models)
+            raise Refusal(404, "unknown_model", f"There is no model {name}.", f"The models are: {names}.")
+        return self._models[name]
+
+    def _status(self, deployment: Deployment) -> ModelStatus:
+        return ModelStatus(
+            model=deployment.spec.name,
+            service=deployment.spec.service,
+            revision=deployment.revision,
+            previous=deployment.previous,
+            revisions=list(deployment.revisions),
+            rolling_to=deployment.rollout.target if deployment.rollout else None,
+            fallback=deployment.fallback,
+            replicas=len(deployment.replicas),
+            ready=len(deployment.ready(self._now)),
+        )
+
+    def _node_status(self, name: str) -> NodeStatus:
+        node = self._hardware.nodes.get(name)
+        if node is None:
+            names = ", ".join(self._hardware.nodes)
+            raise Refusal(404, "unknown_node", f"There is no node {name}.", f"The nodes are: {names}.")
+        held = {gpu.holder for gpu in node.gpus if gpu.holder}
+        return NodeStatus(
+            node=name,
+            schedulable=not node.cordoned,
+            gpus=len(node.gpus),
+            gpus_lost=sum(gpu.lost for gpu in node.gpus),
+            replicas=sorted(held),
+        )
+
+    # --- faults
+
+    def faults(self) -> list[FaultStatus]:
+        """Every fault and whether it is on. A bad deploy is on while its revision runs or is rolling out."""
+        with self._lock:
+            self.advance(self._clock())
+            return [
+                FaultStatus(id=f.id, title=f.title, description=f.description, on=self._is_on(f.id)) for f in FAULTS
+            ]
+
+    def set_fault(self, fault: str, on: bool) -> None:
+        """Switch a fault; the next scrape shows it. A switch already so does nothing; 404 for no such fault."""
+        with self._lock:
+            self.advance(self._clock())
+            if fault not in {known.id for known in FAULTS}:
+                names = ", ".join(known.id for known in FAULTS)
+                raise Refusal(404, "unknown_fault", f"There is no fault {fault}.", f"The faults are: {names}.")
+            if self._is_on(fault) == on:
+                return
+            if fault == "bad-deploy":
+                self._bad_deploy(on)
+                return
+            (self._on.add if on else self._on.discard)(fault)
+            if fault == "gpu-off-bus":
+                self._gpu_off_bus(on)
+            elif fault == "model-down":
+                self._model_down(on)
+
+    def _is_on(self, fault: str) -> bool:
+        if fault != "bad-deploy":
+            return fault in self._on
+        deployment = self._models[self.spec.deploy_fault_model]
+        target = deployment.rollout.target if deployment.rollout else deployment.revision
+        return deployment.revisions[target] == deployment.spec.bad
+
+    def _bad_deploy(self, on: bool) -> None:
+        deployment = self._models[self.spec.deploy_fault_model]
+        if on:
+            deployment.roll(deployment.new_bad_revision(self._now), self._now, 0.0)
+        else:
+            good = [name for name, profile in deployment.revisions.items() if profile == deployment.spec.good]
+            deployment.roll(good[-1], self._now, self.spec.warm_up_s)
+
+    def _gpu_off_bus(self, on: bool) -> None:
+        gpu = self._faulty_gpu()
+        gpu.lost, gpu.xid = (
+            on,
+            XID_OFF_BUS if on else 0,
+        )  # the repair is a cold restart: the last Xid goes with it
+        for deployment in self._models.values():
+            for replica in deployment.replicas:
+                if gpu in replica.gpus:
+                    deployment.requeue(replica)
+                    if not on:
+                        deployment.restart(replica, self._now, self.spec.warm_up_s)
+
+    def _model_down(self, on: bool) -> None:
+        deployment = self._models[self.spec.down_fault_model]
+        for replica in deployment.replicas:
+            replica.crashing = on
+            if not on:
+                deployment.restart(replica, self._now, self.spec.warm_up_s)
+            replica.running = 0.0
+
+    def _faulty_gpu(self) -> Gpu:
+        node, index = self.spec.faulty_gpu
+        return self._hardware.nodes[node].gpus[index]
+
+    # --- the panel
+
+    def model_panel(self) -> list[ModelPanel]:
+        """Every model as a person sees it, rates over the last 15 s."""
+        with self._lock:
+            self.advance(self._clock())
+            now = self._now
+            return [
+                ModelPanel(
+                    name=d.spec.name,
+                    service=d.spec.service,
+                    revision=d.revision,
+                    previous=d.previous,
+                    fallback=d.fallback,
+                    replicas=len(d.replicas),
+                    ready=len(d.ready(now)),
+                    error_rate=round(d.error_ratio(), 4),
+                    ttft_p99=None if (p99 := d.ttft_p99()) is None else round(p99, 2),
+                    queue=round(d.traffic.waiting),
+                    kv=round(d.kv(now), 3),
+                    state=d.state(now),
+                )
+                for d in self._models.values()
+            ]
+
+    def gpu_panel(self) -> list[GpuPanel]:
+        """Every GPU as a person sees it."""
+        with self._lock:
+            self.advance(self._clock())
+            return [self._gpu(gpu) for gpu in self._hardware.gpus()]
+
+    def _gpu(self, gpu: Gpu) -> GpuPanel:
+        cordoned = self._hardware.nodes[gpu.node].cordoned
+        state = "lost" if gpu.lost else "cordoned" if cordoned else "ok" if gpu.holder else "idle"
+        return GpuPanel(
+            id=f"{gpu.node}/gpu{gpu.index}",
+            node=gpu.node,
+            state=state,
+            xid=gpu.xid,
+            temp=None if gpu.lost else round(gpu.temp),
+            util=None if gpu.lost else round(gpu.util),
+        )

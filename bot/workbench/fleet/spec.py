@@ -1,0 +1,156 @@
+"""What the fleet is made of before anything happens: nodes, models, revisions, and the faults on offer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How one revision of a model behaves under light load.
+
+    error_ratio: share of requests answered 5xx, 0..1. ttft_s: median time to first token, seconds.
+    ttft_sigma: spread of its log-normal distribution. service_s: mean seconds a request holds a slot.
+    """
+
+    error_ratio: float
+    ttft_s: float
+    ttft_sigma: float
+    service_s: float
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One served model and the traffic it gets.
+
+    gpus: GPUs per replica (tensor parallelism). slots: requests whose KV cache fills one replica.
+    rate: requests per second of the whole model. token_budget: generated tokens/s the owner pays for.
+    """
+
+    name: str
+    service: str
+    replicas: int
+    gpus: int
+    slots: float
+    rate: float
+    prompt_tokens: float
+    output_tokens: float
+    token_budget: float
+    revisions: tuple[str, ...]
+    good: Profile
+    bad: Profile
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that can go wrong with the fleet, and whom it hits."""
+
+    id: str
+    title: str
+    description: str
+
+
+LLAMA = ModelSpec(
+    name="llama-70b",
+    service="chat",
+    replicas=3,
+    gpus=2,
+    slots=87.0,
+    rate=24.0,
+    prompt_tokens=900.0,
+    output_tokens=300.0,
+    token_budget=9_000.0,
+    revisions=("r40", "r41"),
+    good=Profile(error_ratio=0.001, ttft_s=0.28, ttft_sigma=0.45, service_s=6.0),
+    bad=Profile(error_ratio=0.31, ttft_s=1.9, ttft_sigma=0.7, service_s=9.0),
+    features=("prompt_length", "language"),
+)
+
+MISTRAL = ModelSpec(
+    name="mistral-small",
+    service="search",
+    replicas=2,
+    gpus=1,
+    slots=80.0,
+    rate=60.0,
+    prompt_tokens=400.0,
+    output_tokens=60.0,
+    token_budget=5_000.0,
+    revisions=("r17", "r18"),
+    good=Profile(error_ratio=0.0005, ttft_s=0.11, ttft_sigma=0.4, service_s=1.2),
+    bad=Profile(error_ratio=0.28, ttft_s=0.9, ttft_sigma=0.7, service_s=2.0),
+    features=("query_length", "topic"),
+)
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "bad-deploy",
+        "Bad deploy",
+        "A new revision of llama-70b goes out: three in ten requests fail and the first token is late.",
+    ),
+    Fault(
+        "gpu-off-bus",
+        "GPU off the bus",
+        "One GPU of node-2 falls off the bus (Xid 79): its series vanish, a llama-70b replica is lost.",
+    ),
+    Fault(
+        "kv-saturation",
+        "KV cache saturation",
+        "llama-70b gets three times its traffic: the KV cache fills up and the queue grows.",
+    ),
+    Fault(
+        "model-down",
+        "Model down",
+        "Every mistral-small replica crashes at start: the weights cannot be read, search answers 503.",
+    ),
+    Fault(
+        "drift",
+        "Input drift",
+        "mistral-small sees queries unlike its reference set: the stability index (PSI) climbs over 0.2.",
+    ),
+    Fault(
+        "token-spike",
+        "Token spike",
+        "An agent loop on mistral-small generates twelve times the usual tokens.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class FleetSpec:
+    """The whole fleet. warm_up_s: seconds a rollout or a moved replica takes before it serves."""
+
+    models: tuple[ModelSpec, ...] = (LLAMA, MISTRAL)
+    nodes: tuple[str, ...] = ("node-1", "node-2", "node-3")
+    gpus_per_node: int = 4
+    namespace: str = "inference"
+    warm_up_s: float = 5.0
+    # Where a replica starts: (model, ordinal) -> (node, first GPU). Spare GPUs on node-2 and node-3 let a
+    # drain of node-2 move everything, which is what a drain is for.
+    placement: dict[tuple[str, int], tuple[str, int]] = field(
+        default_factory=lambda: {
+            ("llama-70b", 0): ("node-1", 0),
+            ("llama-70b", 1): ("node-1", 2),
+            ("llama-70b", 2): ("node-2", 0),
+            ("mistral-small", 0): ("node-2", 2),
+            ("mistral-small", 1): ("node-3", 0),
+        }
+    )
+    faulty_gpu: tuple[str, int] = ("node-2", 1)
+    traffic_fault_model: str = "llama-70b"
+    deploy_fault_model: str = "llama-70b"
+    down_fault_model: str = "mistral-small"
+    drift_fault_model: str = "mistral-small"
+    token_fault_model: str = "mistral-small"  # noqa: S105 - tokens of text, not a secret
+
+
+class Refusal(Exception):
+    """The control API says no. `status` is the HTTP status; `hint` tells the caller what to do instead."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.hint = hint
