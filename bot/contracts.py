@@ -1,8 +1,8 @@
 """What an integration must be able to do: the few Protocols through which the bot reaches the world.
 
-An integration imports this module, `bot.incident` and its own client, nothing else of ours. Its failures are of three
-kinds and no fourth: `Refused` (a sentence for a person, from `bot.incident`), `Transient` and `Permanent`. Anything
-else that escapes is a bug and is treated as one.
+An integration imports this module, `bot.incident` and its own client, nothing else of ours. Its failures are of
+three kinds and no fourth: `Refused` (a sentence for a person, from `bot.incident`), `Transient` and `Permanent`.
+Anything else that escapes is a bug and is treated as one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ from bot.incident.state import Incident
 class Transient(Exception):
     """It may work later: a time-out, a 429, a 5xx, a refused connection.
 
-    `retry_after` is the other side's own wish in seconds, when it stated one. `ambiguous` is true when the call may have
-    been carried out although no answer came, so that the next attempt must look before it acts.
+    `retry_after` is the other side's own wish in seconds, when it stated one. `ambiguous` is true when the call may
+    have been carried out although no answer came, so that the next attempt must look before it acts.
     """
 
     def __init__(self, reason: str, *, retry_after: float | None = None, ambiguous: bool = False) -> None:
@@ -51,7 +51,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Not finished and not failed: call me once more at `at`, with `progress`. It does not count as a failed attempt."""
+    """Not finished and not failed: call me once more at `at`, with `progress`. It is no failed attempt."""
 
     at: datetime
     progress: Mapping[str, Any]

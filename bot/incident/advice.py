@@ -1,7 +1,6 @@
 """The next right step of an incident, and where each of the six steps stands."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from bot.incident.policy import Policy
@@ -29,7 +28,7 @@ class Advice:
     why: str
 
 
-def advise(incident: Incident, now: datetime, policy: Policy) -> Advice:
+def advise(incident: Incident, policy: Policy) -> Advice:
     """The one thing to do now: fix first, so an untried runbook comes before words, and words before closing."""
     if incident.status is Status.OPEN:
         by = (incident.escalated_at or incident.opened_at) + policy.ack_within

@@ -15,8 +15,8 @@ class Command:
     """Base of all commands.
 
     `key` makes the command count once, whatever the number of deliveries; it is stable over retries (a Slack trigger,
-    event or view id, a PagerDuty event id, an outbox row) and at most 200 characters. `at` is when it was asked; `source`
-    the door it came through, `source_id` its name there.
+    event or view id, a PagerDuty event id, an outbox row) and at most 200 characters. `at` is when it was asked;
+    `source` the door it came through, `source_id` its name there.
     """
 
     incident: str

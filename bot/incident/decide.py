@@ -1,7 +1,7 @@
 """The decisions: an incident and a command give events, or a Refused with one sentence for the person who asked.
 
-`decide` answers the command; `follow` adds what each event entails at once (a step that failed ends the run, alerts that
-burn again end the mitigation). Both are pure: the same story gives the same events on any machine at any time.
+`decide` answers the command; `follow` adds what each event entails at once (a step that failed ends the run, alerts
+that burn again end the mitigation). Both are pure: the same story gives the same events on any machine.
 """
 
 from datetime import datetime
@@ -110,13 +110,14 @@ def _report_alerts(incident: Incident | None, command: cmd.ReportAlerts, policy:
         return [report, *raised]
     if incident.snoozed_until and command.at < incident.snoozed_until:
         return [report]
-    if command.firing and command.new and _may_reopen(incident, command.at, policy):
+    if command.firing and command.new and takes_refire(incident, command.at, policy):
         return [report, ev.Reopened(incident.generation + 1, command.firing)]
     return [report]
 
 
-def _may_reopen(incident: Incident, at: datetime, policy: Policy) -> bool:
-    return incident.resolved is not None and at - incident.resolved.at <= policy.reopen_within
+def takes_refire(incident: Incident, at: datetime, policy: Policy) -> bool:
+    """Whether alerts that fire at `at` belong to this incident; later than that they make a new one."""
+    return incident.is_live or (incident.resolved is not None and at - incident.resolved.at <= policy.reopen_within)
 
 
 @singledispatch

@@ -9,14 +9,32 @@ from typing import ClassVar, Final
 class Effect:
     """Base of all effects.
 
-    `courier` names who carries it out. Effects of one incident in the same `lane` leave in order; lanes do not wait for
-    each other, so a slow chat never delays a page. At most one undelivered effect with `latest_wins` exists per lane and
-    kind: what it shows is rendered at delivery, so an older one would only say the same.
+    `courier` names who carries it out. Effects of one incident in the same `lane` leave in order; lanes do not wait
+    for each other, so a slow chat never delays a page. At most one undelivered effect with `latest_wins` exists per
+    lane: what it shows is rendered at delivery, so an older one would only say the same.
     """
 
     courier: ClassVar[str]
     lane: ClassVar[str]
     latest_wins: ClassVar[bool] = False
+
+    def queue(self) -> str:
+        """The lane's name, with whatever else keeps independent things apart."""
+        return self.lane
+
+
+@dataclass(frozen=True, slots=True)
+class StepEffect(Effect):
+    """Base of what is done for one runbook step; every run has a lane of its own."""
+
+    courier = "runbook"
+    lane = "run"
+
+    run: str
+    step: str
+
+    def queue(self) -> str:
+        return f"{self.lane}:{self.run}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +56,10 @@ class OpenChannel(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Tell(Effect):
-    """Post the journal entry with this id; the message carries the id so that a repeat finds it. `mention` calls people."""
+    """Post the journal entry with this id; the message carries the id, so that a repeat finds it.
+
+    `mention` calls people: `on-call`, `next-on-call`, `responders`, or nobody when empty.
+    """
 
     courier = "slack"
     lane = "talk"
@@ -94,51 +115,32 @@ class CollectEvidence(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class PlanStep(Effect):
-    courier = "runbook"
-    lane = "run"
-
-    run: str
-    step: str
+class PlanStep(StepEffect):
+    """Preview what the step would do."""
 
 
 @dataclass(frozen=True, slots=True)
-class CheckStep(Effect):
+class CheckStep(StepEffect):
     """Carry out a step that only reads."""
 
-    courier = "runbook"
-    lane = "run"
-
-    run: str
-    step: str
-
 
 @dataclass(frozen=True, slots=True)
-class ApplyStep(Effect):
-    courier = "runbook"
-    lane = "run"
+class ApplyStep(StepEffect):
+    """Carry it out, once."""
 
-    run: str
-    step: str
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyStep(Effect):
-    courier = "runbook"
-    lane = "run"
-
-    run: str
-    step: str
+class VerifyStep(StepEffect):
+    """Measure until it is proven or time is up."""
 
 
 @dataclass(frozen=True, slots=True)
-class UndoStep(Effect):
-    courier = "runbook"
-    lane = "undo"
+class UndoStep(StepEffect):
+    """Put back what was there before. It does not queue behind the run's other work."""
 
-    run: str
-    step: str
+    lane = "undo"
 
 
 @dataclass(frozen=True, slots=True)

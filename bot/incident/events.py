@@ -1,7 +1,7 @@
 """What happened, in the past tense. These are stored for ever: a field may be added with a default, never renamed.
 
 `EVENTS` maps stored names to classes; a name never changes and never derives from a module path. A field typed `Text`
-holds free text by people or outside systems: the journal keeps it apart, so that it can be redacted without breaking
+(or `Document`, JSON that quotes such text) was written by people or outside systems: the journal keeps it apart, so that it can be redacted without breaking
 the chain of hashes.
 """
 
@@ -13,6 +13,8 @@ from typing import Annotated, Any, Final
 
 FREE_TEXT: Final = "free text"
 Text = Annotated[str, FREE_TEXT]
+Document = Annotated[Mapping[str, Any], FREE_TEXT]
+Documents = Annotated[tuple[Mapping[str, Any], ...], FREE_TEXT]
 
 
 class Severity(StrEnum):
@@ -80,7 +82,7 @@ class AlertsReported(Event):
     firing: int
     resolved: int
     new: int
-    samples: tuple[Mapping[str, Any], ...] = ()
+    samples: Documents = ()
     truncated: int = 0
 
 
@@ -186,7 +188,7 @@ class EvidenceCollected(Event):
     impact: Text
     cause: Text
     runbook: str
-    report: Mapping[str, Any]
+    report: Document
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from bot.incident.events import Severity
 class Policy:
     """Times are measured on the journal's clock.
 
-    `ack_within`: unacknowledged longer than this, the next person is called, and again after each further span, at most
-    `max_escalations` times. `snooze`: how long alerts may burn on after a person resolved under fire. `reopen_within`: a
-    re-fire this soon after the resolve reopens instead of opening a new incident. `update_every`: stakeholders hear
-    something this often, by severity; no entry, no reminder. `quiet`: unacknowledged incidents of `self_resolving`
-    severities resolve themselves after their alerts have been quiet this long. `pages`: severities that wake people.
+    `ack_within`: unacknowledged longer than this, the next person is called, and again after each further span, at
+    most `max_escalations` times. `snooze`: how long alerts may burn on after a person resolved under fire.
+    `reopen_within`: a re-fire this soon after the resolve reopens instead of opening a new incident. `update_every`:
+    stakeholders hear something this often, by severity; no entry, no reminder. `quiet`: unacknowledged incidents of
+    `self_resolving` severities resolve themselves after their alerts have been quiet this long. `pages`: severities
+    that wake people.
     """
 
     ack_within: timedelta = timedelta(minutes=5)

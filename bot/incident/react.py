@@ -25,7 +25,7 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
                 *_pager(incident, entry, policy),
                 ef.RefreshCard(),
                 *_work(incident, entry),
-                *_talk(incident, entry, event),
+                *_talk(entry, event),
             ]
 
 
@@ -69,7 +69,7 @@ def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
             return []
 
 
-def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
+def _talk(entry: Entry, event: ev.Event) -> list[ef.Effect]:
     match event:
         case ev.IncidentOpened() | ev.Reopened() | ev.Relapsed():
             return _tell(entry, ON_CALL)

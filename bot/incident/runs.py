@@ -92,7 +92,7 @@ def _set(run: Run, step_id: str, **changes: Any) -> Run:
 
 
 def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
-    """The run after one more of its events. ValueError for an event that is not about a run; KeyError for a strange one."""
+    """The run after one more of its events. ValueError when it is not about a run; KeyError for an unknown run."""
     at = entry.at
     match entry.event:
         case ev.StepPlanned(run=run, step=step, plan=plan, digest=digest):
@@ -137,7 +137,7 @@ def current_step(run: Run) -> StepRun | None:
 
 
 def advance(run: Run) -> Effect | ev.Event | None:
-    """What moves a run on after one of its steps ended: an effect, or an event that follows at once; None is to wait."""
+    """What moves a run on after a step ended: an effect, or an event that follows at once; None is to wait."""
     if run.status is not RunStatus.RUNNING:
         return None
     step = current_step(run)

@@ -54,9 +54,9 @@ class Mark:
 class Incident:
     """An incident as of `seq`. Times are UTC.
 
-    The five key times are kept apart: `started_at` (users first hit, None while unknown), `detected_at`, and the marks
-    `acknowledged`, `mitigated`, `resolved` of the present generation. `opened_at` is when this generation opened; it is
-    what the deadline to acknowledge counts from.
+    The five key times are kept apart: `started_at` (users first hit, None while unknown), `detected_at`, and the
+    marks `acknowledged`, `mitigated`, `resolved` of the present generation. `opened_at` is when this generation
+    opened; it is what the deadline to acknowledge counts from.
     """
 
     id: str
