@@ -1,0 +1,155 @@
+"""What is wrong with a well-formed runbook: unknown names, missing proof, missing way back, unsafe placeholders."""
+
+from collections.abc import Iterator, Mapping
+
+from bot.incident.run import OnFail, Risk
+from bot.runbook import promql
+from bot.runbook.kinds import EXPECT, KINDS, Arg, Endpoints, KindRule, costlier, endpoint_of, least_risk
+from bot.runbook.model import Fault, Runbook, Step, did_you_mean
+from bot.runbook.template import pieces, refusal
+
+
+def lint(runbook: Runbook, kinds: Mapping[str, KindRule] = KINDS, endpoints: Endpoints | None = None) -> list[Fault]:
+    """Every fault of meaning. `endpoints` None means that the configured ones are not known here (a CI of runbooks)."""
+    types = {param.name: param.type for param in runbook.params}
+    found = [*_head(runbook, types), *_same_ids(runbook)]
+    for step in runbook.steps:
+        for path, message in _step(step, runbook, types, kinds, endpoints):
+            found.append((step.at(path), f"step '{step.id}': {message}"))
+    return [Fault(runbook.file, line, message) for line, message in found]
+
+
+def _head(runbook: Runbook, types: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    stem = runbook.file.rsplit("/", 1)[-1].removesuffix(".md")
+    if runbook.id and runbook.id != stem:
+        yield runbook.at("id"), f"the id '{runbook.id}' must be the file's name '{stem}'"
+    for message in _names(runbook.lock, types):
+        yield runbook.at("lock"), message
+    for param in runbook.params:
+        if param.default is not None and param.type and (wrong := refusal(param.type, param.default)):
+            yield runbook.at(f"params.{param.name}.default"), f"the default {wrong}"
+
+
+def _same_ids(runbook: Runbook) -> Iterator[tuple[int, str]]:
+    seen: dict[str, Step] = {}
+    for step in runbook.steps:
+        if step.id in seen:
+            yield step.at("id"), f"the id '{step.id}' is already used by the step on line {seen[step.id].line}"
+        seen.setdefault(step.id, step)
+
+
+Problems = Iterator[tuple[str, str]]
+"""(dotted path inside the step block, sentence)."""
+
+
+def _step(
+    step: Step,
+    runbook: Runbook,
+    types: Mapping[str, str],
+    kinds: Mapping[str, KindRule],
+    endpoints: Endpoints | None,
+) -> Problems:
+    for text in (step.title, step.prose, step.warning, step.no_undo, *step.checklist):
+        for message in _names(text, types):
+            yield "", message
+    if not step.kind:
+        return
+    rule = kinds.get(step.kind)
+    if rule is None:
+        yield "do", f"unknown kind '{step.kind}'; {did_you_mean(step.kind, kinds)}"
+        return
+    yield from _args(step, rule, types)
+    yield from _endpoint(step, rule, endpoints)
+    yield from _cost(step, rule, endpoints or {})
+    yield from _way_back(step, rule, runbook, endpoints or {})
+    if step.verify:
+        yield from _query("verify.query", step.verify.query, types)
+        yield from _expect("verify.expect", step.verify.expect)
+
+
+def _names(text: str, types: Mapping[str, str]) -> Iterator[str]:
+    for sort, content in pieces(text):
+        if sort == "wrong":
+            yield f"only {{{{ name }}}} is allowed, found '{content}'"
+        elif sort == "name" and content not in types:
+            yield f"unknown parameter '{content}'; {did_you_mean(content, types)}"
+
+
+def _query(path: str, query: str, types: Mapping[str, str]) -> Problems:
+    unknown = list(_names(query, types))
+    for message in unknown or promql.problems(query, types):
+        yield path, message
+
+
+def _expect(path: str, expect: str) -> Problems:
+    if not EXPECT.fullmatch(expect):
+        yield path, f"'{expect}' is not an expectation: write '< 0.01' (or <=, >, >=, ==, !=), 'empty' or 'nonempty'"
+
+
+def _args(step: Step, rule: KindRule, types: Mapping[str, str]) -> Problems:
+    for name in rule.args:
+        if name not in step.args:
+            yield "with", f"{step.kind} needs '{name}' under with:"
+    for name, value in step.args.items():
+        path = f"with.{name}"
+        what = rule.arg(name)
+        if what is None:
+            yield path, f"{step.kind} does not take '{name}'; {did_you_mean(name, {**rule.args, **rule.optional})}"
+        elif what is Arg.TEXT and isinstance(value, int) and not isinstance(value, bool):
+            continue
+        elif not isinstance(value, str) or not value:
+            yield path, f"'{name}' must be text; put it in quotes"
+        elif what is Arg.PROMQL:
+            yield from _query(path, value, types)
+        elif what is Arg.EXPECT:
+            yield from _expect(path, value)
+        elif what is Arg.TEXT:
+            for message in _names(value, types):
+                yield path, message
+
+
+def _endpoint(step: Step, rule: KindRule, endpoints: Endpoints | None) -> Problems:
+    for name in (name for name, what in rule.args.items() if what is Arg.ENDPOINT and name in step.args):
+        wanted = str(step.args[name])
+        if "{" in wanted:
+            yield f"with.{name}", "the endpoint is fixed: no value may choose it"
+        elif endpoints is not None and wanted not in endpoints:
+            yield f"with.{name}", f"no endpoint '{wanted}' is configured; {did_you_mean(wanted, endpoints)}"
+        elif endpoints is not None:
+            needs, given = endpoints[wanted].needs, frozenset(step.args) - {name}
+            for missing in sorted(needs - given):
+                yield "with", f"the endpoint '{wanted}' needs '{missing}' under with:"
+            for surplus in sorted(given - needs):
+                yield f"with.{surplus}", f"the endpoint '{wanted}' has no use for '{surplus}'"
+
+
+def _cost(step: Step, rule: KindRule, endpoints: Endpoints) -> Problems:
+    least = least_risk(rule, step.args, endpoints)
+    risk = costlier(step.risk or least, least)
+    if step.risk is not None and step.risk is not risk:
+        yield "risk", f"risk may only be raised: this is at least '{least}'"
+    if risk is Risk.READ:
+        for key in ("verify", "undo", "lease"):
+            if key in step.where:
+                yield key, f"{step.kind} changes nothing, so '{key}' has no meaning here"
+        return
+    if "verify" not in step.where:
+        yield "", f"a {risk} step needs verify: how would anyone know that it helped?"
+    if "undo" not in step.where:
+        yield "", f"a {risk} step needs undo: auto, a step's id, or {{none: why there is no way back}}"
+
+
+def _way_back(step: Step, rule: KindRule, runbook: Runbook, endpoints: Endpoints) -> Problems:
+    if step.undo == "auto":
+        endpoint = endpoint_of(rule, step.args, endpoints)
+        if endpoint is not None and not endpoint.undoable:
+            yield "undo", "its endpoint has no undo configured: add one there, or write {none: reason}"
+    elif step.undo is not None:
+        others = {other.id for other in runbook.steps if other.id != step.id}
+        if step.undo not in others:
+            yield "undo", f"undo names no other step '{step.undo}'; {did_you_mean(step.undo, others | {'auto'})}"
+    elif step.no_undo or "undo" not in step.where:
+        if step.lease is not None:
+            yield "lease", "a lease undoes the step when it ends, but there is no way back"
+        if step.on_fail is OnFail.UNDO:
+            yield "on_fail", "on_fail: undo needs a way back, but there is none"
