@@ -117,7 +117,9 @@ def _report_alerts(incident: Incident | None, command: cmd.ReportAlerts, policy:
 
 def takes_refire(incident: Incident, at: datetime, policy: Policy) -> bool:
     """Whether alerts that fire at `at` belong to this incident; later than that they make a new one."""
-    return incident.is_live or (incident.resolved is not None and at - incident.resolved.at <= policy.reopen_within)
+    if incident.is_live or (incident.snoozed_until is not None and at < incident.snoozed_until):
+        return True
+    return incident.resolved is not None and at - incident.resolved.at <= policy.reopen_within
 
 
 @singledispatch

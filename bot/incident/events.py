@@ -1,8 +1,8 @@
 """What happened, in the past tense. These are stored for ever: a field may be added with a default, never renamed.
 
 `EVENTS` maps stored names to classes; a name never changes and never derives from a module path. A field typed `Text`
-(or `Document`, JSON that quotes such text) was written by people or outside systems: the journal keeps it apart, so that it can be redacted without breaking
-the chain of hashes.
+(or `Document`, JSON that quotes such text) was written by people or outside systems: the journal keeps it apart, so
+that it can be redacted without breaking the chain of hashes.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,151 @@
+"""The desk: the one road by which anything happens. Load, decide, append, and put what follows into the outbox."""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from bot.incident.commands import CheckTimers, Command, ReportAlerts
+from bot.incident.decide import decide, follow, takes_refire
+from bot.incident.entry import Entry
+from bot.incident.events import IncidentOpened
+from bot.incident.people import BOT, Actor, ActorKind
+from bot.incident.policy import Policy
+from bot.incident.react import react
+from bot.incident.state import Incident
+from bot.intake.alerts import Message, take_in
+from bot.intake.reading import Reading
+from bot.journal import Busy, Journal, News, Txn
+from bot.journal.ids import new_id
+
+T = TypeVar("T")
+
+PATIENCE_S = 2.5
+"""How long a person's click may wait for its commit: Slack gives up after 3 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The incident after a command, and what the command added: nothing for a repeat, or when it was already so."""
+
+    incident: Incident
+    entries: tuple[Entry, ...]
+
+
+class Desk:
+    """Turns commands into history. Thread-safe; every method that writes resolves only after the commit."""
+
+    def __init__(self, journal: Journal, policy: Policy, reading: Reading, wake: Callable[[], None]) -> None:
+        self.journal = journal
+        self.policy = policy
+        self.reading = reading
+        self._wake = wake
+
+    def submit(self, command: Command) -> Future[Outcome]:
+        """Carries a command out. Refused arrives as the future's exception; raises Busy when too much is waiting."""
+        return self._write(lambda txn: self.execute(txn, command), urgent=True)
+
+    def handle(self, command: Command, timeout: float = PATIENCE_S) -> Outcome:
+        """`submit`, waited for. Raises Refused; Busy when the journal does not answer in time (seconds)."""
+        try:
+            return self.submit(command).result(timeout)
+        except TimeoutError as late:
+            raise Busy("the journal did not answer in time") from late
+
+    def receive(self, message: Message) -> Future[int]:
+        """First stage of intake: the ledger and the inbox, no incident. Resolves to the number of groups with news."""
+        return self._write(lambda txn: self._take_in(txn, message), urgent=False)
+
+    def drain(self, group_key: str) -> Future[Outcome | None]:
+        """Second stage: works a group's news into its incident; None when there were none."""
+        return self._write(lambda txn: self._drain(txn, group_key), urgent=True)
+
+    def check_timers(self, incident_id: str) -> Future[Outcome | None]:
+        """Does what is due for the incident by now."""
+        return self._write(lambda txn: self._check_timers(txn, incident_id), urgent=True)
+
+    def _write(self, job: Callable[[Txn], T], *, urgent: bool) -> Future[T]:
+        future = self.journal.write(job, urgent=urgent)
+        future.add_done_callback(lambda _: self._wake())
+        return future
+
+    def execute(self, txn: Txn, command: Command) -> Outcome:
+        """Carries a command out inside a transaction. Raises Refused."""
+        incident = txn.incident(command.incident)
+        if txn.seen(command.key):
+            if incident is None:
+                raise LookupError(f"{command.key} was carried out on another incident")
+            return Outcome(incident, ())
+        waiting = deque(decide(incident, command, self.policy))
+        entries: list[Entry] = []
+        while waiting:
+            event = waiting.popleft()
+            if isinstance(event, IncidentOpened):
+                event = replace(event, number=txn.next_number())
+            incident, entry = txn.append(command, event, len(entries) + 1)
+            entries.append(entry)
+            txn.enqueue(incident.id, react(incident, entry, self.policy))
+            waiting.extendleft(reversed(follow(incident, event)))
+        if incident is None:
+            raise LookupError(f"{type(command).__name__} opened no incident")
+        return Outcome(incident, tuple(entries))
+
+    def _take_in(self, txn: Txn, message: Message) -> int:
+        fingerprints = sorted({delivery.fingerprint for delivery in message.deliveries})
+        known = txn.known_alerts(message.source, fingerprints)
+        intake = take_in(message, known, self.reading, txn.now)
+        txn.store_alerts(intake.rows)
+        for news in intake.news:
+            facts = {"began": news.began, "ended": news.ended, "truncated": message.truncated}
+            txn.put_news(News(message.source, news.key, news.group_key, facts))
+        return len(intake.news)
+
+    def _drain(self, txn: Txn, group_key: str) -> Outcome | None:
+        news = txn.take_news(group_key)
+        if not news:
+            return None
+        began = sum(item["payload"]["began"] for item in news)
+        last = txn.latest_in_group(group_key)
+        joins = last is not None and (not began or takes_refire(last, txn.now, self.policy))
+        target = last.id if last is not None and joins else new_id()
+        if began:
+            txn.adopt_alerts(group_key, target)
+        state = txn.group_state(group_key, target)
+        if not joins and not state.firing:
+            return None
+        worst = state.samples[0] if state.samples else None
+        source = news[-1]["source"]
+        command = ReportAlerts(
+            incident=target,
+            by=Actor(ActorKind.SOURCE, source, source.capitalize()),
+            at=txn.now,
+            key=f"inbox:{news[-1]['id']}",
+            source=source,
+            group_key=group_key,
+            firing=state.firing,
+            resolved=state.resolved,
+            new=began,
+            samples=tuple(
+                {"name": alert.name, "title": alert.title, "labels": dict(alert.labels)} for alert in state.samples
+            ),
+            truncated=max(item["payload"]["truncated"] for item in news),
+            title=worst.title if worst else "",
+            severity=state.worst,
+            service=worst.service if worst else "",
+            model=worst.model if worst else "",
+            runbook=worst.runbook if worst else "",
+            started_at=None,
+            detected_at=state.started_at,
+            recurs=last.id if last is not None and not joins else "",
+        )
+        return self.execute(txn, command)
+
+    def _check_timers(self, txn: Txn, incident_id: str) -> Outcome | None:
+        incident = txn.incident(incident_id)
+        if incident is None:
+            return None
+        key = f"timer:{incident_id}:{incident.seq}"
+        return self.execute(
+            txn, CheckTimers(incident=incident_id, by=BOT, at=txn.now, key=key, source="timer", source_id="")
+        )

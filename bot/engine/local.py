@@ -1,0 +1,121 @@
+"""The engine for one machine: threads that wake on every commit, and APScheduler as the sweeper behind them."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor as SchedulerPool
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from bot.desk import Desk
+from bot.journal import Busy, Txn
+from bot.outbox import Outbox
+
+log = structlog.get_logger()
+
+WORKERS: Final = {"pager": 2, "slack": 4, "runbook": 2, "health": 1, "postmortem": 1}
+"""Threads per courier: a dead chat can fill only its own."""
+SWEEP_EVERY_S: Final = 1.0
+GROUP_PAUSE: Final = timedelta(seconds=1)
+"""A group's news are worked in at most this often once it has an incident: a storm edits one card, not a thousand."""
+KEEP_DELIVERED: Final = timedelta(days=7)
+
+
+def _take_over(txn: Txn) -> None:
+    txn.release_all()
+    txn.refresh_due()
+
+
+class LocalEngine:
+    """Drains the inbox, delivers the outbox and fires timers. `wake()` may be called from anywhere, however often."""
+
+    def __init__(self, desk: Desk, outbox: Outbox) -> None:
+        self._desk = desk
+        self._outbox = outbox
+        self._clock: Callable[[], datetime] = desk.journal.clock
+        self._pools = {name: ThreadPoolExecutor(size, f"courier-{name}") for name, size in WORKERS.items()}
+        self._flying: set[str] = set()
+        self._guard = threading.Lock()
+        self._news = threading.Event()
+        self._stopping = threading.Event()
+        self._drained: dict[str, datetime] = {}
+        self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
+        self._scheduler = BackgroundScheduler(
+            executors={"default": SchedulerPool(1)},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+            timezone="UTC",
+        )
+        self._scheduler.add_job(self.wake, "interval", seconds=SWEEP_EVERY_S)
+        self._scheduler.add_job(self._tidy, "interval", hours=1)
+
+    def start(self) -> None:
+        """Takes over what an earlier process left behind, then begins."""
+        self._desk.journal.write(_take_over).result()
+        self._thread.start()
+        self._scheduler.start()
+        self.wake()
+
+    def stop(self) -> None:
+        """Finishes what is in hand; what is waiting stays in the journal for the next start."""
+        self._scheduler.shutdown(wait=False)
+        self._stopping.set()
+        self._news.set()
+        self._thread.join()
+        for pool in self._pools.values():
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def wake(self) -> None:
+        """Something may have changed: look."""
+        self._news.set()
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            self._news.wait()
+            self._news.clear()
+            if self._stopping.is_set():
+                return
+            try:
+                self._drain()
+                self._fire()
+                self._dispatch()
+            except Busy as busy:
+                log.warning("journal_busy", reason=str(busy))
+
+    def _drain(self) -> None:
+        now = self._clock()
+        for group_key in self._desk.journal.waiting_groups():
+            last = self._drained.get(group_key)
+            if last is not None and now - last < GROUP_PAUSE:
+                continue
+            self._drained[group_key] = now
+            self._desk.drain(group_key).result()
+        if len(self._drained) > 10_000:
+            self._drained = {key: at for key, at in self._drained.items() if now - at < GROUP_PAUSE}
+
+    def _fire(self) -> None:
+        for incident_id in self._desk.journal.due(self._clock()):
+            self._desk.check_timers(incident_id).result()
+
+    def _dispatch(self) -> None:
+        for job in self._outbox.ready():
+            with self._guard:
+                if job.id in self._flying:
+                    continue
+                self._flying.add(job.id)
+            future = self._pools[job.effect.courier].submit(self._outbox.deliver, job.id)
+            future.add_done_callback(partial(self._landed, job.id))
+
+    def _landed(self, job_id: str, done: Future[None]) -> None:
+        with self._guard:
+            self._flying.discard(job_id)
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            log.error("courier_bug", job=job_id, exc_info=error)
+        self.wake()
+
+    def _tidy(self) -> None:
+        self._desk.journal.write(lambda txn: txn.tidy(txn.now - KEEP_DELIVERED), urgent=False).result()

@@ -1,0 +1,1 @@
+"""Alerts before they are incidents: pure rules over the alert ledger."""

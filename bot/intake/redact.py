@@ -1,0 +1,28 @@
+"""Secrets that stray into alert text are blanked before anything is stored or shown."""
+
+import re
+from typing import Final
+
+_PATTERNS: Final = (
+    r"xox[abposer]-[A-Za-z0-9-]{10,}",
+    r"xapp-[A-Za-z0-9-]{10,}",
+    r"gh[pousr]_[A-Za-z0-9]{30,}",
+    r"github_pat_[A-Za-z0-9_]{30,}",
+    r"AKIA[0-9A-Z]{16}",
+    r"sk-[A-Za-z0-9_-]{20,}",
+    r"hf_[A-Za-z0-9]{30,}",
+    r"AIza[0-9A-Za-z_-]{35}",
+    r"glpat-[0-9A-Za-z_-]{20,}",
+    r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}",
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+    r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
+    r"(?i)(?<=bearer )[A-Za-z0-9._~+/-]{16,}=*",
+    r"(?i)(?:password|passwd|secret|token|api[_-]?key)\s*[=:]\s*[^\s,;\"']{6,}",
+)
+_SECRET: Final = re.compile("|".join(f"(?:{p})" if not p.startswith("(?i)") else f"(?i:{p[4:]})" for p in _PATTERNS))
+BLANK: Final = "[secret]"
+
+
+def redact(text: str) -> str:
+    """The text without what looks like a key, token, password or private key."""
+    return _SECRET.sub(BLANK, text)

@@ -1,0 +1,409 @@
+"""The journal as the rest of the bot sees it: write transactions through one writer, reads from anywhere."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, func, insert, or_, select, update
+
+from bot.incident.alert import Alert, GroupState
+from bot.incident.commands import Command
+from bot.incident.effects import Effect
+from bot.incident.entry import Entry
+from bot.incident.events import VERSION, Event
+from bot.incident.state import Incident, evolve, fold
+from bot.journal import ledger, post
+from bot.journal.chain import entry_hash, new_salt, text_digest
+from bot.journal.codec import actor_out, event_out
+from bot.journal.ids import new_id
+from bot.journal.rows import Job, entry_from_row, envelope
+from bot.journal.tables import alert, blob, event, inbox, incident
+from bot.journal.writer import Writer
+
+T = TypeVar("T")
+Clock = Callable[[], datetime]
+DueAt = Callable[[Incident], datetime | None]
+
+REMEMBERED = 512
+"""Folded incidents kept in memory; each is checked against the database's own count before it is trusted."""
+
+
+class Memory:
+    """Folded incidents by id, the least used forgotten first. Thread-safe."""
+
+    def __init__(self, size: int = REMEMBERED) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, Incident] = OrderedDict()
+
+    def get(self, incident_id: str) -> Incident | None:
+        with self._lock:
+            kept = self._kept.get(incident_id)
+            if kept is not None:
+                self._kept.move_to_end(incident_id)
+            return kept
+
+    def put(self, item: Incident) -> None:
+        with self._lock:
+            known = self._kept.get(item.id)
+            if known is None or known.seq <= item.seq:
+                self._kept[item.id] = item
+                self._kept.move_to_end(item.id)
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+
+
+class _Reader:
+    """The queries that reading and writing share."""
+
+    def __init__(self, connection: Connection, workspace: str, memory: Memory) -> None:
+        self.connection = connection
+        self.workspace = workspace
+        self._memory = memory
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """The incident as of now; from memory when nothing was added since."""
+        seq = self.connection.execute(select(incident.c.seq).where(incident.c.id == incident_id)).scalar()
+        if seq is None:
+            return None
+        kept = self._memory.get(incident_id)
+        if kept is not None and kept.seq == seq:
+            return kept
+        folded = fold(self.entries(incident_id))
+        if folded is not None:
+            self._memory.put(folded)
+        return folded
+
+    def entries(self, incident_id: str) -> tuple[Entry, ...]:
+        """All entries of an incident, in order."""
+        rows = self.connection.execute(select(event).where(event.c.incident == incident_id).order_by(event.c.seq))
+        texts = self.connection.execute(
+            select(blob.c.digest, blob.c.text).where(blob.c.incident == incident_id, blob.c.text.is_not(None))
+        )
+        found = {row[0]: row[1] for row in texts}
+        return tuple(entry_from_row(dict(row), found) for row in rows.mappings())
+
+    def one(self, *where: Any) -> Incident | None:
+        """The newest incident of this workspace that meets the conditions."""
+        query = select(incident.c.id).where(incident.c.workspace == self.workspace, *where)
+        found = self.connection.execute(query.order_by(incident.c.number.desc()).limit(1)).scalar()
+        return None if found is None else self.incident(found)
+
+
+class Txn(_Reader):
+    """One write transaction as a job sees it; everything it does is kept or dropped together."""
+
+    def __init__(self, connection: Connection, journal: "Journal", memory: Memory, now: datetime) -> None:
+        super().__init__(connection, journal.workspace, memory)
+        self.now = now
+        self.touched: dict[str, Incident] = {}
+        self._due_at = journal.due_at
+
+    def incident(self, incident_id: str) -> Incident | None:
+        return self.touched.get(incident_id) or super().incident(incident_id)
+
+    def seen(self, key: str) -> bool:
+        """Whether a command with this key has made something happen before."""
+        query = select(event.c.id).where(event.c.workspace == self.workspace, event.c.key == key)
+        return self.connection.execute(query).first() is not None
+
+    def next_number(self) -> int:
+        """The number of the next incident; people say INC-42."""
+        highest = select(func.max(incident.c.number)).where(incident.c.workspace == self.workspace)
+        return (self.connection.execute(highest).scalar() or 0) + 1
+
+    def live_in_group(self, group_key: str) -> Incident | None:
+        """The one incident of the group that is not over."""
+        return self.one(incident.c.group_key == group_key, incident.c.live)
+
+    def latest_in_group(self, group_key: str) -> Incident | None:
+        """The group's latest incident, over or not."""
+        return self.one(incident.c.group_key == group_key)
+
+    def append(self, command: Command, what: Event, nth: int) -> tuple[Incident, Entry]:
+        """Adds one entry, the `nth` of its command, with its projection. The only place where truth is written."""
+        before = self.incident(command.incident)
+        seq, prev_hash = (0, "") if before is None else self._head(before.id)
+        texts: list[dict[str, Any]] = []
+
+        def keep(text: str) -> str:
+            salt = new_salt()
+            digest = text_digest(salt, text)
+            texts.append({"digest": digest, "incident": command.incident, "salt": salt, "text": text})
+            return digest
+
+        kind, body = event_out(what, keep)
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "workspace": self.workspace,
+            "incident": command.incident,
+            "seq": seq + 1,
+            "kind": kind,
+            "v": VERSION,
+            "at": command.at,
+            "recorded_at": self.now,
+            "precision": command.precision.value,
+            "by": actor_out(command.by),
+            "source": command.source,
+            "source_id": command.source_id,
+            "key": command.key if nth == 1 else f"{command.key}#{nth}",
+            "body": body,
+        }
+        row |= {"prev_hash": prev_hash, "hash": entry_hash(envelope(row), prev_hash)}
+        entry = entry_from_row(row, {text["digest"]: text["text"] for text in texts})
+        after = evolve(before, entry)
+        self._project(after, row["hash"], is_new=before is None)
+        self.connection.execute(insert(event).values(**row))
+        if texts:
+            self.connection.execute(insert(blob), texts)
+        self.touched[after.id] = after
+        return after, entry
+
+    def _head(self, incident_id: str) -> tuple[int, str]:
+        query = select(incident.c.seq, incident.c.head_hash).where(incident.c.id == incident_id).with_for_update()
+        row = self.connection.execute(query).one()
+        return row.seq, row.head_hash
+
+    def _project(self, item: Incident, head_hash: str, *, is_new: bool) -> None:
+        values = {
+            "status": item.status.value,
+            "live": item.is_live,
+            "group_key": item.group_key,
+            "generation": item.generation,
+            "seq": item.seq,
+            "head_hash": head_hash,
+            "channel": item.channel,
+            "detected_at": item.detected_at,
+            "acknowledged_at": item.acknowledged.at if item.acknowledged else None,
+            "mitigated_at": item.mitigated.at if item.mitigated else None,
+            "resolved_at": item.resolved.at if item.resolved else None,
+            "next_due_at": self._due_at(item),
+        }
+        if is_new:
+            named = {"id": item.id, "workspace": item.workspace, "number": item.number}
+            self.connection.execute(insert(incident).values(**named, **values))
+        else:
+            self.connection.execute(update(incident).where(incident.c.id == item.id).values(**values))
+
+    def enqueue(self, incident_id: str, effects: Sequence[Effect]) -> None:
+        """Adds what must be done outside, in the same commit as what made it necessary."""
+        post.enqueue(self.connection, self.workspace, incident_id, effects, self.now)
+
+    def claim(self, job: str, until: datetime) -> Job | None:
+        """Takes an outbox job; None when it is not to be had any more."""
+        return post.claim(self.connection, job, self.now, until)
+
+    def finish(self, job: Job) -> bool:
+        """The job is done; False when it was not ours any more, and then nothing it brought back may count."""
+        return post.settle(self.connection, job, {"state": post.DONE, "ended_at": self.now})
+
+    def bury(self, job: Job, reason: str) -> bool:
+        """The job cannot be done."""
+        values = {"state": post.DEAD, "ended_at": self.now, "last_error": reason}
+        return post.settle(self.connection, job, values)
+
+    def postpone(self, job: Job, until: datetime, reason: str, *, warned: bool) -> bool:
+        """It did not work; another attempt is due at `until`."""
+        values = {"due_at": until, "last_error": reason, "warned": job.warned or warned}
+        return post.settle(self.connection, job, values)
+
+    def come_back(self, job: Job, at: datetime, progress: dict[str, Any]) -> bool:
+        """It goes on at `at`; this was no failed attempt."""
+        return post.settle(self.connection, job, {"due_at": at, "progress": progress, "attempts": 0})
+
+    def release_all(self) -> None:
+        """Gives back every claim of a process that is gone."""
+        post.release_all(self.connection, self.workspace)
+
+    def tidy(self, before: datetime) -> None:
+        """Forgets what was delivered and drained before then."""
+        post.tidy(self.connection, self.workspace, before)
+
+    def refresh_due(self) -> None:
+        """Computes every live incident's next deadline anew, for when the settings behind them have changed."""
+        query = select(incident.c.id).where(
+            incident.c.workspace == self.workspace, or_(incident.c.live, incident.c.next_due_at.is_not(None))
+        )
+        for (incident_id,) in self.connection.execute(query).all():
+            item = self.incident(incident_id)
+            if item is not None:
+                values = {"next_due_at": self._due_at(item)}
+                self.connection.execute(update(incident).where(incident.c.id == incident_id).values(**values))
+
+    def known_alerts(self, source: str, fingerprints: Sequence[str]) -> dict[str, Alert]:
+        """The ledger's rows of these fingerprints."""
+        return ledger.known(self.connection, self.workspace, source, fingerprints)
+
+    def store_alerts(self, alerts: Sequence[Alert]) -> None:
+        """Writes rows of the ledger."""
+        ledger.store(self.connection, self.workspace, alerts)
+
+    def put_news(self, news: ledger.News) -> None:
+        """Remembers that a group has news, once per key."""
+        ledger.put(self.connection, self.workspace, news, self.now)
+
+    def take_news(self, group_key: str) -> list[dict[str, Any]]:
+        """The group's news, which are drained with this transaction."""
+        return ledger.take(self.connection, self.workspace, group_key, self.now)
+
+    def group_state(self, group_key: str, incident_id: str | None) -> GroupState:
+        """How the group stands in the ledger."""
+        return ledger.group_state(self.connection, self.workspace, group_key, incident_id)
+
+    def adopt_alerts(self, group_key: str, incident_id: str) -> None:
+        """The group's firing alerts belong to this incident now."""
+        ledger.adopt(self.connection, self.workspace, group_key, incident_id)
+
+
+class _Batch:
+    """What one commit touches; nothing of it is remembered before it is on disk."""
+
+    def __init__(self, journal: "Journal") -> None:
+        self._journal = journal
+        self._now = journal.clock()
+        self._kept: dict[str, Incident] = {}
+        self._txn: Txn | None = None
+
+    def run(self, connection: Connection, job: Callable[[Txn], Any]) -> Any:
+        self._txn = Txn(connection, self._journal, self._journal.memory, self._now)
+        self._txn.touched.update(self._kept)
+        return job(self._txn)
+
+    def keep(self) -> None:
+        if self._txn is not None:
+            self._kept.update(self._txn.touched)
+
+    def drop(self) -> None:
+        self._txn = None
+
+    def committed(self) -> None:
+        for item in self._kept.values():
+            self._journal.memory.put(item)
+
+
+class Journal:
+    """The journal of one workspace. Reads may come from any thread; writes go through one."""
+
+    def __init__(self, engine: Engine, workspace: str, clock: Clock, due_at: DueAt) -> None:
+        self.workspace = workspace
+        self.clock = clock
+        self.due_at = due_at
+        self.memory = Memory()
+        self._engine = engine
+        self._writer = Writer(engine, lambda: _Batch(self))
+
+    def close(self) -> None:
+        """Writes what is waiting and lets go of the database."""
+        self._writer.close()
+        self._engine.dispose()
+
+    def write(self, job: Callable[[Txn], T], *, urgent: bool = True) -> Future[T]:
+        """Runs `job` in a write transaction; the future resolves after the commit. Raises Busy."""
+        return self._writer.submit(job, urgent=urgent)
+
+    @contextmanager
+    def _reading(self) -> Iterator[_Reader]:
+        with self._engine.connect().execution_options(reading=True) as connection:
+            yield _Reader(connection, self.workspace, self.memory)
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """The incident as of now, or None."""
+        with self._reading() as reader:
+            return reader.incident(incident_id)
+
+    def entries(self, incident_id: str) -> tuple[Entry, ...]:
+        """All entries of an incident, in order; empty when there is no such incident."""
+        with self._reading() as reader:
+            return reader.entries(incident_id)
+
+    def entry(self, entry_id: str) -> Entry | None:
+        """One entry by its id."""
+        with self._reading() as reader:
+            row = reader.connection.execute(select(event).where(event.c.id == entry_id)).mappings().first()
+            if row is None:
+                return None
+            return next((e for e in reader.entries(row["incident"]) if e.id == entry_id), None)
+
+    def find(self, ref: str) -> Incident | None:
+        """By what people call it: `INC-42`, `inc-42`, `42`, or the id."""
+        number = ref.strip().lower().removeprefix("inc-")
+        where = incident.c.number == int(number) if number.isdecimal() else incident.c.id == ref.strip()
+        with self._reading() as reader:
+            return reader.one(where)
+
+    def by_channel(self, channel: str) -> Incident | None:
+        """The incident whose own channel this is."""
+        if not channel:
+            return None
+        with self._reading() as reader:
+            return reader.one(incident.c.channel == channel)
+
+    def live(self) -> tuple[Incident, ...]:
+        """Every incident that is not over, newest first."""
+        return self._many(limit=None, live=True)
+
+    def recent(self, limit: int = 20) -> tuple[Incident, ...]:
+        """The newest incidents, over or not."""
+        return self._many(limit=limit, live=False)
+
+    def _many(self, *, limit: int | None, live: bool) -> tuple[Incident, ...]:
+        query = select(incident.c.id).where(incident.c.workspace == self.workspace)
+        if live:
+            query = query.where(incident.c.live)
+        with self._reading() as reader:
+            ids = reader.connection.execute(query.order_by(incident.c.number.desc()).limit(limit)).scalars().all()
+            return tuple(item for item in map(reader.incident, ids) if item is not None)
+
+    def due(self, now: datetime) -> list[str]:
+        """The incidents with a deadline that has passed."""
+        query = select(incident.c.id).where(incident.c.workspace == self.workspace, incident.c.next_due_at <= now)
+        with self._reading() as reader:
+            return list(reader.connection.execute(query.order_by(incident.c.next_due_at)).scalars())
+
+    def waiting_groups(self) -> list[str]:
+        """The alert groups whose news are not worked in yet."""
+        with self._reading() as reader:
+            return ledger.waiting_groups(reader.connection, self.workspace)
+
+    def ready_jobs(self, now: datetime, limit: int = 32) -> list[Job]:
+        """What the outbox could deliver now."""
+        with self._reading() as reader:
+            return post.ready(reader.connection, self.workspace, now, limit)
+
+    def numbers(self) -> dict[str, Any]:
+        """Figures for health and metrics: incidents and jobs by state, news waiting, alerts by status."""
+        with self._reading() as reader:
+            connection = reader.connection
+            statuses = connection.execute(
+                select(incident.c.status, func.count())
+                .where(incident.c.workspace == self.workspace)
+                .group_by(incident.c.status)
+            )
+            news = connection.execute(select(func.count()).select_from(inbox).where(inbox.c.drained_at.is_(None)))
+            alerts = connection.execute(
+                select(alert.c.status, func.count()).where(alert.c.workspace == self.workspace).group_by(alert.c.status)
+            )
+            return {
+                "incidents": {row[0]: row[1] for row in statuses},
+                "alerts": {row[0]: row[1] for row in alerts},
+                "news_waiting": news.scalar_one(),
+                "outbox": post.numbers(connection, self.workspace),
+            }
+
+    def verify(self, incident_id: str) -> int | None:
+        """The `seq` of the first entry whose hash does not fit, or None when the chain holds."""
+        with self._reading() as reader:
+            rows = reader.connection.execute(
+                select(event).where(event.c.incident == incident_id).order_by(event.c.seq)
+            ).mappings()
+            previous = ""
+            for expected, row in enumerate(rows, start=1):
+                fits = row["seq"] == expected and row["prev_hash"] == previous
+                if not fits or entry_hash(envelope(dict(row)), previous) != row["hash"]:
+                    return int(row["seq"])
+                previous = row["hash"]
+            return None

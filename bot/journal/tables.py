@@ -1,0 +1,201 @@
+"""The tables. Portable between SQLite and PostgreSQL; times are UTC."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC datetime; SQLite has no zones, so it is stored naive there and made aware again on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        time: datetime = value
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Written only together with `event`; a fold of it that queries can use.
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("workspace", String(80), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("live", Boolean, nullable=False),
+    Column("group_key", String(300), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("head_hash", String(64), nullable=False),
+    Column("channel", String(40), nullable=False),
+    Column("detected_at", UtcTime, nullable=False),
+    Column("acknowledged_at", UtcTime),
+    Column("mitigated_at", UtcTime),
+    Column("resolved_at", UtcTime),
+    Column("next_due_at", UtcTime),
+    UniqueConstraint("workspace", "number"),
+)
+Index("ix_incident_channel", incident.c.channel)
+Index("ix_incident_next_due_at", incident.c.next_due_at)
+Index(
+    "uq_incident_live_group",
+    incident.c.workspace,
+    incident.c.group_key,
+    unique=True,
+    sqlite_where=text("live AND group_key <> ''"),
+    postgresql_where=text("live AND group_key <> ''"),
+)
+
+# The truth: append only. `body` holds digests where the event has free text.
+event = Table(
+    "event",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("workspace", String(80), nullable=False),
+    Column("incident", String(36), ForeignKey("incident.id"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("kind", String(60), nullable=False),
+    Column("v", Integer, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("recorded_at", UtcTime, nullable=False),
+    Column("precision", String(10), nullable=False),
+    Column("by", JSON, nullable=False),
+    Column("source", String(40), nullable=False),
+    Column("source_id", String(300), nullable=False),
+    Column("key", String(300), nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("prev_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("incident", "seq"),
+    UniqueConstraint("workspace", "key"),
+)
+
+# Free text by people and outside systems. Redacting clears `text` and `salt`; the digest in the event stays valid.
+blob = Table(
+    "blob",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("incident", String(36), nullable=False),
+    Column("salt", String(32)),
+    Column("text", Text),
+    Column("redacted_at", UtcTime),
+)
+Index("ix_blob_incident", blob.c.incident)
+
+# The alert ledger: one row per alert that ever fired, by the sender's fingerprint.
+alert = Table(
+    "alert",
+    metadata,
+    Column("workspace", String(80), primary_key=True),
+    Column("source", String(40), primary_key=True),
+    Column("fingerprint", String(80), primary_key=True),
+    Column("status", String(10), nullable=False),
+    Column("group_key", String(300), nullable=False),
+    Column("incident", String(36)),
+    Column("name", String(200), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("severity", String(4), nullable=False),
+    Column("service", String(200), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("runbook", String(200), nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("starts_at", UtcTime, nullable=False),
+    Column("ends_at", UtcTime),
+    Column("first_seen", UtcTime, nullable=False),
+    Column("last_seen", UtcTime, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("changes", Integer, nullable=False),
+)
+Index("ix_alert_group", alert.c.workspace, alert.c.group_key, alert.c.status)
+Index("ix_alert_incident", alert.c.incident)
+
+# What reached us and still has to be worked into an incident: the durable command of the second stage of intake.
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("workspace", String(80), nullable=False),
+    Column("source", String(40), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("group_key", String(300), nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("drained_at", UtcTime),
+    UniqueConstraint("workspace", "source", "key"),
+)
+Index(
+    "ix_inbox_waiting",
+    inbox.c.workspace,
+    inbox.c.group_key,
+    sqlite_where=text("drained_at IS NULL"),
+    postgresql_where=text("drained_at IS NULL"),
+)
+
+# What must still be done outside. `state` is waiting, done or dead.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("workspace", String(80), nullable=False),
+    Column("incident", String(36), ForeignKey("incident.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("courier", String(20), nullable=False),
+    Column("lane", String(20), nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("claim", String(36)),
+    Column("claimed_until", UtcTime),
+    Column("progress", JSON, nullable=False),
+    Column("warned", Boolean, nullable=False),
+    Column("last_error", Text, nullable=False),
+    Column("ended_at", UtcTime),
+    UniqueConstraint("incident", "position"),
+)
+Index(
+    "ix_outbox_waiting",
+    outbox.c.workspace,
+    outbox.c.courier,
+    outbox.c.due_at,
+    sqlite_where=text("state = 'waiting'"),
+    postgresql_where=text("state = 'waiting'"),
+)

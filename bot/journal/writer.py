@@ -1,0 +1,125 @@
+"""One thread writes. It commits whatever has queued up meanwhile in one go, each job behind a savepoint of its own.
+
+That is what makes a commit on disk affordable for every webhook, and what decides the order of commands on SQLite.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+T = TypeVar("T")
+
+
+class Busy(Exception):
+    """The journal cannot take more right now, or cannot be written at all; the sender should try again."""
+
+
+class Batch(Protocol):
+    """What one commit is about."""
+
+    def run(self, connection: Connection, job: Callable[[Any], Any]) -> Any:
+        """Carries out one job inside its savepoint."""
+
+    def keep(self) -> None:
+        """The job's savepoint was released."""
+
+    def drop(self) -> None:
+        """The job's savepoint was rolled back."""
+
+    def committed(self) -> None:
+        """Everything kept is on disk; called before anybody hears of it."""
+
+
+class Writer:
+    """Runs jobs in write transactions. `urgent` jobs (people) go before the rest (alerts); at most `capacity` wait.
+
+    A job's result, or the exception it raised, arrives in its future, and only after the commit.
+    """
+
+    MAX_BATCH = 64
+    """Jobs per commit: enough to share the fsync, few enough that a person's click waits milliseconds."""
+
+    def __init__(self, engine: Engine, begin: Callable[[], Batch], capacity: int = 4_000) -> None:
+        self._engine = engine
+        self._begin = begin
+        self._capacity = capacity
+        self._urgent: deque[tuple[Callable[[Any], Any], Future[Any]]] = deque()
+        self._rest: deque[tuple[Callable[[Any], Any], Future[Any]]] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._loop, name="journal-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[Any], T], *, urgent: bool) -> Future[T]:
+        """Queues a job. Raises Busy when too much is waiting or the writer is closed."""
+        future: Future[T] = Future()
+        with self._wake:
+            if self._closing:
+                raise Busy("the journal is closed")
+            if len(self._rest) >= self._capacity or len(self._urgent) >= self._capacity:
+                raise Busy("too much is waiting to be written")
+            (self._urgent if urgent else self._rest).append((job, future))
+            self._wake.notify()
+        return future
+
+    def close(self) -> None:
+        """Writes what is waiting, then ends."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _take(self) -> list[tuple[Callable[[Any], Any], Future[Any]]]:
+        with self._wake:
+            while not (self._urgent or self._rest or self._closing):
+                self._wake.wait()
+            jobs: list[tuple[Callable[[Any], Any], Future[Any]]] = []
+            for waiting in (self._urgent, self._rest):
+                while waiting and len(jobs) < self.MAX_BATCH:
+                    jobs.append(waiting.popleft())
+            return jobs
+
+    def _loop(self) -> None:
+        while jobs := self._take():
+            self._write(jobs)
+
+    def _write(self, jobs: list[tuple[Callable[[Any], Any], Future[Any]]]) -> None:
+        batch = self._begin()
+        answers: list[Callable[[], None]] = []
+        try:
+            with self._engine.begin() as connection:
+                for job, future in jobs:
+                    answers.append(self._run(connection, batch, job, future))
+            batch.committed()
+        except Exception as error:  # noqa: BLE001 - handed to every caller, who answers 503 or shows it
+            for _, future in jobs:
+                future.set_exception(_as_busy(error))
+            return
+        for answer in answers:
+            answer()
+
+    @staticmethod
+    def _run(
+        connection: Connection, batch: Batch, job: Callable[[Any], Any], future: Future[Any]
+    ) -> Callable[[], None]:
+        savepoint = connection.begin_nested()
+        try:
+            result = batch.run(connection, job)
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            savepoint.rollback()
+            batch.drop()
+            failure = error
+            return lambda: future.set_exception(failure)
+        savepoint.commit()
+        batch.keep()
+        return lambda: future.set_result(result)
+
+
+def _as_busy(error: Exception) -> Busy:
+    busy = Busy(f"the journal could not be written: {error}")
+    busy.__cause__ = error
+    return busy

@@ -1,0 +1,130 @@
+"""The outbox: carries effects out, at least once and harmlessly twice, and brings back what happened as events."""
+
+import random
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from bot.contracts import Again, Attempt, Courier, Delivered, Permanent, Transient
+from bot.desk import Desk
+from bot.incident.commands import RecordReceipt
+from bot.incident.effects import EFFECT_NAMES, Effect
+from bot.incident.events import DeliveryFailed, Event
+from bot.incident.people import BOT
+from bot.journal import Job, Txn
+
+log = structlog.get_logger()
+
+LEASE: Final = timedelta(seconds=45)
+"""How long a claimed job is ours; four times what any courier call may last."""
+WORRY_AFTER: Final = timedelta(seconds=60)
+"""A page not accepted by now is shown on the card as trouble, while we go on trying."""
+GIVE_UP_AFTER: Final = timedelta(hours=24)
+"""An effect older than this helps nobody any more."""
+LONGEST_PAUSE_S: Final = 60.0
+
+
+def pause(attempts: int, retry_after: float | None, jitter: float) -> timedelta:
+    """How long to wait after that many attempts: what the other side asked for, else 1, 2, 4 ... 60 s, up to a quarter
+    more by `jitter` (0 to 1) so that many jobs do not come back in step."""
+    if retry_after is not None:
+        return timedelta(seconds=retry_after + jitter)
+    return timedelta(seconds=min(LONGEST_PAUSE_S, 2.0 ** (attempts - 1)) * (1 + jitter / 4))
+
+
+class Outbox:
+    """Delivers the journal's outbox through couriers. Thread-safe: one job is only ever in one pair of hands."""
+
+    def __init__(self, desk: Desk, couriers: Mapping[str, Courier]) -> None:
+        self._desk = desk
+        self._journal = desk.journal
+        self._couriers = couriers
+        self.delivered = 0
+        self.failed = 0
+
+    def ready(self) -> list[Job]:
+        """What could be delivered now, most urgent first."""
+        return self._journal.ready_jobs(self._journal.clock())
+
+    def deliver(self, job_id: str) -> None:
+        """Claims the job and tries it once; whatever comes of it is on disk when this returns."""
+        job = self._journal.write(lambda txn: txn.claim(job_id, txn.now + LEASE)).result()
+        if job is None:
+            return
+        incident = self._journal.incident(job.incident)
+        if incident is None:
+            raise LookupError(f"outbox job {job.id} belongs to no incident")
+        courier = self._couriers.get(job.effect.courier)
+        if courier is None:
+            self._bury(job, f"no {job.effect.courier} is configured")
+            return
+        now = self._journal.clock()
+        attempt = Attempt(job.id, job.attempts, now, job.progress)
+        try:
+            result = courier.deliver(job.effect, incident, attempt)
+        except Transient as failure:
+            self._postpone(job, failure, now)
+        except Permanent as failure:
+            self._bury(job, str(failure))
+        else:
+            self._settle(job, result)
+
+    def _settle(self, job: Job, result: Delivered) -> None:
+        if isinstance(result, Again):
+            at, progress = result.at, dict(result.progress)
+            self._journal.write(lambda txn: txn.come_back(job, at, progress)).result()
+            return
+        events = tuple(result)
+        self._journal.write(lambda txn: txn.finish(job) and self._record(txn, job, events)).result()
+        self.delivered += 1
+        log.info("delivered", effect=_name(job.effect), incident=job.incident, attempts=job.attempts)
+
+    def _record(self, txn: Txn, job: Job, events: tuple[Event, ...]) -> bool:
+        if events:
+            self._desk.execute(txn, self._receipt(job, events, txn.now))
+        return True
+
+    def _receipt(self, job: Job, events: tuple[Event, ...], now: datetime, suffix: str = "") -> RecordReceipt:
+        return RecordReceipt(
+            incident=job.incident,
+            by=BOT,
+            at=now,
+            key=f"outbox:{job.id}{suffix}",
+            source="courier",
+            source_id=job.effect.courier,
+            events=events,
+        )
+
+    def _postpone(self, job: Job, failure: Transient, now: datetime) -> None:
+        if now - job.created_at > GIVE_UP_AFTER:
+            self._bury(job, f"gave up after a day of trying: {failure}")
+            return
+        until = now + pause(job.attempts, failure.retry_after, random.random())  # noqa: S311 - spreads retries, guards nothing
+        worry = job.effect.courier == "pager" and not job.warned and now - job.created_at > WORRY_AFTER
+        trouble = DeliveryFailed(job.effect.courier, _name(job.effect), f"{failure}; still trying")
+
+        def write(txn: Txn) -> None:
+            if txn.postpone(job, until, str(failure), warned=worry) and worry:
+                self._desk.execute(txn, self._receipt(job, (trouble,), txn.now, ":worry"))
+
+        self._journal.write(write).result()
+        log.warning(
+            "delivery_postponed", effect=_name(job.effect), incident=job.incident, reason=str(failure), until=str(until)
+        )
+
+    def _bury(self, job: Job, reason: str) -> None:
+        trouble = DeliveryFailed(job.effect.courier, _name(job.effect), reason)
+
+        def write(txn: Txn) -> None:
+            if txn.bury(job, reason):
+                self._desk.execute(txn, self._receipt(job, (trouble,), txn.now))
+
+        self._journal.write(write).result()
+        self.failed += 1
+        log.error("delivery_failed", effect=_name(job.effect), incident=job.incident, reason=reason)
+
+
+def _name(effect: Effect) -> str:
+    return EFFECT_NAMES[type(effect)]
