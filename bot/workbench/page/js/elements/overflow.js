@@ -1,0 +1,29 @@
+/** The "more" menu of a section or a row of actions. */
+
+import { h } from "../dom.js";
+import { icon } from "../icons.js";
+import { openMenu } from "../ui/menu.js";
+import { safeHref } from "../text/mrkdwn.js";
+import { textObject } from "../text/render.js";
+import { wire } from "./wire.js";
+
+export function overflow(element, block, ctx) {
+  const wired = wire(element, block, ctx);
+  const trigger = h("button", {
+    type: "button", class: "btn btn-icon", "aria-label": "More actions", "aria-haspopup": "menu", "aria-expanded": "false",
+    dataset: { focus: `${block.block_id}/${element.action_id}`, action: element.action_id },
+    on: {
+      click: () => openMenu(trigger, element.options.map((option) => ({
+        label: textObject(ctx.app, option.text, { oneLine: true }),
+        detail: option.description?.text,
+        href: option.url && safeHref(option.url),
+        run: async () => {
+          trigger.setAttribute("aria-busy", "true");
+          await wired.send({ selected_option: option }, { silent: false });
+          trigger.removeAttribute("aria-busy");
+        },
+      }))),
+    },
+  }, icon("more"));
+  return trigger;
+}
