@@ -98,11 +98,11 @@ class Deployment:
         rollout = self.rollout
         if rollout is None:
             return
-        turn = rollout.seconds / max(1, len(self.replicas))
+        turn, end = rollout.seconds / max(1, len(self.replicas)), rollout.started + rollout.seconds
         for position, replica in enumerate(self.replicas):
             if now >= rollout.started + position * turn and replica.revision != rollout.target:
-                self.restart(replica, now, turn, rollout.target)
-        if now >= rollout.started + rollout.seconds:
+                self.restart(replica, now, min(turn, end - now), rollout.target)
+        if now >= end:
             if rollout.target != self.revision:
                 self.previous, self.revision = self.revision, rollout.target
             self.rollout = None
