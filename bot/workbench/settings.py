@@ -1,0 +1,214 @@
+"""Where everything of one run listens, which secrets it uses, and the configuration the bot gets from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from bot.workbench.pagerduty import PagerDutyConfig
+from bot.workbench.pagerduty.model import PEOPLE
+from bot.workbench.server import LOOPBACK
+
+ROTA = ("U0MAYA", "U0JONAS")
+RESPONDERS = "S0RESPOND"
+INTAKE_CHANNEL = "C0INCIDENTS"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """One port per listener, all on 127.0.0.1; 0 takes any free one."""
+
+    page: int = 8066
+    pagerduty: int = 8067
+    fleet: int = 8068
+    prometheus: int = 18090
+    alertmanager: int = 18093
+    doors: int = 8080
+    pages: int = 8081
+
+    def url(self, name: str) -> str:
+        """The address of the listener called `name`."""
+        return f"http://{LOOPBACK}:{getattr(self, name)}"
+
+
+# The command-line option of each port.
+PORT_OPTIONS = {
+    "page": "--port",
+    "pagerduty": "--pagerduty-port",
+    "fleet": "--fleet-port",
+    "prometheus": "--prometheus-port",
+    "alertmanager": "--alertmanager-port",
+    "doors": "--doors-port",
+    "pages": "--pages-port",
+}
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Everything one side proves itself with to another. Made afresh for a new directory, kept in it afterwards."""
+
+    slack_bot_token: str
+    slack_signing_secret: str
+    pagerduty_routing_key: str
+    pagerduty_api_token: str
+    pagerduty_webhook_secret: str
+    alertmanager_token: str
+    fleet_token: str
+
+    @classmethod
+    def new(cls) -> Secrets:
+        """Random ones, in the form the vendors' have."""
+        return cls(
+            slack_bot_token=f"xoxb-{secrets.randbelow(10**12):012d}-{secrets.token_hex(12)}",
+            slack_signing_secret=secrets.token_hex(16),
+            pagerduty_routing_key=secrets.token_hex(16),
+            pagerduty_api_token=f"u+{secrets.token_hex(9)}",
+            pagerduty_webhook_secret=secrets.token_hex(32),
+            alertmanager_token=secrets.token_hex(16),
+            fleet_token=secrets.token_hex(16),
+        )
+
+    @classmethod
+    def kept_in(cls, directory: Path) -> Secrets:
+        """The secrets of this directory; made and written (readable by the owner only) when it has none."""
+        path = directory / "secrets.json"
+        if path.exists():
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{entry.name: str(stored[entry.name]) for entry in fields(cls)})
+        made = cls.new()
+        write_private(path, json.dumps(asdict(made), indent=2) + "\n")
+        return made
+
+    def bot_environment(self) -> dict[str, str]:
+        """What the bot reads from its environment."""
+        return {
+            "FIXFIRST_SLACK_BOT_TOKEN": self.slack_bot_token,
+            "FIXFIRST_SLACK_SIGNING_SECRET": self.slack_signing_secret,
+            "FIXFIRST_PAGERDUTY_ROUTING_KEY": self.pagerduty_routing_key,
+            "FIXFIRST_PAGERDUTY_API_TOKEN": self.pagerduty_api_token,
+            "FIXFIRST_PAGERDUTY_WEBHOOK_SECRETS": self.pagerduty_webhook_secret,
+            "FIXFIRST_ALERTMANAGER_TOKENS": self.alertmanager_token,
+            "FLEET_TOKEN": self.fleet_token,
+        }
+
+    def pagerduty(self, ports: Ports) -> PagerDutyConfig:
+        """The PagerDuty account that knows these secrets."""
+        return PagerDutyConfig(
+            routing_key=self.pagerduty_routing_key,
+            api_token=self.pagerduty_api_token,
+            webhook_url=f"{ports.url('doors')}/hooks/pagerduty",
+            secrets=(self.pagerduty_webhook_secret,),
+            web_url=ports.url("page"),
+        )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file only its owner can read, from its first byte on."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def write_bot_files(directory: Path, ports: Ports, kept: Secrets) -> Path:
+    """Write `fixfirst.toml` and, for starting the bot by hand, `bot.env`; returns the path of the former."""
+    config = directory / "fixfirst.toml"
+    config.write_text(bot_config(directory, ports), encoding="utf-8")
+    lines = (f"export {name}={value}\n" for name, value in kept.bot_environment().items())
+    write_private(directory / "bot.env", "".join(lines))
+    return config
+
+
+def bot_config(directory: Path, ports: Ports) -> str:
+    """The bot's configuration for this run, as TOML."""
+    fleet = ports.url("fleet")
+    users = "\n".join(f"{person.alias} = {_quoted(person.email)}" for person in PEOPLE)
+    rota = ", ".join(_quoted(user) for user in ROTA)
+    return f"""\
+# Written by the workbench for this run. The secrets are in the environment (see bot.env beside this file).
+workspace = "night-shift"
+data_dir = {_quoted(str(directory / "data"))}
+postmortems_dir = {_quoted(str(directory / "postmortems"))}
+
+[doors]
+host = "{LOOPBACK}"
+port = {ports.doors}
+
+[pages]
+host = "{LOOPBACK}"
+port = {ports.pages}
+url = "{ports.url("pages")}"
+
+[slack]
+api_url = "{ports.url("page")}/api/"
+team_id = "T0FIXFIRST"
+intake_channel = "{INTAKE_CHANNEL}"
+pin_reaction = "pushpin"
+
+[access]
+responders = ["{RESPONDERS}"]
+
+[oncall]
+[[oncall.rota]]
+name = "primary"
+users = [{rota}]
+handover = "2026-01-05T09:00:00Z"
+every = "7d"
+
+[pagerduty]
+api_url = "{ports.url("pagerduty")}"
+events_url = "{ports.url("pagerduty")}"
+from = "{PEOPLE[0].email}"
+escalation = "policy"
+
+[pagerduty.users]
+{users}
+
+[alertmanager]
+
+[alerts]
+
+[prometheus]
+url = "{ports.url("prometheus")}"
+timeout = "5s"
+
+# Named endpoints a runbook may call: what each does to the world, how to see that it did, how to take it back.
+[endpoints.model-deploy]
+risk = "reversible"
+method = "POST"
+url = "{fleet}/v1/models/{{model}}/deploy"
+json = {{ revision = "{{before.previous}}" }}
+token_env = "FLEET_TOKEN"
+
+[endpoints.model-deploy.observe]
+url = "{fleet}/v1/models/{{model}}"
+done = {{ revision = "{{before.previous}}" }}
+
+[endpoints.model-deploy.undo]
+method = "POST"
+url = "{fleet}/v1/models/{{model}}/deploy"
+json = {{ revision = "{{before.revision}}" }}
+
+[endpoints.cache-fallback]
+risk = "reversible"
+method = "PUT"
+url = "{fleet}/v1/models/{{model}}/fallback"
+json = {{ mode = "cache" }}
+token_env = "FLEET_TOKEN"
+
+[endpoints.cache-fallback.observe]
+url = "{fleet}/v1/models/{{model}}"
+done = {{ fallback = "cache" }}
+
+[endpoints.cache-fallback.undo]
+method = "PUT"
+url = "{fleet}/v1/models/{{model}}/fallback"
+json = {{ mode = "{{before.fallback}}" }}
+"""
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # a TOML basic string escapes as JSON does
