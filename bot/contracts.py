@@ -34,6 +34,10 @@ class Permanent(Exception):
     """Trying again cannot help: a revoked token, a missing scope, a refused request. The text is shown to people."""
 
 
+class Malformed(Exception):
+    """What came in cannot be understood; the message says where and what was expected. The door answers 400."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try to carry an effect out.

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from bot.incident.alert import GroupState
 from bot.incident.commands import CheckTimers, Command, ReportAlerts
 from bot.incident.decide import decide, follow, takes_refire
 from bot.incident.entry import Entry
@@ -130,7 +131,7 @@ class Desk:
                 {"name": alert.name, "title": alert.title, "labels": dict(alert.labels)} for alert in state.samples
             ),
             truncated=max(item["payload"]["truncated"] for item in news),
-            title=worst.title if worst else "",
+            title=_title(state),
             severity=state.worst,
             service=worst.service if worst else "",
             model=worst.model if worst else "",
@@ -149,3 +150,14 @@ class Desk:
         return self.execute(
             txn, CheckTimers(incident=incident_id, by=BOT, at=txn.now, key=key, source="timer", source_id="")
         )
+
+
+def _title(state: GroupState) -> str:
+    """What the incident of a group is called: its worst alert's own words, unless many alike speak at once."""
+    if not state.samples:
+        return ""
+    worst = state.samples[0]
+    alike = {alert.name for alert in state.samples} == {worst.name}
+    if alike and len({alert.title for alert in state.samples}) > 1:
+        return f"{worst.name} ({state.firing} alerts)"
+    return worst.title

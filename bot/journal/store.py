@@ -342,6 +342,11 @@ class Journal:
         with self._reading() as reader:
             return reader.one(incident.c.channel == channel)
 
+    def in_group(self, group_key: str) -> Incident | None:
+        """The latest incident of an alert group, over or not."""
+        with self._reading() as reader:
+            return reader.one(incident.c.group_key == group_key)
+
     def live(self) -> tuple[Incident, ...]:
         """Every incident that is not over, newest first."""
         return self._many(limit=None, live=True)

@@ -1,0 +1,99 @@
+"""Alertmanager's webhook, version 4: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from bot.contracts import Malformed
+from bot.intake.alerts import Delivery, Message
+from bot.intake.reading import Reading, first
+from bot.intake.redact import redact
+
+SOURCE: Final = "alertmanager"
+MAX_LABELS: Final = 256
+"""Labels per alert. Prometheus has no limit of its own; ours keeps one alert from being a document."""
+MAX_NAME: Final = 200
+MAX_TITLE: Final = 300
+MAX_VALUE: Final = 1_000
+
+
+def parse(body: bytes, reading: Reading) -> Message:
+    """The alerts of one webhook. Raises Malformed with a sentence that says where it is wrong.
+
+    A firing alert has `endsAt` 0001-01-01 (measured on 0.25), so its end is None. What is absent from the message is
+    not resolved: Alertmanager cuts it short by `max_alerts` and says so in `truncatedAlerts`.
+    """
+    data = _json(body)
+    if not isinstance(data, dict):
+        raise Malformed("the body must be a JSON object")
+    if data.get("version") != "4":
+        raise Malformed(
+            f'version is {data.get("version")!r}, but only Alertmanager\'s webhook version "4" is understood'
+        )
+    alerts = data.get("alerts")
+    if not isinstance(alerts, list):
+        raise Malformed("alerts must be a list")
+    truncated = data.get("truncatedAlerts", 0)
+    if not isinstance(truncated, int) or truncated < 0:
+        raise Malformed("truncatedAlerts must be a whole number")
+    return Message(SOURCE, tuple(_alert(item, f"alerts[{n}]", reading) for n, item in enumerate(alerts)), truncated)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise Malformed(f"the body is not UTF-8 (byte {error.start})") from error
+    except json.JSONDecodeError as error:
+        raise Malformed(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
+    except RecursionError as error:
+        raise Malformed("the body is nested too deeply") from error
+
+
+def _alert(item: Any, where: str, reading: Reading) -> Delivery:
+    if not isinstance(item, dict):
+        raise Malformed(f"{where} must be an object")
+    status = item.get("status")
+    if status not in ("firing", "resolved"):
+        raise Malformed(f"{where}.status is {status!r}, but must be firing or resolved")
+    fingerprint = item.get("fingerprint")
+    if not isinstance(fingerprint, str) or not 1 <= len(fingerprint) <= 80:
+        raise Malformed(f"{where}.fingerprint is missing or longer than 80 characters")
+    labels = _texts(item.get("labels"), f"{where}.labels")
+    notes = _texts(item.get("annotations", {}), f"{where}.annotations")
+    name = labels.get("alertname", "alert")[:MAX_NAME]
+    title = notes.get("summary") or notes.get("message") or notes.get("title") or name
+    ends_at = _time(item.get("endsAt"), f"{where}.endsAt") if status == "resolved" else None
+    return Delivery(
+        fingerprint=fingerprint,
+        firing=status == "firing",
+        name=name,
+        title=redact(title)[:MAX_TITLE],
+        severity=reading.severity_of(labels),
+        service=first(labels, reading.service)[:MAX_NAME],
+        model=first(labels, reading.model)[:MAX_NAME],
+        runbook=first(notes, reading.runbook)[:MAX_NAME] or first(labels, reading.runbook)[:MAX_NAME],
+        labels={key: redact(value) for key, value in labels.items()},
+        starts_at=_time(item.get("startsAt"), f"{where}.startsAt"),
+        ends_at=ends_at,
+    )
+
+
+def _texts(value: Any, where: str) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        raise Malformed(f"{where} must be an object of texts")
+    if len(value) > MAX_LABELS:
+        raise Malformed(f"{where} holds {len(value)} entries; at most {MAX_LABELS} are accepted")
+    for key, text in value.items():
+        if not isinstance(text, str):
+            raise Malformed(f"{where}.{key[:80]} must be a text")
+    return {key[:MAX_NAME]: text[:MAX_VALUE] for key, text in value.items()}
+
+
+def _time(value: Any, where: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise Malformed(f"{where} is {str(value)[:40]!r}, but must be a time such as 2026-11-21T03:04:05Z") from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -1,0 +1,372 @@
+"""PagerDuty: pages out by Events API v2, escalation by REST or a second key, webhooks V3 in.
+
+Events API: https://developer.pagerduty.com/docs/events-api-v2/overview/ (summary up to 1024 characters, key 255).
+Webhooks: https://developer.pagerduty.com/docs/webhooks/v3-overview/ (answer within 5 s, no signed time stamp).
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import httpx2
+from pagerduty import Error, EventsApiV2Client, HttpError, RestApiV2Client
+
+from bot.contracts import Attempt, Delivered, Malformed, Permanent, Transient
+from bot.incident import commands as cmd
+from bot.incident import effects as ef
+from bot.incident.events import Event, PageAccepted, Severity
+from bot.incident.people import Actor, ActorKind, Right
+from bot.incident.state import Incident
+from bot.intake.alerts import Delivery, Message
+from bot.settings import Secret, Table
+
+SOURCE: Final = "pagerduty"
+NAME: Final = "PagerDuty"
+Client = TypeVar("Client", EventsApiV2Client, RestApiV2Client)
+TIMEOUT_S: Final = 4
+"""A page lane call may last this long at most."""
+ALREADY_SO: Final = frozenset({1001, 1002})
+"""REST error codes for "already resolved" and "already acknowledged": what we wanted."""
+SEVERITIES: Final = {
+    Severity.SEV1: "critical",
+    Severity.SEV2: "error",
+    Severity.SEV3: "warning",
+    Severity.SEV4: "info",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The `[pagerduty]` table.
+
+    `escalation`: `policy` leaves it to PagerDuty's own policy, `level` raises the incident's escalation level by REST,
+    `key` pages a second integration key. `users` maps Slack user ids to PagerDuty e-mails.
+    """
+
+    routing_key: Secret
+    second_routing_key: Secret
+    api_token: Secret
+    webhook_secrets: tuple[Secret, ...]
+    api_url: str
+    events_url: str
+    from_email: str
+    escalation: str
+    users: Mapping[str, str]
+
+    @classmethod
+    def from_toml(
+        cls, values: Mapping[str, Any], secret: Callable[[str], str | None]
+    ) -> tuple["Settings | None", list[str]]:
+        """The settings, or None with the faults as sentences. Secrets come by name from `secret`."""
+        faults: list[str] = []
+        table = Table("pagerduty", values, faults)
+        settings = cls(
+            routing_key=Secret(secret("FIXFIRST_PAGERDUTY_ROUTING_KEY") or ""),
+            second_routing_key=Secret(secret("FIXFIRST_PAGERDUTY_SECOND_ROUTING_KEY") or ""),
+            api_token=Secret(secret("FIXFIRST_PAGERDUTY_API_TOKEN") or ""),
+            webhook_secrets=tuple(
+                Secret(part.strip())
+                for part in (secret("FIXFIRST_PAGERDUTY_WEBHOOK_SECRETS") or "").split(",")
+                if part.strip()
+            ),
+            api_url=table.url("api_url", "https://api.pagerduty.com"),
+            events_url=table.url("events_url", "https://events.pagerduty.com"),
+            from_email=table.text("from"),
+            escalation=table.choice("escalation", "policy", ("policy", "level", "key")),
+            users={str(user): str(email) for user, email in table.mapping("users").items()},
+        )
+        if not settings.routing_key:
+            table.fault("routing_key", "is missing; set FIXFIRST_PAGERDUTY_ROUTING_KEY in the environment")
+        if settings.escalation == "level" and not (settings.api_token and settings.from_email):
+            table.fault("escalation", 'is "level", which needs FIXFIRST_PAGERDUTY_API_TOKEN and pagerduty.from')
+        if settings.escalation == "key" and not settings.second_routing_key:
+            table.fault("escalation", 'is "key", which needs FIXFIRST_PAGERDUTY_SECOND_ROUTING_KEY')
+        table.done()
+        return (None if faults else settings), faults
+
+
+def dedup_key(incident: Incident, generation: int) -> str:
+    """One key for trigger, acknowledge and resolve of one round; at most 255 characters."""
+    return f"{incident.workspace}:{incident.id}:{generation}"
+
+
+class _PlainHttp(httpx2.HTTPTransport):
+    """Lets an http:// address be configured although the client insists on https:// (a proxy, or a test double)."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        request.url = request.url.copy_with(scheme="http")
+        return super().handle_request(request)
+
+
+def _connection(url: str) -> dict[str, Any]:
+    """The client's arguments for an address; http needs a transport of our own."""
+    plain = {"transport": _PlainHttp()} if url.startswith("http://") else {}
+    return {"base_url": url.rstrip("/").replace("http://", "https://", 1), **plain}
+
+
+def _bounded(client: Client) -> Client:
+    """The client without its own retries, which sleep for minutes: the outbox repeats, and keeps lanes apart."""
+    client.retry = {429: 1, 500: 0, 502: 0, 503: 0, 504: 0}
+    client.max_network_attempts = 0
+    client.timeout = TIMEOUT_S
+    return client
+
+
+class Courier:
+    """Delivers pages. A page nobody needs any more (acknowledged, over, or an older round) is not sent."""
+
+    def __init__(self, settings: Settings, link: Callable[[Incident], str]) -> None:
+        self._settings = settings
+        self._link = link
+        self._events = self._events_client(settings.routing_key)
+        self._second = self._events_client(settings.second_routing_key) if settings.second_routing_key else None
+
+    def _events_client(self, key: Secret) -> EventsApiV2Client:
+        return _bounded(EventsApiV2Client(key.reveal(), **_connection(self._settings.events_url)))
+
+    def _rest(self) -> RestApiV2Client:
+        settings = self._settings
+        if not settings.api_token or not settings.from_email:
+            raise Permanent("PagerDuty's REST API needs FIXFIRST_PAGERDUTY_API_TOKEN and pagerduty.from")
+        client = RestApiV2Client(
+            settings.api_token.reveal(), default_from=settings.from_email, **_connection(settings.api_url)
+        )
+        return _bounded(client)
+
+    def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:  # noqa: ARG002
+        """Pages, acknowledges, resolves or escalates. Raises Transient, Permanent."""
+        try:
+            return self._deliver(effect, incident)
+        except HttpError as error:
+            raise _failure(error) from error
+        except (Error, httpx2.HTTPError) as error:
+            raise Transient(f"PagerDuty does not answer ({error})", ambiguous=True) from error
+
+    def _deliver(self, effect: ef.Effect, incident: Incident) -> Sequence[Event]:
+        match effect:
+            case ef.Page(generation=generation):
+                if incident.acknowledged or not incident.is_live or incident.generation != generation:
+                    return []
+                self._trigger(self._events, incident, generation)
+                return [PageAccepted(NAME, generation)]
+            case ef.AcknowledgePage(generation=generation):
+                self._change(incident, generation, "acknowledge")
+            case ef.StopPaging(generation=generation):
+                self._change(incident, generation, "resolve")
+            case ef.EscalatePage(generation=generation, level=level):
+                if incident.acknowledged or incident.generation != generation:
+                    return []
+                self._escalate(incident, generation, level)
+            case other:
+                raise TypeError(f"PagerDuty cannot carry out {type(other).__name__}")
+        return []
+
+    def _trigger(self, client: EventsApiV2Client, incident: Incident, generation: int) -> None:
+        link = self._link(incident)
+        client.send_event(
+            "trigger",
+            dedup_key=dedup_key(incident, generation),
+            payload={
+                "summary": f"{incident.severity} {incident.ref} {incident.title}"[:1024],
+                "source": incident.service or incident.model or "fixfirst",
+                "severity": SEVERITIES[incident.severity],
+                "component": incident.model or None,
+                "group": incident.service or None,
+                "custom_details": {"firing": incident.firing, "runbook": incident.runbook, "round": generation},
+            },
+            links=[{"href": link, "text": f"{incident.ref} in FixFirst"}] if link else [],
+        )
+
+    def _change(self, incident: Incident, generation: int, action: str) -> None:
+        theirs = foreign_id(incident)
+        if theirs is None:
+            self._events.send_event(action, dedup_key=dedup_key(incident, generation))
+        elif self._settings.api_token:
+            status = {"acknowledge": "acknowledged", "resolve": "resolved"}[action]
+            self._put(theirs, {"type": "incident_reference", "status": status})
+
+    def _escalate(self, incident: Incident, generation: int, level: int) -> None:
+        match self._settings.escalation:
+            case "level":
+                found = self._rest().rget("incidents", params={"incident_key": dedup_key(incident, generation)})
+                if not found:
+                    raise Transient("PagerDuty does not know the incident yet")
+                self._put(found[0]["id"], {"type": "incident_reference", "escalation_level": level + 1})
+            case "key" if self._second is not None:
+                self._trigger(self._second, incident, generation)
+            case _:
+                """PagerDuty's own escalation policy is already calling the next person."""
+
+    def _put(self, incident_id: str, changes: Mapping[str, Any]) -> None:
+        try:
+            self._rest().rput(f"incidents/{incident_id}", json=dict(changes))
+        except HttpError as error:
+            if _code(error) not in ALREADY_SO:
+                raise
+
+
+def _code(error: HttpError) -> int | None:
+    try:
+        return int(_answer(error).json()["error"]["code"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _answer(error: HttpError) -> httpx2.Response:
+    """The answer behind the error; the client's types allow for none, an HTTP error without one does not occur."""
+    if error.response is None:
+        raise error
+    return error.response
+
+
+def _failure(error: HttpError) -> Transient | Permanent:
+    response = _answer(error)
+    status = response.status_code
+    if status == 429 or status >= 500:
+        wish = response.headers.get("ratelimit-reset") or response.headers.get("retry-after")
+        after = float(wish) if wish and wish.isdecimal() else None
+        return Transient(f"PagerDuty answered {status}", retry_after=after, ambiguous=status >= 500)
+    return Permanent(f"PagerDuty refused it with {status}: {response.text[:200]}")
+
+
+GROUP_PREFIX: Final = "v1:pagerduty="
+
+
+def foreign_id(incident: Incident) -> str | None:
+    """PagerDuty's id of an incident that was born there, else None."""
+    return incident.group_key.removeprefix(GROUP_PREFIX) if incident.group_key.startswith(GROUP_PREFIX) else None
+
+
+def signed(body: bytes, header: str, secrets: Sequence[Secret]) -> bool:
+    """Whether any `v1=` of `X-PagerDuty-Signature` is HMAC-SHA256 of the raw body under any of our secrets.
+
+    Several signatures come while a secret is rotated. No time stamp is signed, so a replay is told by its event id.
+    """
+    given = [part.strip()[3:].encode() for part in header.split(",") if part.strip().startswith("v1=")]
+    wanted = [hmac.new(s.reveal().encode(), body, hashlib.sha256).hexdigest().encode() for s in secrets]
+    matches = [hmac.compare_digest(one, other) for one in given for other in wanted]
+    return any(matches)
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One webhook event in our words. `incident` is our id when the page was ours; else `group_key` is set."""
+
+    event_id: str
+    verb: str
+    at: datetime
+    by: Actor
+    incident: str
+    group_key: str
+    generation: int
+    title: str
+    service: str
+    urgent: bool
+    link: str
+    text: str
+
+
+VERBS: Final = frozenset({"triggered", "acknowledged", "resolved", "reopened", "annotated"})
+
+
+def read_webhook(body: bytes, workspace: str, users: Mapping[str, str]) -> Inbound | None:
+    """What the event means to us; None for kinds we do not follow, which are answered 2xx all the same.
+
+    `users` maps Slack ids to PagerDuty e-mails. Raises Malformed.
+    """
+    try:
+        event = json.loads(body.decode("utf-8"))["event"]
+        event_id, kind, data = str(event["id"]), str(event["event_type"]), event["data"]
+        occurred = datetime.fromisoformat(event["occurred_at"])
+    except (UnicodeDecodeError, ValueError, RecursionError, TypeError, KeyError) as error:
+        raise Malformed(f"this is not a PagerDuty V3 webhook: {type(error).__name__} {error}") from error
+    verb = kind.removeprefix("incident.")
+    if not kind.startswith("incident.") or verb not in VERBS or not isinstance(data, dict):
+        return None
+    about = data.get("incident") if data.get("type") == "incident_note" else data
+    if not isinstance(about, dict) or not about.get("id"):
+        raise Malformed("the event names no incident")
+    ours, generation = _ours(str(about.get("incident_key") or ""), workspace)
+    return Inbound(
+        event_id=event_id,
+        verb=verb,
+        at=occurred.astimezone(UTC) if occurred.tzinfo else occurred.replace(tzinfo=UTC),
+        by=_actor(event.get("agent"), users),
+        incident=ours,
+        group_key="" if ours else f"{GROUP_PREFIX}{about['id']}",
+        generation=generation,
+        title=str(about.get("title") or about.get("summary") or "PagerDuty incident")[:300],
+        service=str((about.get("service") or {}).get("summary") or "")[:200],
+        urgent=about.get("urgency") != "low",
+        link=str(about.get("html_url") or ""),
+        text=str(data.get("content") or ""),
+    )
+
+
+def _ours(key: str, workspace: str) -> tuple[str, int]:
+    parts = key.rsplit(":", 2)
+    if len(parts) == 3 and parts[0] == workspace and parts[2].isdecimal():
+        return parts[1], int(parts[2])
+    return "", 0
+
+
+def _actor(agent: Any, users: Mapping[str, str]) -> Actor:
+    """Who acted there. PagerDuty decides who may act in PagerDuty, so its people are responders here."""
+    if not isinstance(agent, dict) or agent.get("type") != "user_reference":
+        return Actor(ActorKind.SOURCE, SOURCE, NAME)
+    name = str(agent.get("summary") or agent.get("id"))
+    email = str(agent.get("email") or "")
+    known = next((user for user, theirs in users.items() if email and theirs == email), None)
+    return Actor(ActorKind.MEMBER, known or f"pagerduty:{agent.get('id')}", name, frozenset({Right.RESPOND}))
+
+
+def as_alert(inbound: Inbound) -> Message:
+    """An incident born in PagerDuty, as the alert it is to us."""
+    firing = inbound.verb in ("triggered", "reopened")
+    return Message(
+        SOURCE,
+        (
+            Delivery(
+                fingerprint=inbound.group_key.removeprefix(GROUP_PREFIX),
+                firing=firing,
+                name="PagerDuty",
+                title=inbound.title,
+                severity=Severity.SEV1 if inbound.urgent else Severity.SEV3,
+                service=inbound.service,
+                model="",
+                runbook="",
+                labels={"pagerduty": inbound.group_key.removeprefix(GROUP_PREFIX)},
+                starts_at=inbound.at,
+                ends_at=None if firing else inbound.at,
+            ),
+        ),
+    )
+
+
+def as_command(inbound: Inbound, incident: Incident) -> cmd.Command | None:
+    """What the event asks of the incident; None when it asks nothing."""
+    common: dict[str, Any] = {
+        "incident": incident.id,
+        "by": inbound.by,
+        "at": inbound.at,
+        "key": f"pagerduty:{inbound.event_id}",
+        "source": SOURCE,
+        "source_id": inbound.event_id,
+    }
+    match inbound.verb:
+        case "triggered" if not inbound.group_key and inbound.link:
+            return cmd.RecordReceipt(**common, events=(PageAccepted(NAME, inbound.generation, inbound.link),))
+        case "acknowledged":
+            return cmd.Acknowledge(**common)
+        case "resolved":
+            return cmd.Resolve(**common, reason="resolved in PagerDuty", despite_firing=True)
+        case "reopened":
+            return cmd.Reopen(**common)
+        case "annotated":
+            return cmd.AddNote(**common, text=inbound.text)
+        case _:
+            return None

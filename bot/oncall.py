@@ -1,0 +1,73 @@
+"""Who is on call, from a rota written down in `fixfirst.toml`: it works when everything else burns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bot.settings import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Rota:
+    """People who take turns: the first is on from `handover`, each for `every`, and so on round and round."""
+
+    name: str
+    users: tuple[str, ...]
+    handover: datetime
+    every: timedelta
+
+    def order(self, now: datetime) -> tuple[str, ...]:
+        """Who is on at `now`, then who comes after, everybody once."""
+        turn = (now - self.handover) // self.every
+        first = turn % len(self.users)
+        return self.users[first:] + self.users[:first]
+
+
+@dataclass(frozen=True, slots=True)
+class StaticOnCall:
+    """The `[oncall]` table: rotas in the order in which they are called."""
+
+    rotas: tuple[Rota, ...]
+
+    def on_call(self, now: datetime) -> tuple[str, ...]:
+        """Slack user ids, first the one on call in each rota, then everybody's successors; nobody twice."""
+        orders = [rota.order(now) for rota in self.rotas]
+        first = [order[0] for order in orders]
+        return tuple(dict.fromkeys([*first, *(user for order in orders for user in order[1:])]))
+
+    @classmethod
+    def from_toml(cls, values: Mapping[str, Any]) -> tuple["StaticOnCall", list[str]]:
+        """The rotas, with every fault as a sentence."""
+        faults: list[str] = []
+        table = Table("oncall", values, faults)
+        rotas = values.get("rota", [])
+        table.values = {key: value for key, value in values.items() if key != "rota"}
+        table.done()
+        if not isinstance(rotas, list):
+            return cls(()), [*faults, "oncall.rota: must be a list of tables; write [[oncall.rota]]"]
+        read = [_rota(f"oncall.rota[{number}]", rota, faults) for number, rota in enumerate(rotas)]
+        return cls(tuple(rota for rota in read if rota is not None)), faults
+
+
+def _rota(name: str, values: Any, faults: list[str]) -> Rota | None:
+    table = Table(name, values if isinstance(values, dict) else {}, faults)
+    users = table.texts("users")
+    every = table.span("every", timedelta(days=7))
+    start = table.text("handover", required=True)
+    rota_name = table.text("name", "primary")
+    table.done()
+    if not users:
+        table.fault("users", 'is empty; name at least one Slack user id, such as ["U0123ABCD"]')
+    if every <= timedelta(0):
+        table.fault("every", "must be longer than nothing")
+    try:
+        handover = datetime.fromisoformat(start)
+    except ValueError:
+        if start:
+            table.fault("handover", f"is {start!r}, but must be a time such as 2026-01-05T09:00:00Z")
+        return None
+    if handover.tzinfo is None:
+        table.fault("handover", "has no time zone; add Z or an offset such as +01:00")
+        handover = handover.replace(tzinfo=UTC)
+    return Rota(rota_name, users, handover, every) if users and every > timedelta(0) else None

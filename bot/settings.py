@@ -1,0 +1,142 @@
+"""Reads one table of `fixfirst.toml`, and remembers every fault as a sentence that names the key and the fix."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION: Final = re.compile(r"(\d+)([smhd])")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A secret that does not print itself; `reveal()` at the moment of use."""
+
+    _value: str
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret(…)" if self._value else "Secret()"
+
+
+def duration(text: str) -> timedelta | None:
+    """`90s`, `5m`, `1h30m`, `7d`; None when it is not one."""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(n + u for n, u in parts) != text:
+        return None
+    return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in parts))
+
+
+@dataclass(slots=True)
+class Table:
+    """One table being read. Ask for every key it may have, then call `done`, which reports the keys nobody asked for.
+
+    A reader gives the value, or the default after noting a fault, so that all faults come out at once.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    faults: list[str]
+    _asked: set[str] = field(default_factory=set)
+
+    def fault(self, key: str, what: str) -> None:
+        """Notes one fault: the key, what is wrong, what to do."""
+        self.faults.append(f"{self.name}.{key}: {what}" if self.name else f"{key}: {what}")
+
+    def _get(self, key: str) -> Any:
+        self._asked.add(key)
+        return self.values.get(key)
+
+    def _typed(self, key: str, kind: type | tuple[type, ...], words: str) -> Any:
+        value = self._get(key)
+        if value is None:
+            return None
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            self.fault(key, f"is {value!r}, but must be {words}")
+            return None
+        return value
+
+    def text(self, key: str, default: str = "", *, required: bool = False) -> str:
+        """A string."""
+        value = self._typed(key, str, "a text in quotes")
+        if value is None:
+            if required and key not in self.values:
+                self.fault(key, "is missing; set it")
+            return default
+        return str(value)
+
+    def choice(self, key: str, default: str, allowed: tuple[str, ...]) -> str:
+        """One of a few words."""
+        value = self.text(key, default)
+        if value not in allowed:
+            self.fault(key, f"is {value!r}, but must be one of {', '.join(allowed)}")
+            return default
+        return value
+
+    def whole(self, key: str, default: int, *, low: int, high: int) -> int:
+        """A whole number in a range."""
+        value = self._typed(key, int, f"a whole number from {low} to {high}")
+        if value is None:
+            return default
+        if not low <= value <= high:
+            self.fault(key, f"is {value}, but must be from {low} to {high}")
+            return default
+        return int(value)
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """true or false."""
+        value = self._typed(key, bool, "true or false")
+        return default if value is None else bool(value)
+
+    def span(self, key: str, default: timedelta) -> timedelta:
+        """A duration such as `5m`."""
+        value = self._typed(key, str, 'a duration such as "30s", "5m" or "1h30m"')
+        if value is None:
+            return default
+        length = duration(value)
+        if length is None:
+            self.fault(key, f'is {value!r}, but must be a duration such as "30s", "5m" or "1h30m"')
+            return default
+        return length
+
+    def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """A list of strings."""
+        value = self._typed(key, list, "a list of texts in quotes")
+        if value is None:
+            return default
+        if not all(isinstance(item, str) for item in value):
+            self.fault(key, "must hold texts in quotes only")
+            return default
+        return tuple(value)
+
+    def mapping(self, key: str) -> Mapping[str, Any]:
+        """A table inside this one."""
+        value = self._typed(key, dict, "a table")
+        return {} if value is None else dict(value)
+
+    def url(self, key: str, default: str = "", *, required: bool = False) -> str:
+        """An http or https address."""
+        value = self.text(key, default, required=required)
+        if value:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                self.fault(key, f"is {value!r}, but must be an address such as https://example.com")
+                return default
+        return value
+
+    def done(self) -> None:
+        """Reports every key that nobody asked for, with the likeliest meant one."""
+        for key in self.values:
+            if key not in self._asked:
+                close = difflib.get_close_matches(key, self._asked, 1)
+                hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(self._asked))}"
+                self.fault(key, f"is not a setting; {hint}")

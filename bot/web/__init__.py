@@ -1,0 +1,1 @@
+"""What speaks HTTP: doors for machines, pages for people."""

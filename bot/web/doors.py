@@ -1,0 +1,205 @@
+"""The doors: where machines knock. Everything is signed or carries a token, and 2xx means it is on disk.
+
+This is the only asynchronous code besides the pages: it reads the bounded body, checks who is there, parses, and
+awaits the commit. Overload and an unwritable journal answer 503, never 429: Alertmanager drops 429 and 4xx for good.
+"""
+
+import asyncio
+import hmac
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+import structlog
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from bot.contracts import Malformed
+from bot.desk import Desk
+from bot.incident.people import Refused
+from bot.integrations import alertmanager, pagerduty
+from bot.journal import Busy
+from bot.settings import Secret
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+COMMIT_WITHIN_S: Final = 10.0
+"""Longer than this for a commit, and the sender had better try again."""
+LARGE_BODY: Final = 64 * 1024
+"""A body above this is parsed off the event loop, so that a storm does not hold up a click."""
+
+
+class Slack(Protocol):
+    """Slack's requests, answered synchronously and quickly."""
+
+    def handle(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+        """Verifies, carries out, and gives status, headers, body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Largest bodies in bytes. A real storm of 1,000 alerts is one body of 751 kB."""
+
+    alertmanager: int = 16 * 1024 * 1024
+    other: int = 1024 * 1024
+
+
+class TooLarge(Exception):
+    """The body is over the limit."""
+
+
+class Doors:
+    """The public application."""
+
+    SLACK_THREADS: Final = 8
+    SLACK_WAITING: Final = 64
+
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        alertmanager_tokens: Sequence[Secret],
+        pagerduty_settings: pagerduty.Settings | None,
+        slack: Slack | None,
+        limits: Limits,
+        extra: Sequence[BaseRoute] = (),
+    ) -> None:
+        self._desk = desk
+        self._tokens = alertmanager_tokens
+        self._pagerduty = pagerduty_settings
+        self._slack = slack
+        self._limits = limits
+        self._slack_pool = ThreadPoolExecutor(self.SLACK_THREADS, "slack-door")
+        self._slack_places = threading.BoundedSemaphore(self.SLACK_WAITING)
+        self.app = Starlette(
+            routes=[
+                Route("/hooks/alertmanager", self._guarded(self._alertmanager), methods=["POST"]),
+                Route("/hooks/pagerduty", self._guarded(self._pagerduty_hook), methods=["POST"]),
+                Route("/slack/events", self._guarded(self._slack_events), methods=["POST"]),
+                *extra,
+            ]
+        )
+
+    def close(self) -> None:
+        """Lets go of the threads."""
+        self._slack_pool.shutdown(wait=False, cancel_futures=True)
+
+    def _guarded(self, door: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """Turns what goes wrong at a door into an answer that says what to do, and one log line without secrets."""
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await door(request)
+            except TooLarge as error:
+                return _refuse(request, 413, str(error))
+            except Malformed as error:
+                return _refuse(request, 400, str(error))
+            except Busy as error:
+                log.warning("door_busy", door=request.url.path, reason=str(error))
+                return JSONResponse({"error": "busy, try again"}, 503, headers={"Retry-After": "5"})
+            except ClientDisconnect:
+                return Response(status_code=400)
+
+        return guarded
+
+    async def _alertmanager(self, request: Request) -> Response:
+        if not self._tokens:
+            return _refuse(request, 404, "no token is configured for Alertmanager; set FIXFIRST_ALERTMANAGER_TOKENS")
+        if not _bearer(request, self._tokens):
+            return _refuse(request, 401, "the bearer token is missing or wrong")
+        body = await _body(request, self._limits.alertmanager)
+        if len(body) > LARGE_BODY:
+            message = await run_in_threadpool(alertmanager.parse, body, self._desk.reading)
+        else:
+            message = alertmanager.parse(body, self._desk.reading)
+        news = await _committed(self._desk.receive(message))
+        log.info("alerts_received", alerts=len(message.deliveries), groups_with_news=news, truncated=message.truncated)
+        return JSONResponse({"ok": True, "alerts": len(message.deliveries), "groups_with_news": news})
+
+    async def _pagerduty_hook(self, request: Request) -> Response:
+        settings = self._pagerduty
+        if settings is None or not settings.webhook_secrets:
+            return _refuse(request, 404, "no webhook secret is configured; set FIXFIRST_PAGERDUTY_WEBHOOK_SECRETS")
+        body = await _body(request, self._limits.other)
+        if not pagerduty.signed(body, request.headers.get("x-pagerduty-signature", ""), settings.webhook_secrets):
+            return _refuse(request, 401, "the signature does not fit any configured secret")
+        inbound = pagerduty.read_webhook(body, self._desk.journal.workspace, settings.users)
+        if inbound is not None:
+            await self._follow(inbound)
+        return Response(status_code=202)
+
+    async def _follow(self, inbound: pagerduty.Inbound) -> None:
+        """Does here what was done in PagerDuty. An incident born there goes through the alert ledger first."""
+        if inbound.group_key and inbound.verb in ("triggered", "resolved"):
+            await _committed(self._desk.receive(pagerduty.as_alert(inbound)))
+        if inbound.group_key:
+            await _committed(self._desk.drain(inbound.group_key))
+            incident = await run_in_threadpool(self._desk.journal.in_group, inbound.group_key)
+        else:
+            incident = await run_in_threadpool(self._desk.journal.incident, inbound.incident)
+        if incident is None:
+            log.info("pagerduty_unknown_incident", verb=inbound.verb, event_id=inbound.event_id)
+            return
+        command = pagerduty.as_command(inbound, incident)
+        if command is None:
+            return
+        try:
+            await _committed(self._desk.submit(command))
+        except Refused as refused:
+            log.info("pagerduty_refused", verb=inbound.verb, incident=incident.ref, reason=str(refused))
+
+    async def _slack_events(self, request: Request) -> Response:
+        if self._slack is None:
+            return _refuse(request, 404, "Slack is not connected by HTTP; see slack.socket_mode")
+        body = await _body(request, self._limits.other)
+        if not self._slack_places.acquire(blocking=False):
+            raise Busy("too many Slack requests at once")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
+        answer = self._slack_pool.submit(self._slack.handle, body, headers)
+        answer.add_done_callback(lambda _: self._slack_places.release())
+        status, out, content = await asyncio.wrap_future(answer)
+        return Response(content, status, headers=dict(out))
+
+
+async def _committed(future: "Future[T]") -> T:
+    """The result of a write, or Busy when the commit takes too long."""
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(future), COMMIT_WITHIN_S)
+    except TimeoutError as late:
+        raise Busy("the journal did not answer in time") from late
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The whole body, read no further than the limit. Raises TooLarge, Malformed."""
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Malformed("a compressed body is not accepted; send it plain")
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > limit:
+        raise TooLarge(f"the body of {announced} bytes is over the limit of {limit}")
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"the body is over the limit of {limit} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _bearer(request: Request, tokens: Sequence[Secret]) -> bool:
+    given = request.headers.get("authorization", "").removeprefix("Bearer ").encode("utf-8", "surrogateescape")
+    matches = [hmac.compare_digest(given, token.reveal().encode()) for token in tokens]
+    return any(matches)
+
+
+def _refuse(request: Request, status: int, why: str) -> Response:
+    peer = request.client.host if request.client else ""
+    log.warning("door_refused", door=request.url.path, status=status, reason=why, peer=peer)
+    answer: dict[str, Any] = {"error": why}
+    return JSONResponse(answer, status)
