@@ -74,6 +74,8 @@ class Subscription:
                 if not heads:
                     break
                 for delivery in heads:
+                    if now < self.disabled_until:
+                        break
                     self._settle(delivery, self._attempt(delivery), now)
                     tried += 1
         return tried
