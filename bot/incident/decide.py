@@ -46,7 +46,8 @@ def follow(incident: Incident, event: ev.Event) -> list[ev.Event]:
             following = advance(incident.runs[run])
             return [following] if isinstance(following, ev.Event) else []
         case ev.StepFailed(run=run, step=step):
-            return _after_failure(incident.runs[run].step(step), event)
+            going = incident.runs[run].status is RunStatus.RUNNING
+            return _after_failure(incident.runs[run].step(step), event) if going else []
         case _:
             return []
 

@@ -220,7 +220,8 @@ def _answer(error: HttpError) -> httpx2.Response:
     """The answer behind the error; the client's types allow for none, an HTTP error without one does not occur."""
     if error.response is None:
         raise error
-    return error.response
+    response: httpx2.Response = error.response
+    return response
 
 
 def _failure(error: HttpError) -> Transient | Permanent:

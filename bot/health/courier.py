@@ -1,0 +1,30 @@
+"""Brings the telemetry's answer into the incident when it opens, so that triage starts from numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bot.contracts import Attempt, Delivered
+from bot.health.verdict import Report
+from bot.incident.effects import Effect
+from bot.incident.events import EvidenceCollected
+from bot.incident.state import Incident
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """`survey` asks about one model, or about everything when it is empty; it takes at most its own time budget."""
+
+    survey: Callable[[str], Report]
+
+    def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:  # noqa: ARG002
+        """The report as evidence. A telemetry that does not answer is itself a finding: the verdict is then BLIND."""
+        report = self.survey(incident.model)
+        return [
+            EvidenceCollected(
+                verdict=report.verdict,
+                impact=report.impact,
+                cause=report.cause,
+                runbook=report.runbook or "",
+                report=report.to_dict(),
+            )
+        ]

@@ -1,0 +1,172 @@
+"""Carries out runbook steps: preview, act once, look, measure, undo. Waiting is done by coming back."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from bot.contracts import Act, Again, Attempt, Check, Delivered, Observed, Permanent, Plan, Transient
+from bot.incident import effects as ef
+from bot.incident import events as ev
+from bot.incident.run import Reading, Risk, Sample, StepRun, StepStatus, Verify
+from bot.incident.state import Incident
+from bot.incident.timeline import span
+
+Measure = Callable[[str, str], Reading]
+"""A query and what is expected of it, measured once."""
+
+TRIES: Final = 5
+"""A step whose other side stays away this often in a row has failed, and a person is told."""
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """A plan as it is stored with its step."""
+    return {**asdict(plan), "risk": plan.risk.value, "lines": list(plan.lines), "warnings": list(plan.warnings)}
+
+
+def plan_from_json(data: Mapping[str, Any]) -> Plan:
+    """The plan that `plan_to_json` wrote."""
+    return Plan(
+        lines=tuple(data["lines"]),
+        request=data["request"],
+        before=data["before"],
+        risk=Risk(data["risk"]),
+        undo=data["undo"],
+        warnings=tuple(data["warnings"]),
+    )
+
+
+def plan_digest(plan: Plan) -> str:
+    """What an approval binds to: the act and the state of the world it was planned on."""
+    pinned = json.dumps([plan.request, plan.before, plan.risk], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(pinned.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """`acts` and `checks` are the registered step kinds; `measure` proves that an act helped."""
+
+    acts: Mapping[str, Act]
+    checks: Mapping[str, Check]
+    measure: Measure
+
+    def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
+        """One thing for one step. Raises Transient; what cannot be done is an event, so that a person decides."""
+        if not isinstance(effect, ef.StepEffect):
+            raise TypeError(f"a runbook cannot carry out {type(effect).__name__}")
+        step = incident.runs[effect.run].step(effect.step)
+        try:
+            return self._deliver(effect, incident, step, attempt)
+        except Transient as failure:
+            if attempt.number < max(TRIES, step.spec.retry + 1):
+                raise
+            return [_gave_up(effect, f"tried {attempt.number} times: {failure}")]
+        except Permanent as failure:
+            return [_gave_up(effect, str(failure))]
+
+    def _deliver(self, effect: ef.StepEffect, incident: Incident, step: StepRun, attempt: Attempt) -> Delivered:
+        run, name = effect.run, effect.step
+        match effect:
+            case ef.CheckStep():
+                reading = self._check(step).check(step.spec.args)
+                if reading.sample is Sample.HOLDS:
+                    return [ev.StepSucceeded(run, name, reading.text)]
+                return [ev.StepFailed(run, name, reading.text, reading.sample is Sample.INCONCLUSIVE)]
+            case ef.PlanStep():
+                plan = self._act(step).plan(step.spec.args)
+                return [ev.StepPlanned(run, name, plan_to_json(plan), plan_digest(plan))]
+            case ef.ApplyStep():
+                return self._apply(effect, step, attempt)
+            case ef.VerifyStep():
+                return self._verify(effect, step, attempt)
+            case ef.UndoStep():
+                self._undo(effect, incident, step)
+                return [ev.StepUndone(run, name)]
+            case other:
+                raise TypeError(f"a runbook cannot carry out {type(other).__name__}")
+
+    def _act(self, step: StepRun) -> Act:
+        act = self.acts.get(step.spec.kind)
+        if act is None:
+            raise Permanent(f"the step kind {step.spec.kind} is not set up here")
+        return act
+
+    def _check(self, step: StepRun) -> Check:
+        check = self.checks.get(step.spec.kind)
+        if check is None:
+            raise Permanent(f"the step kind {step.spec.kind} is not set up here")
+        return check
+
+    def _apply(self, effect: ef.ApplyStep, step: StepRun, attempt: Attempt) -> Delivered:
+        """Acts on the first try; on any later one looks first, because an earlier try may have got through."""
+        if step.status is not StepStatus.RUNNING or step.attempt != effect.attempt:
+            return []
+        act, plan = self._act(step), plan_from_json(step.plan)
+        seen = Observed.NOT_DONE if attempt.number == 1 else act.observe(plan)
+        if seen is Observed.UNKNOWN or (seen is Observed.NOT_DONE and attempt.number > 1 and not _harmless(plan)):
+            return [ev.StepInterrupted(effect.run, effect.step, "the bot was cut off while it was being carried out")]
+        if seen is Observed.NOT_DONE:
+            act.apply(plan, f"{effect.run}:{effect.step}:{effect.attempt}")
+        lease = attempt.now + step.spec.lease if step.spec.lease else None
+        return [ev.StepApplied(effect.run, effect.step, effect.attempt, lease)]
+
+    def _verify(self, effect: ef.VerifyStep, step: StepRun, attempt: Attempt) -> Delivered:
+        """One sample a time: it must hold without a break for `hold`, inside `within`."""
+        verify = step.spec.verify
+        if verify is None:
+            return [ev.StepSucceeded(effect.run, effect.step, "carried out")]
+        if step.status is not StepStatus.VERIFYING:
+            return []
+        now = attempt.now
+        deadline = _time(attempt.progress, "deadline") or now + verify.within
+        since = _time(attempt.progress, "since")
+        reading = self._sample(verify)
+        if reading.sample is Sample.HOLDS:
+            since = since or now
+            if now - since >= verify.hold:
+                held = f", held for {span(verify.hold)}" if verify.hold else ""
+                return [ev.StepSucceeded(effect.run, effect.step, f"{reading.text}{held}")]
+        else:
+            since = None
+        if now >= deadline:
+            text = f"not proven within {span(verify.within)}: {reading.text}"
+            return [ev.StepFailed(effect.run, effect.step, text, reading.sample is Sample.INCONCLUSIVE)]
+        progress = {"deadline": deadline.isoformat(), "since": since.isoformat() if since else None}
+        return Again(now + sample_every(verify), progress)
+
+    def _sample(self, verify: Verify) -> Reading:
+        try:
+            return self.measure(verify.query, verify.expect)
+        except (Transient, Permanent) as failure:
+            return Reading(Sample.INCONCLUSIVE, f"could not be measured: {failure}")
+
+    def _undo(self, effect: ef.UndoStep, incident: Incident, step: StepRun) -> None:
+        key = f"{effect.run}:{effect.step}:undo:{step.attempt}"
+        if step.spec.undo == "auto":
+            self._act(step).undo(plan_from_json(step.plan), key)
+            return
+        other = incident.runs[effect.run].step(step.spec.undo or "")
+        act = self._act(other)
+        act.apply(act.plan(other.spec.args), key)
+
+
+def sample_every(verify: Verify) -> timedelta:
+    """How often to measure: five times within the hold, at least every 15 s and at most every 2 s."""
+    return min(timedelta(seconds=15), max(timedelta(seconds=2), verify.hold / 5))
+
+
+def _harmless(plan: Plan) -> bool:
+    return plan.risk is not Risk.DESTRUCTIVE
+
+
+def _gave_up(effect: ef.StepEffect, reason: str) -> ev.Event:
+    if isinstance(effect, ef.UndoStep):
+        return ev.UndoFailed(effect.run, effect.step, reason)
+    return ev.StepFailed(effect.run, effect.step, reason)
+
+
+def _time(progress: Mapping[str, Any], name: str) -> datetime | None:
+    value = progress.get(name)
+    return datetime.fromisoformat(value) if value else None
