@@ -1,0 +1,151 @@
+"""One bounded HTTP exchange: no redirect, no proxy, JSON only, 64 KiB at most, over by a fixed moment."""
+
+import io
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from bot.contracts import Permanent, Transient
+from bot.integrations.http.endpoint import Endpoint
+
+MAX_ANSWER = 64 * 1024
+_LATER = frozenset({408, 425, 429})
+
+
+class Call:
+    """One preview, act, look or undo: all its requests share one deadline and one endpoint's token."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._deadline = time.monotonic() + endpoint.timeout
+
+    def look(self, url: str) -> Mapping[str, Any]:
+        """The JSON object at `url`."""
+        state = self._exchange("GET", url, None, {})
+        if not isinstance(state, dict):
+            raise Permanent(f"{self._where(url)} did not answer with a JSON object")
+        return state
+
+    def act(self, request: Mapping[str, Any], key: str) -> None:
+        """Sends a planned request under an idempotency key."""
+        self._exchange(request["method"], request["url"], request["json"], {"Idempotency-Key": key})
+
+    def _exchange(self, method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
+        target = urlsplit(url)
+        if target[:2] != urlsplit(self._endpoint.url)[:2]:
+            raise Permanent(f"the endpoint '{self._endpoint.name}' has moved since the preview; preview again")
+        payload = None if body is None else json.dumps(body).encode()
+        headers = {"Accept": "application/json", "User-Agent": "FixFirst", "Connection": "close", **headers}
+        if payload is not None:
+            headers["Content-Type"] = "application/json"
+        if self._endpoint.token:
+            headers["Authorization"] = f"Bearer {self._endpoint.token}"
+        connection = self._connection(target.scheme, target.hostname or "", target.port)
+        path = f"{target.path or '/'}?{target.query}" if target.query else target.path or "/"
+        try:
+            self._connect(connection, url)
+            connection.request(method, path, payload, headers)
+            response = HTTPResponse(cast(socket.socket, _Until(connection.sock, self._deadline)), method=method)
+            response.begin()
+            answer = response.read(MAX_ANSWER + 1)
+            if response.length and len(answer) <= MAX_ANSWER:
+                raise IncompleteRead(answer, response.length)
+            return self._judge(method, url, response, answer)
+        except (OSError, HTTPException) as error:
+            # The request was on its way: what could act may have acted.
+            raise Transient(f"{self._where(url)}: {self._reason(error)}", ambiguous=method != "GET") from error
+        finally:
+            connection.close()
+
+    def _connection(self, scheme: str, host: str, port: int | None) -> HTTPConnection:
+        left = max(0.001, self._deadline - time.monotonic())
+        if scheme == "https":
+            return HTTPSConnection(host, port, timeout=left, context=ssl.create_default_context())
+        return HTTPConnection(host, port, timeout=left)
+
+    def _connect(self, connection: HTTPConnection, url: str) -> None:
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            raise Permanent(f"{self._where(url)}: its certificate is not trusted: {error.verify_message}") from error
+        except OSError as error:
+            raise Transient(f"{self._where(url)} cannot be reached: {self._reason(error)}") from error
+        connection.sock.settimeout(max(0.001, self._deadline - time.monotonic()))
+
+    def _judge(self, method: str, url: str, response: HTTPResponse, answer: bytes) -> Any:
+        """The JSON of a good answer (None for an empty one), or the exception that fits the status."""
+        status = response.status
+        if 200 <= status < 300:
+            if len(answer) > MAX_ANSWER:
+                raise Permanent(f"{self._where(url)} answered with more than {MAX_ANSWER // 1024} KiB")
+            try:
+                return json.loads(answer) if answer else None
+            except (ValueError, RecursionError):
+                kind = response.getheader("Content-Type", "something").partition(";")[0][:60]
+                raise Permanent(
+                    f"{self._where(url)} answered {status} with {kind}, not JSON: is a login page in between?"
+                ) from None
+        said = f"{self._where(url)} answered {status}{self._words(answer)}"
+        if 300 <= status < 400:
+            raise Permanent(f"{said}: redirects are not followed; put the final address into the configuration")
+        if status in _LATER:
+            wish = response.getheader("Retry-After", "").strip()
+            raise Transient(said, retry_after=float(wish) if re.fullmatch(r"[0-9]{1,6}", wish) else None)
+        if status >= 500:
+            raise Transient(said, ambiguous=method != "GET")
+        raise Permanent(said)
+
+    def _words(self, answer: bytes) -> str:
+        """What the server said, as one short line without our token; empty when it said nothing readable."""
+        text = answer[:4096].decode("utf-8", "replace")
+        try:
+            said = json.loads(text)
+        except (ValueError, RecursionError):
+            said = "" if text.lstrip().startswith("<") else text
+        if isinstance(said, dict):
+            said = said.get("error") or said.get("message") or said.get("detail") or ""
+        if isinstance(said, dict):
+            said = " ".join(str(said[part]) for part in ("message", "hint") if said.get(part))
+        line = " ".join("".join(c if c.isprintable() else " " for c in str(said)).split())
+        if self._endpoint.token:
+            line = line.replace(self._endpoint.token, "***")
+        return f": {line[:200]}" if line else ""
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            return f"no answer in {self._endpoint.timeout:g} s"
+        return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+
+    def _where(self, url: str) -> str:
+        return f"{self._endpoint.name} ({urlsplit(url).netloc})"
+
+
+class _Until(io.RawIOBase):
+    """Reads a socket up to a fixed moment, however slowly the other side drips.
+
+    A socket's own time-out begins anew with every byte, so a slow answer would never end.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._socket = sock
+        self._deadline = deadline
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What `HTTPResponse` asks of a socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
+        return self._socket.recv_into(buffer)

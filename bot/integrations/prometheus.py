@@ -1,0 +1,238 @@
+"""Step kind `promql.assert`, and the measurement that proves a step helped: one PromQL query against one expectation.
+
+No data is never success: an empty answer, NaN and a query that Prometheus cannot evaluate are INCONCLUSIVE.
+
+    [prometheus]
+    url = "http://prometheus.monitoring:9090"
+    token = "PROMETHEUS_TOKEN"                 # optional, the NAME of a secret
+    timeout = 5
+"""
+
+import ast
+import json
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from bot.contracts import Permanent, Transient
+from bot.incident.run import Reading, Sample
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
+LONGEST_TIMEOUT: Final = 10.0  # no courier call may last longer
+_KEYS: Final = ("timeout", "token", "url")
+_SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_COMPARISON = re.compile(r"(==|!=|<=|>=|<|>) ?(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)")
+_STATUS = re.compile(r"HTTP Status Code ([0-9]{3}) \((.*)\)", re.DOTALL)
+_OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The table `[prometheus]`. `timeout` is in seconds."""
+
+    url: str
+    timeout: float = 5.0
+    token: str = field(default="", repr=False)
+
+    @classmethod
+    def from_toml(
+        cls, table: Mapping[str, Any], secret: Callable[[str], str | None]
+    ) -> "tuple[Settings | None, list[str]]":
+        """The settings, or every fault as "key: what is wrong; what to do". `secret` gives a secret by its name."""
+        faults: list[str] = []
+        for name in table:
+            if name not in _KEYS:
+                near = get_close_matches(name, _KEYS, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_KEYS)}"
+                faults.append(f"{name}: unknown key; {hint}")
+        url, timeout = table.get("url"), table.get("timeout", 5)
+        if not _is_address(url):
+            faults.append('url: must be the address of Prometheus; write url = "http://host:9090"')
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST_TIMEOUT:
+            faults.append(f"timeout: must be over 0 and at most {LONGEST_TIMEOUT:g} seconds; leave it out for 5")
+        token = _token(table.get("token"), secret, faults)
+        return (None if faults else cls(str(url).rstrip("/"), float(timeout), token)), faults
+
+
+class Prometheus:
+    """`bot.contracts.Check` by prometheus-api-client. Each call has a connection of its own: use from any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def check(self, args: Mapping[str, Any]) -> Reading:
+        """Measures the step's `query` against its `expect`."""
+        return self.measure(str(args["query"]), str(args["expect"]))
+
+    def measure(self, query: str, expect: str) -> Reading:
+        """One measurement. On a vector every sample must hold; the text has the worst one, the threshold, the query.
+
+        Raises Transient when Prometheus cannot answer now, Permanent when it refuses the query or us.
+        """
+        _comparison(expect)
+        answer = self._query(query)
+        if isinstance(answer, str):
+            return Reading(Sample.INCONCLUSIVE, _text(answer, expect, query))
+        return judge(answer, expect, query)
+
+    def _query(self, query: str) -> Any:
+        """The result as Prometheus gives it, or a sentence when it could not be evaluated."""
+        # Both take a tenth of a second to import, and the bot must accept its first webhook within two.
+        import requests
+        from prometheus_api_client import PrometheusConnect
+        from prometheus_api_client.exceptions import PrometheusApiClientException
+        from urllib3.util import Retry
+
+        settings = self._settings
+        session = requests.Session()
+        session.max_redirects = 0
+        session.headers["User-Agent"] = "FixFirst"
+        if settings.token:
+            # Not a plain header: requests lets an entry in ~/.netrc overwrite that.
+            session.auth = partial(_authorise, settings.token)
+        try:
+            # The outbox retries; a client that also does would hold its lane for many times the time-out.
+            with PrometheusConnect(settings.url, session=session, retry=Retry(0), timeout=settings.timeout) as client:
+                return client.custom_query(query, params={"timeout": f"{settings.timeout:g}s"})
+        except PrometheusApiClientException as error:
+            return self._refused(error)
+        except requests.exceptions.Timeout as error:
+            raise Transient(f"{self._name} did not answer in {settings.timeout:g} s") from error
+        except requests.exceptions.JSONDecodeError as error:
+            raise Permanent(f"{self._name} did not answer with JSON; is that address really Prometheus?") from error
+        except requests.exceptions.TooManyRedirects as error:
+            raise Permanent(f"{self._name} redirects elsewhere; configure the final address") from error
+        except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            raise Transient(f"{self._name} cannot be reached") from error
+        except (requests.exceptions.RequestException, KeyError, TypeError) as error:
+            raise Permanent(f"{self._name} does not answer like Prometheus ({type(error).__name__})") from error
+
+    @property
+    def _name(self) -> str:
+        return f"Prometheus ({urlsplit(self._settings.url).netloc})"
+
+    def _refused(self, error: Exception) -> str:
+        """The reason when the query could not be evaluated (422); raises for every other status.
+
+        https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview
+        """
+        found = _STATUS.match(str(error))
+        status, said = (int(found[1]), _words(found[2])) if found else (0, "")
+        if status == 422:
+            return said or "the query cannot be evaluated"
+        text = f"{self._name} answered {status}{f': {said}' if said else ''}"
+        if status in (408, 429) or status >= 500:
+            raise Transient(text) from error
+        raise Permanent(text) from error
+
+
+def _authorise(token: str, request: "PreparedRequest") -> "PreparedRequest":
+    request.headers["Authorization"] = f"Bearer {token}"
+    return request
+
+
+def judge(answer: Any, expect: str, query: str) -> Reading:
+    """What a query's result (Prometheus' JSON: a vector or a scalar) says about an expectation."""
+    comparison = _comparison(expect)
+    values = _values(answer)
+    if values is None:
+        return Reading(Sample.INCONCLUSIVE, _text("not one number for each series", expect, query))
+    if comparison is None:
+        return Reading(_presence(len(values), expect), _text(f"{len(values)} series", expect, query))
+    if not values:
+        return Reading(Sample.INCONCLUSIVE, _text("no data", expect, query))
+    compare, threshold = comparison
+    failing = [value for value in values if not math.isnan(value) and not compare(value, threshold)]
+    unknown = [value for value in values if math.isnan(value)]
+    if failing:
+        sample, worst = Sample.FAILS, max(failing, key=lambda value: abs(value - threshold))
+    elif unknown:
+        sample, worst = Sample.INCONCLUSIVE, math.nan
+    else:
+        sample, worst = Sample.HOLDS, min(values, key=lambda value: abs(value - threshold))
+    shown = "NaN" if math.isnan(worst) else f"{worst:.4g}"
+    if len(values) > 1:
+        shown += f", the worst of {len(values)}"
+    return Reading(sample, _text(shown, expect, query))
+
+
+def _presence(count: int, expect: str) -> Sample:
+    if expect == "empty":
+        return Sample.FAILS if count else Sample.HOLDS
+    return Sample.HOLDS if count else Sample.INCONCLUSIVE
+
+
+def _comparison(expect: str) -> tuple[Callable[[float, float], bool], float] | None:
+    """The comparison and its threshold; None for `empty` and `nonempty`."""
+    if expect in ("empty", "nonempty"):
+        return None
+    found = _COMPARISON.fullmatch(expect)
+    if not found:
+        raise Permanent(f"{expect[:40]!r} is not an expectation: write < 0.01, empty or nonempty")
+    return _OPERATORS[found[1]], float(found[2])
+
+
+def _values(answer: Any) -> list[float] | None:
+    """One number for each series; None when the answer has another shape (a range, a histogram, text)."""
+    try:
+        if len(answer) == 2 and not isinstance(answer[0], Mapping):
+            return [float(answer[1])]
+        return [float(series["value"][1]) for series in answer]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+
+
+def _text(shown: str, expect: str, query: str) -> str:
+    return f"{shown} (want {expect}): {' '.join(query.split())}"
+
+
+def _words(literal: str) -> str:
+    """Prometheus' own reason. The client's exception holds the body only as the text of a Python bytes literal."""
+    try:
+        said = json.loads(ast.literal_eval(literal))
+    except (ValueError, SyntaxError, TypeError):
+        return ""
+    error = said.get("error") if isinstance(said, dict) else None
+    return " ".join(str(error).split())[:200] if error else ""
+
+
+def _token(name: object, secret: Callable[[str], str | None], faults: list[str]) -> str:
+    if name is None:
+        return ""
+    if not isinstance(name, str) or not _SECRET_NAME.fullmatch(name):
+        faults.append("token: must be the NAME of a secret, such as PROMETHEUS_TOKEN; never the secret itself")
+        return ""
+    value = secret(name)
+    if not value:
+        faults.append(f"token: the secret {name} is not set; set it in the environment")
+        return ""
+    if not value.isascii() or not value.isprintable() or " " in value:
+        faults.append(f"token: the secret {name} cannot be sent as it is; look for a line break in it")
+        return ""
+    return value
+
+
+def _is_address(url: object) -> bool:
+    if not isinstance(url, str) or not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and has_host and "@" not in parts.netloc and not parts.query
