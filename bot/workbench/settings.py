@@ -175,6 +175,10 @@ escalation = "policy"
 url = "{ports.url("prometheus")}"
 timeout = "5s"
 
+# The workbench tells its story in seconds; a production fleet looks back minutes (the default).
+[health]
+window = "30s"
+
 # Named endpoints a runbook may call: what each does to the world, how to see that it did, how to take it back.
 [endpoints.model-deploy]
 risk = "reversible"

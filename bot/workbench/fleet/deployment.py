@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from bot.workbench.fleet.hardware import Hardware
-from bot.workbench.fleet.serving import TTFT_EDGES, Load, Replica, Traffic
+from bot.workbench.fleet.serving import CRASH_EVERY_S, TTFT_EDGES, Load, Replica, Traffic
 from bot.workbench.fleet.spec import FleetSpec, ModelSpec, Profile
 
 WINDOW_S = 15.0  # how far back the panel's error ratio and p99 look
@@ -155,6 +155,8 @@ class Deployment:
         serving = set(map(id, self.ready(now)))
         for replica in self.replicas:
             kv = min(1.0, replica.running / self.spec.slots) if id(replica) in serving else 0.0
+            if replica.state(now) == "crashed":
+                replica.crashes += dt / CRASH_EVERY_S
             for gpu in replica.gpus:
                 if not gpu.lost:
                     gpu.settle(kv, dt)

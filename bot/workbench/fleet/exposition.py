@@ -7,6 +7,7 @@ Every series that belongs to a model carries `service`, `model_name` and `namesp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -172,6 +173,25 @@ def _kubernetes(page: Page, view: View, deployment: Deployment, owner: Labels) -
         page.add("kube_pod_status_phase", "gauge", "1 for the phase the pod is in.", {**pod, "phase": phase}, 1)
         ready = replica.state(view.now) == "ready"
         page.add("kube_pod_status_ready", "gauge", "1 when it serves.", {**pod, "condition": "true"}, ready)
+        _container(page, deployment, replica, pod)
+
+
+def _container(page: Page, deployment: Deployment, replica: Replica, pod: Labels) -> None:
+    name, container = deployment.spec.name, {**pod, "container": "vllm"}
+    owned = {
+        **pod,
+        "owner_kind": "ReplicaSet",
+        "owner_name": f"{name}-{replica.revision}",
+        "owner_is_controller": "true",
+    }
+    page.add("kube_pod_owner", "gauge", "Which ReplicaSet it belongs to.", owned, 1)
+    asked = {**container, "resource": "nvidia_com_gpu", "unit": "integer"}
+    page.add("kube_pod_container_resource_requests", "gauge", "What it asks for.", asked, deployment.spec.gpus)
+    times = math.ceil(replica.crashes)
+    page.add("kube_pod_container_status_restarts_total", "counter", "Starts after a crash.", container, times)
+    if times:
+        ended = {**container, "reason": "Error"}
+        page.add("kube_pod_container_status_last_terminated_reason", "gauge", "Why it ended last.", ended, 1)
 
 
 def _quality(page: Page, view: View, deployment: Deployment, owner: Labels) -> None:

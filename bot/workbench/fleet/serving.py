@@ -18,6 +18,7 @@ TTFT_EDGES = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 
               40.0, 80.0, 160.0, 640.0, 2560.0)  # fmt: skip
 E2E_EDGES = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0,
              480.0, 960.0, 1920.0, 7680.0)  # fmt: skip
+CRASH_EVERY_S = 8.0  # a container that dies at start is started again about this often
 KV_FULL = 0.97  # a replica stops admitting here
 PATIENCE_S = 20.0  # mean seconds a client waits in the queue before it hangs up
 
@@ -61,6 +62,7 @@ class Replica:
     gpus: list[Gpu] = field(default_factory=list)
     ready_at: float = 0.0
     crashing: bool = False
+    crashes: float = 0.0
     running: float = 0.0
     preemptions: float = 0.0
     prompt_tokens: float = 0.0
@@ -87,7 +89,7 @@ class Replica:
         self.revision = revision
         self.restarts += 1
         self.ready_at = ready_at
-        self.preemptions = self.prompt_tokens = self.generation_tokens = 0.0
+        self.crashes = self.preemptions = self.prompt_tokens = self.generation_tokens = 0.0
         self.finished = {}
         self.ttft = Histogram(TTFT_EDGES)
         self.e2e = Histogram(E2E_EDGES)

@@ -213,6 +213,22 @@ def test_the_cache_answers_while_the_model_is_down(rig: Rig) -> None:
     assert model(rig, "mistral-small")["state"] == "cache"
 
 
+def test_a_crashing_container_is_started_again_and_again(rig: Rig) -> None:
+    assert rig.total("kube_pod_container_status_restarts_total") == 0
+    rig.fleet.set_fault("model-down", True)
+    rig.wait(20)
+    assert rig.total("kube_pod_container_status_restarts_total", model_name="mistral-small") == 6
+    assert rig.total("kube_pod_container_status_restarts_total", model_name="llama-70b") == 0
+    assert len(rig.samples("kube_pod_container_status_last_terminated_reason", reason="Error")) == 2
+
+
+def test_a_pod_leads_to_its_deployment_as_kube_state_metrics_says_it(rig: Rig) -> None:
+    [(pod, gpus), *_] = rig.samples("kube_pod_container_resource_requests", model_name="llama-70b")
+    [(owned, _)] = rig.samples("kube_pod_owner", pod=pod["pod"])
+    [(set_owned, _)] = rig.samples("kube_replicaset_owner", replicaset=owned["owner_name"])
+    assert (set_owned["owner_name"], pod["resource"], gpus) == ("llama-70b", "nvidia_com_gpu", 2)
+
+
 def test_drift_raises_the_score_of_the_features_of_one_model(rig: Rig) -> None:
     rig.fleet.set_fault("drift", True)
     rig.wait(6)
