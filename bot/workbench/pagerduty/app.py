@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from bot.workbench.pagerduty.model import (
@@ -62,7 +62,16 @@ def pagerduty_app(account: PagerDuty) -> list[Route]:
         ("POST", "/webhook_subscriptions/{id}/ping", rest.ping),
     ]
     routes = [Route(path, _rest(account, handler), methods=[method]) for method, path, handler in table]
-    return [Route("/v2/enqueue", _events(account), methods=["POST"]), *routes]
+    return [Route("/", _about), Route("/v2/enqueue", _events(account), methods=["POST"]), *routes]
+
+
+async def _about(_: Request) -> Response:
+    """For a person who follows the link: pages are seen and handled in the workbench's panel."""
+    text = (
+        "The workbench's PagerDuty. Its incidents are in the panel of the chat page.\n\n"
+        "Programs speak to it here: POST /v2/enqueue (Events API v2), GET and PUT /incidents (REST API v2).\n"
+    )
+    return PlainTextResponse(text)
 
 
 def _events(account: PagerDuty) -> Callable[[Request], Awaitable[Response]]:

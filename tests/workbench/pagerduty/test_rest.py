@@ -114,6 +114,10 @@ def test_the_account_can_be_read(rig: Any, path: str, name: str) -> None:
     assert rig.http.get(path).json()[name]
 
 
+def test_a_person_who_follows_the_link_is_told_where_to_look(rig: Any) -> None:
+    assert "panel" in rig.http.get("/").text
+
+
 def test_on_call_names_both_levels(rig: Any) -> None:
     oncalls = rig.http.get("/oncalls").json()["oncalls"]
     assert [(entry["escalation_level"], entry["user"]["summary"]) for entry in oncalls] == [
