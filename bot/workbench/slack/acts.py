@@ -15,6 +15,9 @@ HOUSE_SUBTYPES = frozenset(
     | {"channel_archive", "channel_unarchive", "group_join", "tombstone"}
 )
 
+# A page forgets whispers when it is reloaded in real Slack; here the latest stay until the workspace ends.
+EPHEMERALS_KEPT = 200
+
 
 def shown(state: State, channel: Channel, message: Message) -> Json:
     """A message as the browser page gets it."""
@@ -45,8 +48,8 @@ def channel_for(state: State, channel: Channel, user: str) -> Json:
     read = channel.last_read.get(user, "")
     news = [
         message
-        for message in channel.messages
-        if message.ts > read and message.user != user and message.in_channel and message.subtype not in HOUSE_SUBTYPES
+        for message in channel.since(read)
+        if message.user != user and message.in_channel and message.subtype not in HOUSE_SUBTYPES
     ]
     member = user in channel.members
     return {
@@ -88,7 +91,7 @@ def post(state: State, channel: Channel, message: Message) -> Message:
         wire = message_object(state, channel, message, with_metadata=False)
         where = {"channel": channel.id, "event_ts": message.ts, "channel_type": channel.kind}
         state.emit(_MESSAGE_EVENTS[channel.kind], wire | where)
-        if f"<@{state.config.bot_user_id}>" in message.text and not message.by_app:
+        if f"<@{state.config.bot_user_id}>" in message.text and message.subtype is None and not message.by_app:
             state.emit("app_mention", {**wire, "type": "app_mention", **where})
     return message
 
@@ -118,7 +121,7 @@ def delete(state: State, channel: Channel, message: Message) -> None:
         message.metadata, message.reactions, message.pinned = None, {}, None
         change(state, channel, message, before)
         return
-    channel.messages.remove(message)
+    channel.remove(message)
     tell_pages(state, channel, {"type": "message_deleted", "channel": channel.id, "ts": message.ts})
     _tell_parent(state, channel, message)
     ts = state.new_ts()
@@ -156,7 +159,9 @@ def _tell_parent(state: State, channel: Channel, message: Message) -> None:
 def whisper(state: State, channel: Channel, user: str, message: Message) -> Message:
     """Show a message to one person only; it is in nobody's history."""
     message.only_for = user
-    state.ephemerals.setdefault(user, []).append((channel.id, message))
+    kept = state.ephemerals.setdefault(user, [])
+    kept.append((channel.id, message))
+    del kept[:-EPHEMERALS_KEPT]
     state.hub.publish({"type": "ephemeral", "channel": channel.id, "message": shown(state, channel, message)}, to=user)
     return message
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -147,8 +147,9 @@ def _arguments(request: Request, body: bytes) -> Json:
             raise _Refused("invalid_form_data") from None
     if kind == "application/json":
         try:
-            data = json.loads(body)
-        except ValueError:
+            data = json.loads(body, parse_constant=_no_constant)
+            json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair cannot be answered with
+        except (ValueError, RecursionError):
             raise _Refused("invalid_json") from None
         if not isinstance(data, dict):
             raise _Refused("json_not_object")
@@ -156,10 +157,15 @@ def _arguments(request: Request, body: bytes) -> Json:
     raise _Refused("invalid_post_type" if kind else "missing_post_type")
 
 
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 async def _permalink(request: Request) -> Response:
-    """A message's permanent address leads to the page, opened at that message."""
-    channel, ts = request.path_params["channel"], request.path_params["ts"].removeprefix("p")
-    return RedirectResponse(f"/#{channel}/{ts[:-6]}.{ts[-6:]}")
+    """A message's permanent address leads to the page, opened at that message and its thread."""
+    ts = request.path_params["ts"].removeprefix("p")
+    thread = request.query_params.get("thread_ts", f"{ts[:-6]}.{ts[-6:]}")
+    return RedirectResponse(f"/#/{quote(request.path_params['channel'])}?{urlencode({'thread': thread})}")
 
 
 class _Doors:
@@ -188,7 +194,7 @@ class _Doors:
 
     async def _seen(self, request: Request, look: Callable[[str], Json]) -> Response:
         try:
-            user = ui.known(self._workspace, request.query_params.get("user", ""))
+            user = ui.known(self._workspace, request.query_params.get("user") or ui.first(self._workspace))
             return JSONResponse(await run_in_threadpool(look, user))
         except ui.BadRequest as error:
             return JSONResponse({"ok": False, "error": str(error)}, 400)
@@ -204,6 +210,8 @@ class _Doors:
                 return JSONResponse(await run_in_threadpool(ui.act, self._workspace, door, raw))
             except BodyTooLarge:
                 return JSONResponse({"ok": False, "error": "the body is too large"}, 413)
+            except ui.Refused as refused:
+                return JSONResponse({"ok": False, "error": str(refused)}, 409)
             except ValueError as error:
                 return JSONResponse({"ok": False, "error": str(error)}, 400)
 

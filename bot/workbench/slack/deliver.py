@@ -7,6 +7,7 @@ import hmac
 import http.client
 import json
 import ssl
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
@@ -20,6 +21,7 @@ TIMEOUT_S = 3.0
 # https://docs.slack.dev/apis/events-api#retries : at once, after a minute, after five.
 RETRY_DELAYS_S = (0.0, 60.0, 300.0)
 ANSWER_MAX_BYTES = 1_000_000
+ATTEMPTS_KEPT = 20_000
 NO_RETRY_HEADER = "x-slack-no-retry"
 
 
@@ -163,7 +165,7 @@ class EventQueue:
         self._pending: list[_Pending] = []
         self._lock = Lock()
         self._turn = Lock()
-        self.attempts: list[Attempt] = []
+        self.attempts: deque[Attempt] = deque(maxlen=ATTEMPTS_KEPT)
         self.on_put: Callable[[], None] = lambda: None
 
     def put(self, event_id: str, event_type: str, envelope: Json) -> None:

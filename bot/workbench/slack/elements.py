@@ -71,10 +71,10 @@ def _distinct_values(value: Mapping[str, Any], pointer: str) -> Iterator[Problem
         options += group["options"]
     seen: set[str] = set()
     for option in options:
-        if option.get("value") in seen:
+        if option["value"] in seen:
             yield Problem(f"must have unique option values: {option['value']}", pointer)
             return
-        seen.add(option.get("value"))
+        seen.add(option["value"])
 
 
 def _initial_among_options(value: Mapping[str, Any], pointer: str) -> Iterator[Problem]:
@@ -98,11 +98,10 @@ CONFIRM = Shape(
     },
 )
 PLAIN_OPTION = Shape(
-    {"text": plain(75)},
-    {"value": Text(OPTION_VALUE_MAX), "description": plain(75), "url": Text(3000, url=True)},
+    {"text": plain(75), "value": Text(OPTION_VALUE_MAX)}, {"description": plain(75), "url": Text(3000, url=True)}
 )
 MARKED_OPTION = Shape(
-    {"text": rich(75)}, {"value": Text(OPTION_VALUE_MAX), "description": rich(75), "url": Text(3000, url=True)}
+    {"text": rich(75), "value": Text(OPTION_VALUE_MAX)}, {"description": rich(75), "url": Text(3000, url=True)}
 )
 OPTION_GROUP = Shape({"label": plain(75), "options": List(PLAIN_OPTION, 100)})
 DISPATCH = Shape({}, {"trigger_actions_on": List(Choice(("on_enter_pressed", "on_character_entered")), 2)})

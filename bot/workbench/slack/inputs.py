@@ -102,9 +102,10 @@ def option(element: Json, value: Any) -> Json:
     options = list(element.get("options") or [])
     for group in element.get("option_groups") or []:
         options += group["options"]
+    wanted = value.get("value") if isinstance(value, dict) else value
     for one in options:
-        if isinstance(one, dict) and value in (one.get("value"), one["text"]["text"], one):
-            return one
+        if wanted is not None and wanted in (one.get("value"), one["text"]["text"]):
+            return dict(one)
     raise NoSuchChoice(f"{element.get('action_id')} offers no {value!r}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ METHODS: Mapping[str, Method] = {
     **_WITHOUT_TOKEN,
 }
 
+CALLS_KEPT = 20_000
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -44,7 +47,7 @@ class WebApi:
         self._pace = pace
         self._faults = faults
         self._methods = methods
-        self.calls: list[Call] = []
+        self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
 
     def call(self, name: str, raw: Mapping[str, Any], token: str | None) -> Reply:
         """Answer one call: `raw` are its arguments as they came, `token` the bearer token if there was one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,21 +108,34 @@ class Channel:
     previous_names: list[str] = field(default_factory=list)
     last_read: dict[str, str] = field(default_factory=dict)
     updated: int = 0
+    _threads: dict[str, list[Message]] = field(default_factory=dict, repr=False)
 
     def add(self, message: Message) -> None:
         """Store a message in its place; `ts` never repeats in a workspace."""
-        insort(self.messages, message, key=_by_ts)
+        insort(self.messages, message, key=by_ts)
+        if message.is_reply and message.thread_ts is not None:
+            insort(self._threads.setdefault(message.thread_ts, []), message, key=by_ts)
+
+    def remove(self, message: Message) -> None:
+        """Forget a message; raises ValueError when it is not here."""
+        self.messages.remove(message)
+        if message.is_reply and message.thread_ts is not None:
+            self._threads[message.thread_ts].remove(message)
+
+    def since(self, ts: str) -> list[Message]:
+        """The messages after that `ts`, oldest first."""
+        return self.messages[bisect_right(self.messages, ts, key=by_ts) :]
 
     def find(self, ts: str) -> Message | None:
         """The message with that `ts`, reply or not, or None."""
-        place = bisect_left(self.messages, ts, key=_by_ts)
+        place = bisect_left(self.messages, ts, key=by_ts)
         if place < len(self.messages) and self.messages[place].ts == ts:
             return self.messages[place]
         return None
 
     def replies(self, ts: str) -> list[Message]:
         """The replies under the message `ts`, oldest first."""
-        return [message for message in self.messages if message.is_reply and message.thread_ts == ts]
+        return list(self._threads.get(ts, ()))
 
     @property
     def kind(self) -> str:
@@ -130,7 +143,8 @@ class Channel:
         return "im" if self.is_im else "group" if self.is_private else "channel"
 
 
-def _by_ts(message: Message) -> str:
+def by_ts(message: Message) -> str:
+    """Sorting key: the order in which messages came."""
     return message.ts
 
 

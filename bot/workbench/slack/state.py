@@ -28,6 +28,8 @@ TRIGGER_LIFE_S = 3.0
 # https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
 RESPONSE_URL_LIFE_S = 30 * 60.0
 RESPONSE_URL_USES = 5
+# Long after it expired a trigger is still known as expired or exchanged, then forgotten.
+TRIGGERS_KEPT_S = 600.0
 TS = re.compile(r"\d{1,10}\.\d{6}")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -78,6 +80,7 @@ class State:
 
     def new_trigger(self, user: str, view: str | None = None) -> str:
         """Leave for the app to open one view for `user` within three seconds."""
+        _forget(self.triggers, self.clock() - TRIGGERS_KEPT_S)
         number = int(self.new_id("T")[1:], 36)
         trigger = Trigger(f"{number}.{int(self.clock())}.{number:032x}", user, self.clock(), view)
         self.triggers[trigger.id] = trigger
@@ -85,6 +88,7 @@ class State:
 
     def new_response_url(self, user: str, channel: str, message: str | None = None, *, ephemeral: bool = False) -> str:
         """An address at which the app may answer an interaction."""
+        _forget(self.response_urls, self.clock() - RESPONSE_URL_LIFE_S)
         token = self.new_id("R")
         self.response_urls[token] = ResponseUrl(token, user, channel, self.clock(), message, ephemeral=ephemeral)
         return f"{self.public_url}/response/{token}"
@@ -186,6 +190,15 @@ class State:
                 "event_context": f"4-{event_id}",
             },
         )
+
+
+def _forget(kept: dict[str, Trigger] | dict[str, ResponseUrl], before: float) -> None:
+    """Drop what was issued before a time; the oldest lie first."""
+    while kept:
+        name = next(iter(kept))
+        if kept[name].issued >= before:
+            return
+        del kept[name]
 
 
 def _users(config: WorkspaceConfig, manifest: Manifest) -> dict[str, User]:

@@ -9,6 +9,8 @@ from .state import State
 
 _TOKEN = re.compile(r"<(?:[@#!][^<>\s]+|https?://[^<>\s]+)>")
 _NAME = re.compile(r"(?<![\w@#/])([@#])([\w.-]*\w)")
+# Text that a client has escaped already is left as it is.
+_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt);)")
 _LINK = re.compile(r"https?://[^\s<>]+[^\s<>.,;:!?)'\"]")
 
 
@@ -34,13 +36,13 @@ def _links(state: State, text: str) -> str:
     done, last = "", 0
     for link in _LINK.finditer(text):
         done += _names(state, text[last : link.start()], with_names=False)
-        done += f"<{link.group().replace('&', '&amp;')}>"
+        done += f"<{_AMPERSAND.sub('&amp;', link.group())}>"
         last = link.end()
     return done + _names(state, text[last:], with_names=False)
 
 
 def _names(state: State, text: str, *, with_names: bool) -> str:
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = _AMPERSAND.sub("&amp;", text).replace("<", "&lt;").replace(">", "&gt;")
 
     def token(match: re.Match[str]) -> str:
         sign, name = match.groups()

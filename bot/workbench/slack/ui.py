@@ -7,7 +7,7 @@ from typing import Any
 
 from . import acts
 from .inputs import NoSuchChoice
-from .model import Channel, Json, Message, SlackError, User
+from .model import Channel, Json, Message, SlackError, User, by_ts
 from .people import Outcome
 from .state import State
 from .wire import view_object
@@ -27,6 +27,10 @@ SENTENCES: Mapping[str, str] = {
 
 class BadRequest(ValueError):
     """The page sent something that no page of ours sends; says what."""
+
+
+class Refused(ValueError):
+    """Slack would not let the person do it; says why, to them."""
 
 
 def person(state: State, user: User) -> Json:
@@ -50,11 +54,15 @@ def overview(workspace: Workspace, user: str) -> Json:
         me = state.users[user]
         home = state.homes.get(user)
         return {
-            "team": {"id": state.config.team_id, "name": state.config.team_name},
+            "team": {
+                "id": state.config.team_id,
+                "name": state.config.team_name,
+                "domain": state.config.team_domain,
+            },
             "me": person(state, me),
             "users": [person(state, one) for one in state.users.values()],
-            "groups": [
-                {"id": group.id, "handle": group.handle, "name": group.name, "members": list(group.members)}
+            "usergroups": [
+                {"id": group.id, "handle": group.handle, "name": group.name, "users": list(group.members)}
                 for group in state.groups.values()
             ],
             "channels": [
@@ -89,7 +97,7 @@ def messages(workspace: Workspace, user: str, channel_id: str, thread_ts: str | 
             for where, message in state.ephemerals[user]
             if where == channel_id and message.thread_ts == thread_ts
         ]
-        found.sort(key=_by_ts)
+        found.sort(key=by_ts)
         return {"messages": [acts.shown(state, channel, message) for message in found]}
 
 
@@ -97,10 +105,6 @@ def _belongs(message: Message, thread_ts: str | None) -> bool:
     if thread_ts is None:
         return message.in_channel
     return thread_ts in (message.ts, message.thread_ts)
-
-
-def _by_ts(message: Message) -> str:
-    return message.ts
 
 
 def _outcome(outcome: Outcome) -> Json:
@@ -136,9 +140,10 @@ class Body:
 
 
 def act(workspace: Workspace, door: str, raw: object) -> Json:
-    """POST /ui/{door}: do what the page asks for a person; a refusal becomes a sentence for them.
+    """POST /ui/{door}: do what the page asks for a person.
 
-    Raises BadRequest for an unknown door, person or shape.
+    Raises Refused, with a sentence for them, when Slack would not let them; BadRequest for an unknown door,
+    person or shape. What the app did wrong is in the answer.
     """
     body = Body(raw)
     user = known(workspace, body.text("user"))
@@ -148,9 +153,9 @@ def act(workspace: Workspace, door: str, raw: object) -> Json:
     try:
         return run(workspace, user, body)
     except SlackError as error:
-        return {"ok": False, "error": SENTENCES.get(error.code, error.code)}
+        raise Refused(SENTENCES.get(error.code, error.code)) from error
     except NoSuchChoice as error:
-        return {"ok": False, "error": str(error)}
+        raise Refused(str(error)) from error
 
 
 def known(workspace: Workspace, user: str) -> str:
@@ -159,6 +164,11 @@ def known(workspace: Workspace, user: str) -> str:
     if member is None or member.is_bot:
         raise BadRequest(f"there is no person {user!r}")
     return user
+
+
+def first(workspace: Workspace) -> str:
+    """The person whom a page shows when it names nobody."""
+    return workspace.config.personas[0].id
 
 
 def _channel(workspace: Workspace, user: str, body: Body) -> Channel:

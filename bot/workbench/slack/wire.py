@@ -192,9 +192,9 @@ def message_object(state: State, channel: Channel, message: Message, *, with_met
 
 
 def _thread_keys(channel: Channel, message: Message) -> Json:
-    if message.only_for is not None or message.thread_ts is None:
+    if message.only_for is not None:
         return {} if message.thread_ts is None else {"thread_ts": message.thread_ts}
-    if message.is_reply:
+    if message.is_reply and message.thread_ts is not None:
         parent = channel.find(message.thread_ts)
         return {"thread_ts": message.thread_ts, "parent_user_id": parent.user if parent else message.user}
     replies = channel.replies(message.ts)

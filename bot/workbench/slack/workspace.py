@@ -57,13 +57,13 @@ class Workspace:
 
     @property
     def calls(self) -> list[Call]:
-        """Every Web API call so far, oldest first."""
-        return self.web_api.calls
+        """The Web API calls so far (the latest 20,000), oldest first."""
+        return list(self.web_api.calls)
 
     @property
     def event_attempts(self) -> list[Attempt]:
-        """Every try at delivering an event so far, oldest first."""
-        return self.state.events.attempts
+        """The tries at delivering an event so far (the latest 20,000), oldest first."""
+        return list(self.state.events.attempts)
 
     def verify_request_url(self) -> bool:
         """Whether the app answers Slack's challenge at its events address, as app settings ask."""
