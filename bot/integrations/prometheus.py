@@ -4,8 +4,8 @@ No data is never success: an empty answer, NaN and a query that Prometheus canno
 
     [prometheus]
     url = "http://prometheus.monitoring:9090"
-    token = "PROMETHEUS_TOKEN"                 # optional, the NAME of a secret
-    timeout = 5
+    token_env = "PROMETHEUS_TOKEN"             # optional, the name of an environment variable
+    timeout = "5s"
 """
 
 import ast
@@ -15,20 +15,20 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from bot.contracts import Permanent, Transient
 from bot.incident.run import Reading, Sample
+from bot.settings import Secret, Table
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
 
-LONGEST_TIMEOUT: Final = 10.0  # no courier call may last longer
-_KEYS: Final = ("timeout", "token", "url")
-_SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+LONGEST_TIMEOUT: Final = timedelta(seconds=10)
+"""No courier call may last longer."""
 _COMPARISON = re.compile(r"(==|!=|<=|>=|<|>) ?(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)")
 _STATUS = re.compile(r"HTTP Status Code ([0-9]{3}) \((.*)\)", re.DOTALL)
 _OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
@@ -47,7 +47,7 @@ class Settings:
 
     url: str
     timeout: float = 5.0
-    token: str = field(default="", repr=False)
+    token: Secret = field(default_factory=lambda: Secret(""))
 
     @classmethod
     def from_toml(
@@ -55,18 +55,19 @@ class Settings:
     ) -> "tuple[Settings | None, list[str]]":
         """The settings, or every fault as "key: what is wrong; what to do". `secret` gives a secret by its name."""
         faults: list[str] = []
-        for name in table:
-            if name not in _KEYS:
-                near = get_close_matches(name, _KEYS, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(_KEYS)}"
-                faults.append(f"{name}: unknown key; {hint}")
-        url, timeout = table.get("url"), table.get("timeout", 5)
-        if not _is_address(url):
-            faults.append('url: must be the address of Prometheus; write url = "http://host:9090"')
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST_TIMEOUT:
-            faults.append(f"timeout: must be over 0 and at most {LONGEST_TIMEOUT:g} seconds; leave it out for 5")
-        token = _token(table.get("token"), secret, faults)
-        return (None if faults else cls(str(url).rstrip("/"), float(timeout), token)), faults
+        top = Table("", table, faults)
+        url = top.url("url", required=True).rstrip("/")
+        if urlsplit(url).username is not None or urlsplit(url).query:
+            top.fault("url", "must hold neither a password nor a query; use token_env")
+        timeout = top.span("timeout", timedelta(seconds=5))
+        if not timedelta(0) < timeout <= LONGEST_TIMEOUT:
+            top.fault("timeout", f"must be longer than nothing and at most {LONGEST_TIMEOUT.seconds}s")
+        name = top.text("token_env")
+        token = Secret((secret(name) or "").strip() if name else "")
+        if name and not token:
+            top.fault("token_env", "names an environment variable that is not set; set it, or leave the key out")
+        top.done()
+        return (None if faults else cls(url, timeout.total_seconds(), token)), faults
 
 
 class Prometheus:
@@ -107,7 +108,8 @@ class Prometheus:
             session.auth = partial(_authorise, settings.token)
         try:
             # The outbox retries; a client that also does would hold its lane for many times the time-out.
-            with PrometheusConnect(settings.url, session=session, retry=Retry(0), timeout=settings.timeout) as client:
+            once = Retry(0, read=False)
+            with PrometheusConnect(settings.url, session=session, retry=once, timeout=settings.timeout) as client:
                 return client.custom_query(query, params={"timeout": f"{settings.timeout:g}s"})
         except PrometheusApiClientException as error:
             return self._refused(error)
@@ -141,8 +143,8 @@ class Prometheus:
         raise Permanent(text) from error
 
 
-def _authorise(token: str, request: "PreparedRequest") -> "PreparedRequest":
-    request.headers["Authorization"] = f"Bearer {token}"
+def _authorise(token: Secret, request: "PreparedRequest") -> "PreparedRequest":
+    request.headers["Authorization"] = f"Bearer {token.reveal()}"
     return request
 
 
@@ -209,30 +211,3 @@ def _words(literal: str) -> str:
         return ""
     error = said.get("error") if isinstance(said, dict) else None
     return " ".join(str(error).split())[:200] if error else ""
-
-
-def _token(name: object, secret: Callable[[str], str | None], faults: list[str]) -> str:
-    if name is None:
-        return ""
-    if not isinstance(name, str) or not _SECRET_NAME.fullmatch(name):
-        faults.append("token: must be the NAME of a secret, such as PROMETHEUS_TOKEN; never the secret itself")
-        return ""
-    value = secret(name)
-    if not value:
-        faults.append(f"token: the secret {name} is not set; set it in the environment")
-        return ""
-    if not value.isascii() or not value.isprintable() or " " in value:
-        faults.append(f"token: the secret {name} cannot be sent as it is; look for a line break in it")
-        return ""
-    return value
-
-
-def _is_address(url: object) -> bool:
-    if not isinstance(url, str) or not url.isprintable() or " " in url:
-        return False
-    try:
-        parts = urlsplit(url)
-        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and has_host and "@" not in parts.netloc and not parts.query

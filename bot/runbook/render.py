@@ -8,7 +8,7 @@ from bot.incident.run import StepSpec, Verify
 from bot.runbook import promql
 from bot.runbook.kinds import KINDS, Arg, Endpoints, KindRule, costlier, least_risk
 from bot.runbook.model import Param, Runbook, Step
-from bot.runbook.template import refusal, render
+from bot.runbook.template import PLACEHOLDER, refusal, render
 
 
 class BadParams(ValueError):
@@ -70,7 +70,7 @@ def start(
     """The run of a faultless runbook with these values; raises BadParams before anything is rendered."""
     values = _values(runbook, params)
     lock = render(runbook.lock, values) if runbook.lock else f"runbook/{runbook.id}"
-    steps = tuple(_spec(step, values, kinds, endpoints or {}) for step in runbook.steps)
+    steps = tuple(_spec(step, runbook, values, kinds, endpoints or {}) for step in runbook.steps)
     return Start(runbook.id, runbook.title, values, steps, lock, runbook.digest)
 
 
@@ -90,14 +90,17 @@ def _values(runbook: Runbook, params: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
-def _spec(step: Step, values: Mapping[str, str], kinds: Mapping[str, KindRule], endpoints: Endpoints) -> StepSpec:
+def _spec(
+    step: Step, runbook: Runbook, values: Mapping[str, str], kinds: Mapping[str, KindRule], endpoints: Endpoints
+) -> StepSpec:
     rule = kinds[step.kind]
     least = least_risk(rule, step.args, endpoints)
+    numbers = frozenset(param.name for param in runbook.params if param.type == "int")
     return StepSpec(
         id=step.id,
         title=render(step.title, values),
         kind=step.kind,
-        args={name: _arg(rule.arg(name), value, values) for name, value in step.args.items()},
+        args={name: _arg(rule.arg(name), value, values, numbers) for name, value in step.args.items()},
         risk=costlier(step.risk or least, least),
         prose=render(step.prose, values),
         warning=render(step.warning, values),
@@ -112,11 +115,18 @@ def _spec(step: Step, values: Mapping[str, str], kinds: Mapping[str, KindRule], 
     )
 
 
-def _arg(what: Arg | None, value: Any, values: Mapping[str, str]) -> Any:
-    """A value in its place: escaped inside PromQL, plain where the step's kind encodes it later (URL, JSON)."""
+def _arg(what: Arg | None, value: Any, values: Mapping[str, str], numbers: frozenset[str]) -> Any:
+    """A value in its place: escaped inside PromQL, plain where the step's kind encodes it later (URL, JSON).
+
+    Text that is nothing but a whole-number parameter becomes that number: an API that scales wants 4, not "4".
+    """
     if what is Arg.PROMQL:
         return render(value, values, promql.escape)
-    return render(value, values) if what is Arg.TEXT and isinstance(value, str) else value
+    if what is not Arg.TEXT or not isinstance(value, str):
+        return value
+    text = render(value, values)
+    alone = PLACEHOLDER.fullmatch(value)
+    return int(text) if alone and alone[1] in numbers else text
 
 
 def _verify(verify: Verify | None, values: Mapping[str, str]) -> Verify | None:

@@ -14,7 +14,7 @@ GOOD: dict[str, Any] = {
     "risk": "reversible",
     "url": "https://deploy.internal/v1/models/{model}/deploy",
     "json": {"revision": "{before.previous}"},
-    "token": "DEPLOY_TOKEN",
+    "token_env": "DEPLOY_TOKEN",
     "observe": {"url": "https://deploy.internal/v1/models/{model}", "done": {"revision": "{before.previous}"}},
     "undo": {"json": {"revision": "{before.revision}"}},
 }
@@ -47,14 +47,14 @@ def test_an_endpoint_is_destructive_unless_it_says_otherwise() -> None:
 def test_the_token_is_not_shown() -> None:
     found, _ = Endpoint.from_toml("x", GOOD, SECRETS.get)
     assert found is not None
-    assert found.token == "canary-7f3a"
+    assert found.token.reveal() == "canary-7f3a"
     assert "canary" not in repr(found)
 
 
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"url": "absent"}, "url: is missing; write url ="),
+        ({"url": "absent"}, "url: is missing; set it"),
         ({"url": "https://{model}/deploy"}, "url: a {name} may only be a whole part of the path"),
         ({"url": "https://deploy.internal/v1/m-{model}"}, "url: a {name} may only be a whole part of the path"),
         ({"url": "https://deploy.internal/v1?m={model}"}, "url: a {name} may only be a whole part of the path"),
@@ -65,23 +65,23 @@ def test_the_token_is_not_shown() -> None:
         ({"url": "https://deploy.internal/a b"}, "url: holds a # or a character that must be percent-encoded"),
         ({"observe": {"url": "https://other.internal/x", "done": {"a": 1}}}, "observe.url: must have the scheme, host"),
         ({"undo": {"url": "http://deploy.internal/x"}}, "undo.url: must have the scheme, host and port of url"),
-        ({"observe": "absent"}, "observe: {before.…} is used but nothing is observed"),
-        ({"observe": {"url": "https://deploy.internal/x"}}, 'observe.done: is missing'),
-        ({"observe": GOOD["observe"] | {"pin": "rolling"}}, 'observe.pin: must be a list of field names'),
-        ({"observe": "yes"}, "observe: must be a table; write observe = { … }"),
-        ({"undo": "absent"}, 'undo: a reversible endpoint needs it'),
-        ({"risk": "read"}, 'risk: must be "reversible" or "destructive"'),
-        ({"method": "GET"}, "method: must be one of DELETE, PATCH, POST, PUT"),
-        ({"jsn": {}}, "jsn: unknown key; did you mean 'json'?"),
-        ({"undo": {"jsno": {}}}, "undo.jsno: unknown key; did you mean 'json'?"),
+        ({"observe": "absent"}, "observe: is missing, but {before.…} is used; add observe"),
+        ({"observe": {"url": "https://deploy.internal/x"}}, "observe.done: is missing; name the fields"),
+        ({"observe": GOOD["observe"] | {"pin": "rolling"}}, "observe.pin: is 'rolling', but must be a list of texts"),
+        ({"undo": "absent"}, "undo: is missing; add undo"),
+        ({"risk": "read"}, "risk: is 'read', but must be one of reversible, destructive"),
+        ({"method": "GET"}, "method: is 'GET', but must be one of POST, PUT, PATCH, DELETE"),
+        ({"jsn": {}}, "jsn: is not a setting; did you mean json?"),
+        ({"undo": {"jsno": {}}}, "undo.jsno: is not a setting; did you mean json?"),
+        ({"json": "{}"}, "json: is '{}', but must be a table"),
         ({"json": {"a": ["{Model}"]}}, "json.a.0: holds a brace that is no placeholder"),
-        ({"json": {"until": date(2026, 11, 21)}}, "json.until: is no JSON value; put a date into quotes"),
-        ({"json": {"ratio": float("nan")}}, "json.ratio: is no JSON value; put a date into quotes"),
-        ({"token": "sk-live-1234"}, "token: must be the NAME of a secret, such as DEPLOY_TOKEN"),
-        ({"token": "OTHER"}, "token: the secret OTHER is not set"),
-        ({"token": "TORN"}, "token: the secret TORN holds a character that cannot be sent"),
-        ({"timeout": 60}, "timeout: must be seconds, over 0 and at most 10"),
-        ({"timeout": True}, "timeout: must be seconds, over 0 and at most 10"),
+        ({"json": {"until": date(2026, 11, 21)}}, "json.until: is no JSON value; put it into quotes"),
+        ({"json": {"ratio": float("nan")}}, "json.ratio: is no JSON value; put it into quotes"),
+        ({"token_env": "sk-live-1234"}, "token_env: must be the name of an environment variable"),
+        ({"token_env": "OTHER"}, "token_env: names OTHER, which is not set in the environment"),
+        ({"token_env": "TORN"}, "token_env: names TORN, which holds a character that cannot be sent"),
+        ({"timeout": "60s"}, "timeout: must be longer than nothing and at most 10s"),
+        ({"timeout": 5}, "timeout: is 5, but must be a duration"),
     ],
 )  # fmt: skip
 def test_a_fault_names_its_key_and_what_to_do(changes: dict[str, Any], fault: str) -> None:
@@ -90,4 +90,4 @@ def test_a_fault_names_its_key_and_what_to_do(changes: dict[str, Any], fault: st
 
 
 def test_all_faults_come_at_once() -> None:
-    assert len(faults({"risk": "none", "timeout": 0, "token": "x", "metod": "POST"})) == 4
+    assert len(faults({"risk": "none", "timeout": "0s", "token_env": "x", "metod": "POST"})) == 4

@@ -14,6 +14,7 @@ from bot.incident.runs import spec_from_json, spec_to_json
 from bot.runbook import promql
 from bot.runbook.model import Runbook
 from bot.runbook.render import BadParams, offer, prefill, start
+from bot.runbook.shelf import check
 from bot.runbook.template import PARAM_TYPES, pieces, refusal, render
 
 HOSTILE = (
@@ -43,6 +44,17 @@ def test_a_run_has_every_value_filled_in(good: Runbook) -> None:
     assert warm.verify is not None
     assert warm.verify.query == 'hits{model="meta/llama-70b"}'
     assert [step.risk for step in run.steps] == [Risk.READ, Risk.READ, Risk.DESTRUCTIVE]
+
+
+def test_a_whole_number_stays_a_number_where_it_stands_alone(text: str) -> None:
+    counting = text.replace("type: k8s_name, default: node-1", "type: int").replace(
+        '  model: "{{ model }}"', '  model: "{{ node }}"\n  note: "to {{ node }}"\n  fixed: 3'
+    )
+    runbook, faults = check(counting, "warm-cache.md")
+    assert faults == []
+    assert runbook is not None
+    args = start(runbook, {"model": "m", "node": "4"}).steps[2].args
+    assert args == {"endpoint": "warm", "model": 4, "note": "to 4", "fixed": 3}
 
 
 def test_a_step_without_a_timeout_gets_that_of_its_kind(good: Runbook) -> None:

@@ -5,7 +5,8 @@
     method = "POST"
     url = "https://deploy.internal/v1/models/{model}/deploy"
     json = { revision = "{before.previous}" }
-    token = "DEPLOY_TOKEN"                     # the NAME of a secret
+    token_env = "DEPLOY_TOKEN"                 # the name of an environment variable
+    timeout = "5s"
     observe = { url = "https://deploy.internal/v1/models/{model}", done = { revision = "{before.previous}" } }
     undo = { json = { revision = "{before.revision}" } }
 
@@ -16,17 +17,19 @@ objects). A runbook can choose among endpoints and fill path segments and JSON v
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from datetime import timedelta
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bot.incident.run import Risk
+from bot.settings import Secret, Table
 
-LONGEST_TIMEOUT = 10.0  # no courier call may last longer
-PLACEHOLDER = re.compile(r"\{(before\.[A-Za-z0-9_.-]+|[a-z][a-z0-9_]*)\}")
-_SECRET_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
-_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+LONGEST_TIMEOUT: Final = timedelta(seconds=10)
+"""No courier call may last longer."""
+METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
+SECRET_NAME: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+PLACEHOLDER: Final = re.compile(r"\{(before\.[A-Za-z0-9_.-]+|[a-z][a-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Undo:
 
     method: str
     url: str
-    json: Any
+    json: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,10 @@ class Endpoint:
     risk: Risk
     method: str
     url: str
-    json: Any = None
+    json: Mapping[str, Any] | None = None
     observe: Observe | None = None
     undo: Undo | None = None
-    token: str = field(default="", repr=False)
+    token: Secret = field(default_factory=lambda: Secret(""))
     timeout: float = 5.0
 
     @property
@@ -93,19 +96,27 @@ class Endpoint:
         cls, name: str, table: Mapping[str, Any], secret: Callable[[str], str | None]
     ) -> "tuple[Endpoint | None, list[str]]":
         """The endpoint, or every fault as "key: what is wrong; what to do". `secret` gives a secret by its name."""
-        reading = _Reading(table)
-        reading.only("", table, {"risk", "method", "url", "json", "observe", "undo", "token", "timeout"})
-        risk, method, url = reading.risk(), reading.method("method", table, "POST"), reading.url("url", table)
-        observe = reading.observe(url)
-        undo = reading.undo(method, url)
-        body = reading.json("json", table.get("json"))
-        token, timeout = reading.token(secret), reading.timeout()
-        endpoint = cls(name, risk, method, url, body, observe, undo, token, timeout)
+        faults: list[str] = []
+        top = Table("", table, faults)
+        url = _address(top)
+        method = top.choice("method", "POST", METHODS)
+        endpoint = cls(
+            name=name,
+            risk=Risk(top.choice("risk", Risk.DESTRUCTIVE.value, (Risk.REVERSIBLE.value, Risk.DESTRUCTIVE.value))),
+            method=method,
+            url=url,
+            json=_json(top, "json"),
+            observe=_observe(Table("observe", top.mapping("observe"), faults), url) if "observe" in table else None,
+            undo=_undo(Table("undo", top.mapping("undo"), faults), method, url) if "undo" in table else None,
+            token=_token(top, secret),
+            timeout=_timeout(top),
+        )
         if "observe" not in table and any(used.startswith("before.") for used in endpoint._names()):
-            reading.fault("observe", "{before.…} is used but nothing is observed; add observe = { url = …, done = … }")
-        if risk is Risk.REVERSIBLE and undo is None and "undo" not in table:
-            reading.fault("undo", 'a reversible endpoint needs it; add undo = { json = … } or set risk = "destructive"')
-        return (None if reading.faults else endpoint), reading.faults
+            top.fault("observe", "is missing, but {before.…} is used; add observe = { url = …, done = … }")
+        if endpoint.risk is Risk.REVERSIBLE and "undo" not in table:
+            top.fault("undo", 'is missing; add undo = { json = … }, or set risk = "destructive"')
+        top.done()
+        return (None if faults else endpoint), faults
 
 
 def names_in(value: Any) -> Iterator[str]:
@@ -120,121 +131,77 @@ def names_in(value: Any) -> Iterator[str]:
             yield from names_in(inner)
 
 
-class _Reading:
-    """Reads one endpoint's table and collects every fault."""
+def _address(table: Table, beside: str = "") -> str:
+    """An absolute URL with placeholders only as whole path segments; on the host of `beside`, when given."""
+    value = table.text("url", required=True)
+    wrong = _wrong_url(value) if value else ""
+    if value and not wrong and beside and urlsplit(value)[:2] != urlsplit(beside)[:2]:
+        wrong = "must have the scheme, host and port of url, because the token goes along; use two endpoints"
+    if wrong:
+        table.fault("url", wrong)
+    return "" if wrong else value
 
-    def __init__(self, table: Mapping[str, Any]) -> None:
-        self._table = table
-        self.faults: list[str] = []
 
-    def fault(self, key: str, message: str) -> None:
-        self.faults.append(f"{key}: {message}")
+def _observe(table: Table, url: str) -> Observe:
+    observe = Observe(_address(table, url), _json(table, "done") or {}, table.texts("pin"))
+    if not observe.done:
+        table.fault("done", 'is missing; name the fields that show success: done = { revision = "…" }')
+    table.done()
+    return observe
 
-    def only(self, key: str, table: Mapping[str, Any], known: set[str]) -> None:
-        for name in table:
-            if name not in known:
-                near = get_close_matches(name, sorted(known), n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(known))}"
-                self.fault(f"{key}.{name}" if key else name, f"unknown key; {hint}")
 
-    def risk(self) -> Risk:
-        value = self._table.get("risk", Risk.DESTRUCTIVE.value)
-        if value not in (Risk.REVERSIBLE.value, Risk.DESTRUCTIVE.value):
-            self.fault(
-                "risk", 'must be "reversible" or "destructive"; a request that changes something is never "read"'
-            )
-            return Risk.DESTRUCTIVE
-        return Risk(value)
+def _undo(table: Table, method: str, url: str) -> Undo:
+    restoring = _address(table, url) if "url" in table.values else url
+    undo = Undo(table.choice("method", method, METHODS), restoring, _json(table, "json"))
+    table.done()
+    return undo
 
-    def method(self, key: str, table: Mapping[str, Any], default: str) -> str:
-        value = table.get("method", default)
-        if value not in _METHODS:
-            self.fault(key, f"must be one of {', '.join(sorted(_METHODS))}")
-            return default
-        return str(value)
 
-    def url(self, key: str, table: Mapping[str, Any], beside: str = "") -> str:
-        """An absolute URL with placeholders only as whole path segments; on the host of `beside`, when given."""
-        value = table.get("url")
-        if not isinstance(value, str) or not value:
-            self.fault(key, 'is missing; write url = "https://host/path"')
-            return ""
-        wrong = _wrong_url(value)
-        if not wrong and beside and urlsplit(value)[:2] != urlsplit(beside)[:2]:
-            wrong = "must have the scheme, host and port of url, because the token goes along; use two endpoints"
-        if wrong:
-            self.fault(key, wrong)
-        return "" if wrong else value
+def _json(table: Table, key: str) -> Mapping[str, Any] | None:
+    """A JSON object; None when the key is absent."""
+    value = table.mapping(key)
+    for path, inner in _leaves(value, key):
+        if isinstance(inner, str):
+            left = PLACEHOLDER.sub("", inner)
+            if "{" in left or "}" in left:
+                table.fault(path, "holds a brace that is no placeholder; write {name} or {before.field}")
+        elif not isinstance(inner, int | float) or not isfinite(inner):
+            table.fault(path, "is no JSON value; put it into quotes")
+    return value if key in table.values else None
 
-    def observe(self, url: str) -> Observe | None:
-        table = self._part("observe", {"url", "done", "pin"})
-        if table is None:
-            return None
-        watched = self.url("observe.url", table, url)
-        done, pin = table.get("done"), table.get("pin", [])
-        if not isinstance(done, dict) or not done:
-            self.fault("observe.done", 'is missing; name the fields that show success: done = { revision = "…" }')
-            done = {}
-        self.json("observe.done", done)
-        if not isinstance(pin, list) or not all(isinstance(name, str) and name for name in pin):
-            self.fault("observe.pin", 'must be a list of field names; write pin = ["rolling_to"]')
-            pin = []
-        return Observe(watched, done, tuple(pin))
 
-    def undo(self, method: str, url: str) -> Undo | None:
-        table = self._part("undo", {"method", "url", "json"})
-        if table is None:
-            return None
-        restoring = self.url("undo.url", table, url) if "url" in table else url
-        return Undo(self.method("undo.method", table, method), restoring, self.json("undo.json", table.get("json")))
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Everything in a JSON value that holds nothing further, with its dotted path."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _leaves(inner, f"{path}.{index}")
+    else:
+        yield path, value
 
-    def json(self, key: str, value: Any) -> Any:
-        """The value itself, after a look at everything in it."""
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                self.json(f"{key}.{name}", inner)
-        elif isinstance(value, list):
-            for index, inner in enumerate(value):
-                self.json(f"{key}.{index}", inner)
-        elif isinstance(value, str):
-            if "{" in (left := PLACEHOLDER.sub("", value)) or "}" in left:
-                self.fault(key, "holds a brace that is no placeholder; write {name} or {before.field}")
-        elif value is not None and not (isinstance(value, int | float) and isfinite(value)):
-            self.fault(key, "is no JSON value; put a date into quotes")
-        return value
 
-    def token(self, secret: Callable[[str], str | None]) -> str:
-        name = self._table.get("token")
-        if name is None:
-            return ""
-        if not isinstance(name, str) or not _SECRET_NAME.fullmatch(name):
-            self.fault("token", "must be the NAME of a secret, such as DEPLOY_TOKEN, never the secret itself")
-            return ""
-        value = secret(name)
-        if not value:
-            self.fault("token", f"the secret {name} is not set; set it in the environment")
-            return ""
-        if not value.isascii() or not value.isprintable() or " " in value:
-            self.fault("token", f"the secret {name} holds a character that cannot be sent; look for a line break in it")
-            return ""
-        return value
+def _token(table: Table, secret: Callable[[str], str | None]) -> Secret:
+    name = table.text("token_env")
+    if not name:
+        return Secret("")
+    value = (secret(name) or "") if SECRET_NAME.fullmatch(name) else ""
+    if not SECRET_NAME.fullmatch(name):
+        # The text may be the secret itself, so it is not repeated.
+        table.fault("token_env", "must be the name of an environment variable, such as DEPLOY_TOKEN")
+    elif not value:
+        table.fault("token_env", f"names {name}, which is not set in the environment")
+    elif not value.isascii() or not value.isprintable() or " " in value:
+        table.fault("token_env", f"names {name}, which holds a character that cannot be sent; look for a line break")
+    return Secret(value)
 
-    def timeout(self) -> float:
-        value = self._table.get("timeout", 5)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT:
-            self.fault("timeout", f"must be seconds, over 0 and at most {LONGEST_TIMEOUT:g}")
-            return LONGEST_TIMEOUT
-        return float(value)
 
-    def _part(self, key: str, known: set[str]) -> Mapping[str, Any] | None:
-        table = self._table.get(key)
-        if table is None:
-            return None
-        if not isinstance(table, dict):
-            self.fault(key, f"must be a table; write {key} = {{ … }}")
-            return None
-        self.only(key, table, known)
-        return table
+def _timeout(table: Table) -> float:
+    span = table.span("timeout", timedelta(seconds=5))
+    if not timedelta(0) < span <= LONGEST_TIMEOUT:
+        table.fault("timeout", f"must be longer than nothing and at most {LONGEST_TIMEOUT.seconds}s")
+    return span.total_seconds()
 
 
 def _wrong_url(url: str) -> str:

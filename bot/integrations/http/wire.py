@@ -45,7 +45,7 @@ class Call:
         if payload is not None:
             headers["Content-Type"] = "application/json"
         if self._endpoint.token:
-            headers["Authorization"] = f"Bearer {self._endpoint.token}"
+            headers["Authorization"] = f"Bearer {self._endpoint.token.reveal()}"
         connection = self._connection(target.scheme, target.hostname or "", target.port)
         path = f"{target.path or '/'}?{target.query}" if target.query else target.path or "/"
         try:
@@ -114,7 +114,7 @@ class Call:
             said = " ".join(str(said[part]) for part in ("message", "hint") if said.get(part))
         line = " ".join("".join(c if c.isprintable() else " " for c in str(said)).split())
         if self._endpoint.token:
-            line = line.replace(self._endpoint.token, "***")
+            line = line.replace(self._endpoint.token.reveal(), "***")
         return f": {line[:200]}" if line else ""
 
     def _reason(self, error: Exception) -> str:
