@@ -92,6 +92,16 @@ class Table:
             return default
         return int(value)
 
+    def number(self, key: str, default: float, *, low: float, high: float) -> float:
+        """A number in a range."""
+        value = self._typed(key, (int, float), f"a number from {low:g} to {high:g}")
+        if value is None:
+            return default
+        if not low <= value <= high:
+            self.fault(key, f"is {value}, but must be from {low:g} to {high:g}")
+            return default
+        return float(value)
+
     def flag(self, key: str, *, default: bool) -> bool:
         """true or false."""
         value = self._typed(key, bool, "true or false")

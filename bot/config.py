@@ -1,0 +1,247 @@
+"""`fixfirst.toml` and the secrets of the environment, read once. Every fault is reported, each with its key and its fix.
+
+Secrets never stand in the file: it may name them, the environment holds them. This is the only module that reads it.
+"""
+
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from bot import health
+from bot.incident.events import Severity
+from bot.incident.policy import Policy
+from bot.intake.reading import SEVERITIES, Reading
+from bot.integrations import http, pagerduty, prometheus
+from bot.oncall import StaticOnCall
+from bot.settings import Secret, Table
+from bot.slack.settings import Settings as SlackSettings
+
+SecretOf = Callable[[str], str | None]
+
+TABLES: Final = (
+    "doors",
+    "pages",
+    "slack",
+    "access",
+    "oncall",
+    "deadlines",
+    "alerts",
+    "alertmanager",
+    "pagerduty",
+    "prometheus",
+    "health",
+    "endpoints",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where one of the two listeners is bound; port 0 takes any that is free."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the bot is told. What is None is not connected."""
+
+    workspace: str
+    data_dir: Path
+    database: str
+    postmortems_dir: Path
+    runbooks_dir: Path
+    doors: Listener
+    pages: Listener
+    pages_url: str
+    largest_body: int
+    slack: SlackSettings | None
+    pagerduty: pagerduty.Settings | None
+    prometheus: prometheus.Settings | None
+    health: health.Settings
+    endpoints: Mapping[str, http.Endpoint]
+    alertmanager_tokens: tuple[Secret, ...]
+    oncall: StaticOnCall
+    policy: Policy
+    reading: Reading
+
+
+def shipped_runbooks() -> Path:
+    """The runbooks that come with the bot: beside the package in a checkout, else where the wheel put them."""
+    checkout = Path(__file__).parents[1] / "runbooks"
+    return checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "fixfirst" / "runbooks"
+
+
+def load(path: Path, secret: SecretOf = os.environ.get) -> tuple[Config | None, list[str]]:
+    """The configuration, or None with every fault as a sentence."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        return None, [f"{path}: cannot be read ({error.strerror}); name another file with --config"]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return None, [f"{path}: is not TOML: {error}"]
+    return read(values, path.parent, secret)
+
+
+def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Config | None, list[str]]:
+    """As `load`, from values; relative paths are below `base`."""
+    faults: list[str] = []
+    top = Table("", values, faults)
+    workspace = top.text("workspace", "default")
+    if not workspace.replace("-", "").replace("_", "").isalnum() or len(workspace) > 40:
+        top.fault("workspace", "must be letters, digits, - and _, at most 40; it becomes part of every page's key")
+    data_dir = base / top.text("data_dir", "data")
+    postmortems_dir = base / top.text("postmortems_dir", "postmortems")
+    runbooks = top.text("runbooks_dir")
+    runbooks_dir = base / runbooks if runbooks else shipped_runbooks()
+    if not runbooks_dir.is_dir():
+        top.fault("runbooks_dir", f"{runbooks_dir} is no folder; name one, or leave it out for the shipped runbooks")
+    database = top.text("database", f"sqlite:///{data_dir / 'fixfirst.db'}")
+    tables = {name: top.mapping(name) for name in TABLES}
+    top.done()
+
+    doors = Table("doors", tables["doors"], faults)
+    doors_at = Listener(doors.text("host", "127.0.0.1"), doors.whole("port", 8080, low=0, high=65_535))
+    largest = doors.whole("largest_body_mb", 16, low=1, high=256) * 1024 * 1024
+    doors.done()
+    pages = Table("pages", tables["pages"], faults)
+    pages_at = Listener(pages.text("host", "127.0.0.1"), pages.whole("port", 8081, low=0, high=65_535))
+    pages_url = pages.url("url", f"http://{pages_at.host}:{pages_at.port}").rstrip("/")
+    pages.done()
+
+    access = Table("access", tables["access"], faults)
+    responders = access.texts("responders")
+    access.done()
+    slack = None
+    if "slack" in values:
+        slack, more = SlackSettings.from_toml({**tables["slack"], "responders": list(responders)}, secret)
+        faults += more
+    paging = None
+    if "pagerduty" in values:
+        paging, more = pagerduty.Settings.from_toml(tables["pagerduty"], secret)
+        faults += more
+    metrics = None
+    if "prometheus" in values:
+        metrics, more = prometheus.Settings.from_toml(tables["prometheus"], secret)
+        faults += [f"prometheus.{fault}" for fault in more]
+    oncall, more = StaticOnCall.from_toml(tables["oncall"])
+    faults += more
+    config = Config(
+        workspace=workspace,
+        data_dir=data_dir,
+        database=database,
+        postmortems_dir=postmortems_dir,
+        runbooks_dir=runbooks_dir,
+        doors=doors_at,
+        pages=pages_at,
+        pages_url=pages_url,
+        largest_body=largest,
+        slack=slack,
+        pagerduty=paging,
+        prometheus=metrics,
+        health=_health(tables["health"], faults),
+        endpoints=_endpoints(tables["endpoints"], secret, faults),
+        alertmanager_tokens=_tokens(tables["alertmanager"], secret, faults),
+        oncall=oncall,
+        policy=_policy(tables["deadlines"], faults),
+        reading=_reading(tables["alerts"], faults),
+    )
+    return (None if faults else config), faults
+
+
+def _tokens(values: Mapping[str, Any], secret: SecretOf, faults: list[str]) -> tuple[Secret, ...]:
+    Table("alertmanager", values, faults).done()
+    given = (secret("FIXFIRST_ALERTMANAGER_TOKENS") or "").split(",")
+    tokens = tuple(Secret(token.strip()) for token in given if token.strip())
+    if any(len(token.reveal()) < 16 for token in tokens):
+        faults.append("FIXFIRST_ALERTMANAGER_TOKENS: a token is shorter than 16 characters; make one with openssl rand -hex 24")
+    return tokens
+
+
+def _endpoints(values: Mapping[str, Any], secret: SecretOf, faults: list[str]) -> Mapping[str, http.Endpoint]:
+    endpoints: dict[str, http.Endpoint] = {}
+    for name, table in values.items():
+        if not isinstance(table, dict):
+            faults.append(f"endpoints.{name}: must be a table; write [endpoints.{name}]")
+            continue
+        endpoint, more = http.Endpoint.from_toml(name, table, secret)
+        faults += [f"endpoints.{name}.{fault}" for fault in more]
+        if endpoint is not None:
+            endpoints[name] = endpoint
+    return endpoints
+
+
+def _health(values: Mapping[str, Any], faults: list[str]) -> health.Settings:
+    table = Table("health", values, faults)
+    standard = health.Settings()
+    settings = health.Settings(
+        window=int(table.span("window", timedelta(seconds=standard.window)).total_seconds()),
+        sla_seconds=table.number("first_token_within_seconds", standard.sla_seconds, low=0.001, high=3600),
+        change_seconds=int(table.span("change", timedelta(seconds=standard.change_seconds)).total_seconds()),
+    )
+    table.done()
+    return settings
+
+
+def _policy(values: Mapping[str, Any], faults: list[str]) -> Policy:
+    table = Table("deadlines", values, faults)
+    standard = Policy()
+    updates = Table("deadlines.update_every", table.mapping("update_every"), faults)
+    spans = {
+        severity: updates.span(severity.value, timedelta(0))
+        for severity in Severity
+        if severity.value in updates.values
+    }
+    policy = Policy(
+        ack_within=table.span("acknowledge", standard.ack_within),
+        max_escalations=table.whole("escalations", standard.max_escalations, low=0, high=20),
+        snooze=table.span("snooze", standard.snooze),
+        reopen_within=table.span("reopen", standard.reopen_within),
+        update_every=tuple(spans.items()) if spans else standard.update_every,
+        quiet=table.span("quiet", standard.quiet),
+        self_resolving=_severities(table, "self_resolving", standard.self_resolving),
+        pages=_severities(table, "pages", standard.pages),
+    )
+    updates.done()
+    table.done()
+    if policy.ack_within <= timedelta(0):
+        table.fault("acknowledge", "must be longer than nothing")
+    return policy
+
+
+def _severities(table: Table, key: str, default: frozenset[Severity]) -> frozenset[Severity]:
+    named = table.texts(key, tuple(sorted(default)))
+    wrong = [name for name in named if name not in list(Severity)]
+    for name in wrong:
+        table.fault(key, f"{name!r} is no severity; use SEV1, SEV2, SEV3 or SEV4")
+    return frozenset(Severity(name) for name in named if name not in wrong)
+
+
+def _reading(values: Mapping[str, Any], faults: list[str]) -> Reading:
+    table = Table("alerts", values, faults)
+    standard = Reading()
+    severities = dict(SEVERITIES)
+    for word, name in table.mapping("severities").items():
+        if name in list(Severity):
+            severities[str(word).lower()] = Severity(name)
+        else:
+            table.fault(f"severities.{word}", f"{name!r} is no severity; use SEV1, SEV2, SEV3 or SEV4")
+    reading = Reading(
+        severity=table.texts("severity_labels", standard.severity),
+        severities=severities,
+        default_severity=Severity(
+            table.choice("default_severity", standard.default_severity.value, tuple(s.value for s in Severity))
+        ),
+        service=table.texts("service_labels", standard.service),
+        model=table.texts("model_labels", standard.model),
+        runbook=table.texts("runbook_annotations", standard.runbook),
+        group_by=table.texts("group_by", standard.group_by),
+        storm_groups=table.whole("storm_groups", standard.storm_groups, low=1, high=1000),
+    )
+    table.done()
+    return reading

@@ -1,0 +1,197 @@
+"""A runbook run: preview, approve, act, verify, undo, and what happens when the bot is cut off in between."""
+
+from datetime import timedelta
+
+import pytest
+
+from bot.incident import commands as cmd
+from bot.incident import effects as ef
+from bot.incident import events as ev
+from bot.incident.people import Refused
+from bot.incident.run import OnFail, RunStatus, StepSpec, StepStatus
+from bot.incident.runs import spec_from_json, spec_to_json
+from tests.core.case import JONAS, SAM, Case, act, ask, check
+
+PLAN = {
+    "lines": ["r42 -> r41"],
+    "request": {},
+    "before": {},
+    "risk": "reversible",
+    "undo": "back to r42",
+    "warnings": [],
+}
+
+
+def start(case: Case, *steps: StepSpec) -> Case:
+    return case.do(
+        cmd.StartRun,
+        run="r1",
+        runbook="rollback",
+        title="Roll back a model deploy",
+        source_digest="0" * 64,
+        target="model/llama-70b",
+        steps=steps,
+    )
+
+
+def status(case: Case, step: str) -> StepStatus:
+    return case.inc.runs["r1"].step(step).status
+
+
+def previewed(case: Case, step: str = "rollback", digest: str = "d1") -> Case:
+    return case.receipt(ev.StepPlanned("r1", step, PLAN, digest))
+
+
+def applied(case: Case) -> Case:
+    previewed(start(case, act())).do(cmd.ApproveStep, run="r1", step="rollback", digest="d1")
+    lease = case.now + timedelta(hours=1)
+    return case.receipt(ev.StepApplied("r1", "rollback", 1, lease))
+
+
+def test_reading_steps_run_at_once_and_people_are_asked_in_turn(taken: Case) -> None:
+    start(taken, check(), ask(), act())
+    assert ef.CheckStep("r1", "check") in taken.effects
+    taken.receipt(ev.StepSucceeded("r1", "check", "0.31 (want > 0.01)"))
+    assert taken.caused(ev.StepSucceeded, ev.StepAsked)
+    taken.do(cmd.ApproveStep, run="r1", step="look")
+    assert ef.PlanStep("r1", "rollback") in taken.effects
+
+
+def test_nothing_is_done_before_somebody_has_seen_and_approved_the_plan(taken: Case) -> None:
+    previewed(start(taken, act()))
+    assert status(taken, "rollback") is StepStatus.ASKING
+    assert not taken.calls_for(ef.ApplyStep)
+    taken.do(cmd.ApproveStep, run="r1", step="rollback", digest="d1")
+    assert taken.caused(ev.StepApproved, ev.StepStarted)
+    assert ef.ApplyStep("r1", "rollback", 1) in taken.effects
+
+
+def test_two_clicks_on_run_it_do_it_once(taken: Case) -> None:
+    previewed(start(taken, act())).do(cmd.ApproveStep, run="r1", step="rollback", digest="d1")
+    taken.do(cmd.ApproveStep, by=JONAS, run="r1", step="rollback", digest="d1")
+    assert taken.events == []
+
+
+def test_a_changed_plan_voids_the_approval(taken: Case) -> None:
+    previewed(start(taken, act()))
+    with pytest.raises(Refused, match="changed"):
+        taken.do(cmd.ApproveStep, run="r1", step="rollback", digest="an older one")
+
+
+def test_an_old_preview_cannot_be_approved(taken: Case) -> None:
+    previewed(start(taken, act())).after(minutes=16)
+    with pytest.raises(Refused, match="older than 15 minutes"):
+        taken.do(cmd.ApproveStep, run="r1", step="rollback", digest="d1")
+    taken.do(cmd.RetryStep, run="r1", step="rollback")
+    assert ef.PlanStep("r1", "rollback") in taken.effects
+
+
+def test_only_responders_approve(taken: Case) -> None:
+    previewed(start(taken, act()))
+    with pytest.raises(Refused, match="Only responders"):
+        taken.do(cmd.ApproveStep, by=SAM, run="r1", step="rollback", digest="d1")
+
+
+def test_an_act_is_done_only_when_measured_and_then_the_run_is(taken: Case) -> None:
+    applied(taken)
+    assert ef.VerifyStep("r1", "rollback") in taken.effects
+    taken.receipt(ev.StepSucceeded("r1", "rollback", "0.002 (want < 0.01)"))
+    assert taken.caused(ev.StepSucceeded, ev.RunFinished)
+    assert taken.inc.runs["r1"].status is RunStatus.DONE
+
+
+def test_a_lease_that_nobody_renews_is_undone_by_the_bot(taken: Case) -> None:
+    applied(taken).receipt(ev.StepSucceeded("r1", "rollback", "ok"))
+    assert taken.inc.runs["r1"].step("rollback").lease_until is not None
+    taken.after(minutes=59).clock_strikes()
+    assert not taken.calls_for(ef.UndoStep)
+    taken.do(cmd.RenewLease, run="r1", step="rollback").after(minutes=30).clock_strikes()
+    assert not taken.calls_for(ef.UndoStep), "renewed"
+    taken.after(minutes=30).clock_strikes()
+    assert ef.UndoStep("r1", "rollback") in taken.effects
+    taken.receipt(ev.StepUndone("r1", "rollback"))
+    assert status(taken, "rollback") is StepStatus.UNDONE
+
+
+def test_a_lease_ends_even_after_the_incident_is_resolved(taken: Case) -> None:
+    applied(taken).receipt(ev.StepSucceeded("r1", "rollback", "ok"))
+    taken.alerts(firing=0, resolved=3).do(cmd.Resolve, reason="done")
+    taken.after(hours=2).clock_strikes()
+    assert taken.calls_for(ef.UndoStep)
+
+
+def test_undo_on_request_happens_once(taken: Case) -> None:
+    applied(taken).receipt(ev.StepSucceeded("r1", "rollback", "ok"))
+    taken.do(cmd.UndoStep, run="r1", step="rollback")
+    assert taken.calls_for(ef.UndoStep)
+    taken.do(cmd.UndoStep, by=JONAS, run="r1", step="rollback")
+    assert taken.events == []
+
+
+def test_what_was_never_done_or_has_no_way_back_is_not_undone(taken: Case) -> None:
+    start(taken, act())
+    with pytest.raises(Refused, match="never carried out"):
+        taken.do(cmd.UndoStep, run="r1", step="rollback")
+    other = Case().alerts(firing=1, new=1).do(cmd.Acknowledge)
+    start(other, act(undo=None, no_undo="the cache refills"))
+    with pytest.raises(Refused, match="the cache refills"):
+        other.do(cmd.UndoStep, run="r1", step="rollback")
+
+
+def test_cut_off_while_acting_asks_a_person_and_never_repeats_by_itself(taken: Case) -> None:
+    previewed(start(taken, act())).do(cmd.ApproveStep, run="r1", step="rollback", digest="d1")
+    taken.receipt(ev.StepInterrupted("r1", "rollback", "cut off"))
+    assert status(taken, "rollback") is StepStatus.INTERRUPTED
+    assert not taken.calls_for(ef.ApplyStep)
+    taken.receipt(ev.StepInterrupted("r1", "rollback", "cut off"))
+    assert taken.events == [], "asked once"
+
+
+@pytest.mark.parametrize(
+    ("rule", "inconclusive", "expected"),
+    [
+        (OnFail.ASK, False, ()),
+        (OnFail.STOP, False, (ev.RunFinished,)),
+        (OnFail.CONTINUE, False, (ev.StepSkipped, ev.RunFinished)),
+        (OnFail.UNDO, False, (ev.UndoStarted,)),
+        (OnFail.UNDO, True, ()),
+    ],
+)
+def test_what_follows_a_failure_is_the_runbooks_choice_but_no_data_never_undoes(
+    taken: Case, rule: OnFail, inconclusive: bool, expected: tuple[type[ev.Event], ...]
+) -> None:
+    applied_case = previewed(start(taken, act(on_fail=rule)))
+    applied_case.do(cmd.ApproveStep, run="r1", step="rollback", digest="d1")
+    applied_case.receipt(ev.StepApplied("r1", "rollback", 1))
+    applied_case.receipt(ev.StepFailed("r1", "rollback", "0.2", inconclusive))
+    assert taken.caused(ev.StepFailed, *expected)
+
+
+def test_one_run_at_a_time_per_target(taken: Case) -> None:
+    start(taken, act())
+    with pytest.raises(Refused, match="already running on model/llama-70b"):
+        taken.do(
+            cmd.StartRun, run="r2", runbook="x", title="X", source_digest="", target="model/llama-70b", steps=(act(),)
+        )
+
+
+def test_a_stopped_run_takes_no_more_answers(taken: Case) -> None:
+    previewed(start(taken, act())).do(cmd.StopRun, run="r1")
+    with pytest.raises(Refused, match="has ended"):
+        taken.do(cmd.ApproveStep, run="r1", step="rollback", digest="d1")
+
+
+def test_a_report_that_comes_too_late_is_dropped(taken: Case) -> None:
+    previewed(start(taken, act())).do(cmd.SkipStep, run="r1", step="rollback", reason="not needed")
+    taken.receipt(ev.StepSucceeded("r1", "rollback", "late"))
+    assert taken.events == []
+
+
+def test_every_run_has_a_lane_of_its_own() -> None:
+    assert ef.PlanStep("r1", "a").queue() != ef.PlanStep("r2", "a").queue()
+    assert ef.UndoStep("r1", "a").queue() != ef.VerifyStep("r1", "a").queue()
+
+
+@pytest.mark.parametrize("spec", [act(), check(), ask(checklist=("look", "think"))])
+def test_a_step_survives_storage(spec: StepSpec) -> None:
+    assert spec_from_json(spec_to_json(spec)) == spec

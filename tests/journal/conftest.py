@@ -1,0 +1,86 @@
+"""A real journal on disk, with a clock moved by hand."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.desk import Desk
+from bot.incident.due import next_due_at
+from bot.incident.events import Severity
+from bot.incident.people import Actor, ActorKind, Right
+from bot.incident.policy import Policy
+from bot.intake.alerts import Delivery, Message
+from bot.intake.reading import Reading
+from bot.journal import Journal
+from bot.journal.database import migrate, open_engine, sqlite_url
+
+MAYA = Actor(ActorKind.MEMBER, "U0MAYA", "Maya", frozenset({Right.RESPOND}))
+
+
+@dataclass
+class HandClock:
+    now: datetime = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def after(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+
+@dataclass
+class House:
+    """Journal and desk over one database file; `reopen` is what a restart does."""
+
+    folder: Path
+    clock: HandClock = field(default_factory=HandClock)
+    policy: Policy = field(default_factory=Policy)
+    reading: Reading = field(default_factory=Reading)
+    journal: Journal = field(init=False)
+    desk: Desk = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.open()
+
+    def open(self) -> None:
+        engine = open_engine(sqlite_url(self.folder))
+        migrate(engine)
+        self.journal = Journal(engine, "test", self.clock, lambda incident: next_due_at(incident, self.policy))
+        self.desk = Desk(self.journal, self.policy, self.reading, lambda: None)
+
+    def reopen(self) -> None:
+        self.journal.close()
+        self.open()
+
+    def alert(self, fingerprint: str, *, firing: bool = True, **changes: object) -> Delivery:
+        values: dict[str, object] = {
+            "fingerprint": fingerprint,
+            "firing": firing,
+            "name": "LLMErrorRatioHigh",
+            "title": "llama-70b fails",
+            "severity": Severity.SEV1,
+            "service": "chat",
+            "model": "llama-70b",
+            "runbook": "rollback-model-deploy",
+            "labels": {"service": "chat", "model": "llama-70b"},
+            "starts_at": self.clock.now,
+            "ends_at": None if firing else self.clock.now,
+        }
+        return Delivery(**{**values, **changes})  # type: ignore[arg-type]
+
+    def receive(self, *deliveries: Delivery, truncated: int = 0) -> int:
+        return self.desk.receive(Message("alertmanager", deliveries, truncated)).result()
+
+    def drain(self) -> None:
+        for group_key in self.journal.waiting_groups():
+            self.desk.drain(group_key).result()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.journal.close()

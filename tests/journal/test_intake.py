@@ -1,0 +1,166 @@
+"""Alerts through both stages of intake on a real ledger."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.incident import commands as cmd
+from bot.incident.state import Status
+from bot.intake.reading import Reading, group_key
+from bot.intake.redact import redact
+from tests.journal.conftest import MAYA, House
+
+
+def test_a_thousand_alerts_in_one_request_become_one_incident(house: House) -> None:
+    storm = [house.alert(f"f{n}", labels={"service": f"svc-{n}"}, service=f"svc-{n}") for n in range(1000)]
+    assert house.receive(*storm) == 1
+    house.drain()
+    (incident,) = house.journal.live()
+    assert incident.firing == 1000
+    assert len(incident.samples) == 5
+
+
+def test_a_repeat_changes_nothing_but_is_seen(house: House) -> None:
+    alert = house.alert("f1")
+    house.receive(alert)
+    house.drain()
+    before = house.journal.live()[0]
+    house.clock.after(minutes=1)
+    assert house.receive(alert) == 0
+    row = house.journal.write(lambda txn: txn.known_alerts("alertmanager", ["f1"])).result()["f1"]
+    assert row.times == 2
+    assert row.last_seen == house.clock.now
+    assert house.journal.live()[0].seq == before.seq
+
+
+def test_the_same_alert_twice_in_one_request_counts_once(house: House) -> None:
+    house.receive(house.alert("f1"), house.alert("f1"))
+    house.drain()
+    assert house.journal.live()[0].firing == 1
+
+
+def test_an_orphan_resolve_opens_nothing(house: House) -> None:
+    assert house.receive(house.alert("f1", firing=False)) == 0
+    assert house.journal.waiting_groups() == []
+
+
+def test_firing_and_resolved_come_together_in_one_message(house: House) -> None:
+    start = house.alert("f1")
+    house.receive(start, house.alert("f2"))
+    house.drain()
+    house.clock.after(minutes=3)
+    house.receive(replace(start, firing=False, ends_at=house.clock.now), house.alert("f3"))
+    house.drain()
+    (incident,) = house.journal.live()
+    assert (incident.firing, incident.recovered) == (2, 1)
+
+
+def test_what_is_missing_from_a_message_is_not_resolved(house: House) -> None:
+    house.receive(house.alert("f1"), house.alert("f2"))
+    house.drain()
+    house.receive(house.alert("f1"), truncated=900)
+    house.drain()
+    assert house.journal.live()[0].firing == 2
+
+
+def test_truncated_alerts_are_said(house: House) -> None:
+    house.receive(house.alert("f1"), truncated=900)
+    house.drain()
+    assert house.journal.live()[0].truncated == 900
+
+
+def test_a_firing_message_overtaken_by_its_own_end_does_not_burn_for_ever(house: House) -> None:
+    firing = house.alert("f1")
+    house.receive(firing)
+    house.drain()
+    house.clock.after(minutes=5)
+    house.receive(replace(firing, firing=False, ends_at=house.clock.now))
+    house.receive(firing)
+    house.drain()
+    assert house.journal.live()[0].firing == 0
+
+
+def test_a_refire_soon_reopens_and_a_late_one_opens_a_linked_incident(house: House) -> None:
+    def episode() -> None:
+        alert = house.alert("f1")
+        house.receive(alert)
+        house.drain()
+        house.clock.after(minutes=5)
+        house.receive(replace(alert, firing=False, ends_at=house.clock.now))
+        house.drain()
+
+    def resolve(key: str) -> None:
+        (live,) = house.journal.live()
+        house.desk.handle(
+            cmd.Resolve(incident=live.id, by=MAYA, at=house.clock(), key=key, source="slack", reason="quiet")
+        )
+
+    episode()
+    resolve("k1")
+    house.clock.after(minutes=10)
+    episode()
+    (first,) = house.journal.live()
+    assert (first.number, first.generation, first.status) == (1, 2, Status.OPEN)
+    resolve("k2")
+    house.clock.after(hours=2)
+    episode()
+    (second,) = house.journal.live()
+    assert second.number == 2
+    assert second.recurs == first.id
+
+
+def test_a_snoozed_incident_whose_alert_burns_on_pages_again(house: House) -> None:
+    house.receive(house.alert("f1"))
+    house.drain()
+    (live,) = house.journal.live()
+    house.desk.handle(
+        cmd.Resolve(
+            incident=live.id,
+            by=MAYA,
+            at=house.clock(),
+            key="k",
+            source="slack",
+            reason="known",
+            despite_firing=True,
+        )
+    )
+    house.clock.after(minutes=30)
+    assert house.journal.due(house.clock()) == [live.id]
+    house.desk.check_timers(live.id).result()
+    (again,) = house.journal.live()
+    assert again.generation == 2
+    house.desk.check_timers(live.id).result()
+    assert house.journal.live()[0].generation == 2
+
+
+def test_alerts_of_one_model_are_one_incident_whatever_their_names(house: House) -> None:
+    house.receive(house.alert("f1"))
+    house.receive(house.alert("f2", name="LLMTTFTp99AboveSLA"))
+    house.drain()
+    assert len(house.journal.live()) == 1
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=30), st.text(max_size=400), max_size=8))
+def test_any_labels_give_a_key_that_fits_and_names_its_recipe(labels: dict[str, str]) -> None:
+    key = Reading().group_of("SomeAlert", labels)
+    assert key.startswith("v1:")
+    assert len(key) <= 300
+
+
+def test_long_keys_that_differ_only_at_their_end_stay_apart() -> None:
+    assert group_key([("service", "x" * 400 + "a")]) != group_key([("service", "x" * 400 + "b")])
+
+
+def test_secrets_in_alert_text_are_blanked() -> None:
+    planted = {
+        "token xoxb-123456789012-abcdefABCDEF": "xoxb-",
+        "https://user:hunter2hunter2@db/": "hunter2",
+        "Authorization: Bearer abcdefghijklmnop1234": "abcdefghijklmnop1234",
+        "password=correct-horse": "correct-horse",
+        "AKIAABCDEFGHIJKLMNOP": "AKIAABC",
+    }
+    for line, secret in planted.items():
+        assert secret not in redact(line), line
+    harmless = "svc-0000 fails 91% of requests (limit 0.5) on token spike"
+    assert redact(harmless) == harmless
