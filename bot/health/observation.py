@@ -1,0 +1,182 @@
+"""What was measured: one answer per check, as plain data that the incident's journal can keep as evidence."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bot.health import xid
+from bot.health.checks import Check, Unit
+
+Status = Literal["ok", "warn", "crit", "unknown"]
+
+_RANK: dict[Status, int] = {"crit": 0, "warn": 1, "ok": 2, "unknown": 3}
+KEPT = 10  # offenders kept per check; the rest is in Prometheus
+_DURATIONS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One series of the answer."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The answer to one check.
+
+    value: of the worst series, in the check's unit; None when unknown. text: one clause for a person, without a full
+    stop. offender: whom it is about, or "". series: the worst first, at most KEPT. scope: "fleet" where one model was
+    asked about but the check looks at everything.
+    """
+
+    check: str
+    group: str
+    title: str
+    status: Status
+    value: float | None
+    text: str
+    offender: str
+    query: str
+    scope: Literal["model", "fleet"]
+    series: tuple[Sample, ...] = ()
+
+    @property
+    def bad(self) -> bool:
+        """Past a limit."""
+        return self.status in {"warn", "crit"}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "check": self.check,
+            "group": self.group,
+            "title": self.title,
+            "status": self.status,
+            "value": self.value,
+            "text": self.text,
+            "offender": self.offender,
+            "query": self.query,
+            "scope": self.scope,
+            "series": [{"labels": dict(sample.labels), "value": sample.value} for sample in self.series],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Observation":
+        """What `to_dict` wrote."""
+        series = tuple(Sample(dict(sample["labels"]), sample["value"]) for sample in data["series"])
+        return cls(**{**data, "series": series})
+
+
+def unknown(check: Check, query: str, reason: str, scope: Literal["model", "fleet"]) -> Observation:
+    """No answer, and why. Never green."""
+    return Observation(check.id, check.group, check.title, "unknown", None, reason, "", query, scope)
+
+
+def observe(
+    check: Check, query: str, samples: Sequence[Sample], window: int, scope: Literal["model", "fleet"]
+) -> Observation:
+    """Judge what Prometheus answered. NaN is a rate over no traffic: it says nothing, neither good nor bad."""
+    if not samples:
+        return unknown(check, query, check.missing, scope)
+    finite = [sample for sample in samples if math.isfinite(sample.value)]
+    if not finite:
+        return unknown(check, query, f"no traffic in the last {duration(window)}", scope)
+    ordered = sorted(finite, key=lambda sample: _badness(check, sample))
+    worst = ordered[0]
+    status = _status(check, worst)
+    return Observation(
+        check=check.id,
+        group=check.group,
+        title=check.title,
+        status=status,
+        value=worst.value,
+        text=_text(check, worst, status),
+        offender=offender(worst.labels),
+        query=query,
+        scope=scope,
+        series=tuple(ordered[:KEPT]),
+    )
+
+
+def _badness(check: Check, sample: Sample) -> tuple[int, float]:
+    value = sample.value if check.rule == "below" else -sample.value
+    return _RANK[_status(check, sample)], value
+
+
+def _status(check: Check, sample: Sample) -> Status:
+    if check.rule == "xid":
+        return _entry(sample).severity if sample.labels.get("xid") else "ok"
+    sign = -1 if check.rule == "below" else 1
+    if check.crit is not None and sign * sample.value >= sign * check.crit:
+        return "crit"
+    if check.warn is not None and sign * sample.value > sign * check.warn:
+        return "warn"
+    return "ok"
+
+
+def _entry(sample: Sample) -> xid.Xid:
+    """`count_values` writes a number as `79`; an exporter's own label could be anything."""
+    try:
+        return xid.explain(int(float(sample.labels["xid"])))
+    except (ValueError, OverflowError):
+        return xid.explain(-1)
+
+
+def _text(check: Check, sample: Sample, status: Status) -> str:
+    if check.rule == "xid" and sample.labels.get("xid"):
+        entry = _entry(sample)
+        return f"Xid {entry.number}, {entry.meaning}: {entry.do}"
+    if check.group == "hardware" and status == "ok":
+        return f"no {check.title.lower()}" if check.unit != "xid" else check.phrase
+    value = number(sample.value, check.unit)
+    if sample.labels.get("at_least"):
+        value = f"at least {value}"
+    text = check.phrase.replace("{value}", value)
+    measure = sample.labels.get("measure", "")
+    if measure:
+        text = f"{value} {measure}"
+    reason = sample.labels.get("reason", "")
+    if reason:
+        text = f"{text} ({reason})"
+    return text
+
+
+def offender(labels: Mapping[str, str]) -> str:
+    """Whom a series is about, in few words: `llama-70b`, `node-2 gpu 1 (llama-70b)`, `chat/vllm-0`."""
+    host, model = labels.get("host", ""), labels.get("model_name", "")
+    if host:
+        gpu = f" gpu {labels['gpu']}" if labels.get("gpu") else ""
+        return f"{host}{gpu} ({model})" if model else f"{host}{gpu}"
+    revision = labels.get("revision") or labels.get("replicaset", "")
+    if model:
+        detail = revision.removeprefix(f"{model}-") or labels.get("feature", "")
+        return f"{model} {detail}".strip()
+    return revision or labels.get("pod") or labels.get("deployment") or labels.get("job", "")
+
+
+def number(value: float, unit: Unit) -> str:
+    """`value` as a person reads it."""
+    if unit == "share":
+        return f"{value:.1%}" if abs(value) < 0.9995 else "100%"
+    if unit == "seconds":
+        return f"{value:.2f} s" if value < 1 else f"{value:.1f} s"
+    if unit == "age":
+        return duration(value)
+    if unit == "rate":
+        return f"{value:.2g}/s" if value < 10 else f"{value:.0f}/s"
+    if unit == "times":
+        return f"{value:.1f}x"
+    if unit == "score":
+        return f"{value:.2f}"
+    return f"{value:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """The largest whole unit: `40 s`, `4 min`, `3 h`, `2 d`."""
+    for size, name in _DURATIONS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {name}"
+    return "0 s"
