@@ -1,0 +1,34 @@
+"""What all tests share: a missing real part is a skip on a laptop, named at the end, and a failure on a build machine."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+APT_LINE = "apt-get install -y prometheus prometheus-alertmanager chromium fonts-noto-color-emoji"
+ON_BUILD_MACHINE = os.environ.get("CI") == "true"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """On a build machine nothing may be left out."""
+    report = yield
+    if ON_BUILD_MACHINE and report.skipped and not hasattr(report, "wasxfail"):
+        reason = call.excinfo.value if call.excinfo else "skipped"
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was left out on a build machine: {reason}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what was left out, and the one line that adds it."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if not skipped:
+        return
+    reasons = sorted({str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr) for report in skipped})
+    terminalreporter.section("left out on this machine")
+    for reason in reasons:
+        terminalreporter.write_line(f"- {reason.removeprefix('Skipped: ')}")
+    terminalreporter.write_line(f"To run everything: {APT_LINE}")
