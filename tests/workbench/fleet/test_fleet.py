@@ -169,6 +169,13 @@ def test_draining_the_node_of_a_lost_gpu_brings_the_capacity_back(rig: Rig) -> N
     assert rig.total("kube_node_spec_unschedulable", node="node-2") == 1
 
 
+def test_a_drain_does_not_saturate_what_stays_behind(rig: Rig) -> None:
+    rig.fleet.drain("node-2")
+    for _ in range(10):
+        rig.wait(0.5)
+        assert all(entry["kv"] < 0.95 for entry in rig.fleet.model_panel() if entry["name"] == "mistral-small")
+
+
 def test_a_cordoned_node_gets_nothing_until_it_is_uncordoned(rig: Rig) -> None:
     for node in ("node-1", "node-2", "node-3"):
         rig.fleet.drain(node)
