@@ -89,8 +89,8 @@ def post(state: State, channel: Channel, message: Message) -> Message:
     tell_channel(state, channel)
     if state.config.bot_user_id in channel.members:
         wire = message_object(state, channel, message, with_metadata=False)
-        where = {"channel": channel.id, "event_ts": message.ts, "channel_type": channel.kind}
-        state.emit(_MESSAGE_EVENTS[channel.kind], wire | where)
+        where = {"channel": channel.id, "event_ts": message.ts}
+        state.emit(_MESSAGE_EVENTS[channel.kind], {**wire, **where, "channel_type": channel.kind})
         if f"<@{state.config.bot_user_id}>" in message.text and message.subtype is None and not message.by_app:
             state.emit("app_mention", {**wire, "type": "app_mention", **where})
     return message

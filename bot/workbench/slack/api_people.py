@@ -104,7 +104,7 @@ def bots_info(state: State, args: Args) -> Json:
     """bots.info."""
     if args.text("bot", state.config.bot_id) != state.config.bot_id:
         raise SlackError("bot_not_found")
-    profile = bot_profile(state)
+    profile = {**bot_profile(state), "user_id": state.config.bot_user_id}
     del profile["team_id"]
     return {"bot": profile}
 

@@ -65,15 +65,16 @@ def local_only(endpoint: Endpoint) -> Endpoint:
 
 def is_local(request: Request) -> bool:
     """Whether Host is a loopback name and Origin, if there is one, is that same host and port."""
-    host = request.headers.get("host", "")
-    if urlsplit(f"//{host}").hostname not in _LOOPBACK:
+    try:
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname
+    except ValueError:
         return False
-    return _same_origin(request)
+    return host in _LOOPBACK and _same_origin(request)
 
 
 def _same_origin(request: Request) -> bool:
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
+    if origin is not None and origin.partition("://")[2] != request.headers.get("host", ""):
         return False
     return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
@@ -227,7 +228,8 @@ class _Doors:
         hub = self._workspace.state.hub
 
         def wake() -> None:
-            loop.call_soon_threadsafe(woken.set)
+            with suppress(RuntimeError):  # the server has stopped: nobody is left to wake
+                loop.call_soon_threadsafe(woken.set)
 
         subscription = hub.subscribe(user, wake)
 

@@ -57,7 +57,7 @@ def _rich_text() -> Mapping[str, Shape]:
 
 
 _RICH_TEXT = Typed(lambda: {"rich_text": BLOCKS["rich_text"]}, "block type")
-_STYLE = Shape({}, {key: Flag() for key in ("bold", "italic", "strike", "code", "underline", "highlight", "unlink")})
+_STYLE = Shape({}, {key: Flag() for key in ("bold", "italic", "strike", "code", "underline")})
 _STYLED: Mapping[str, Spec] = {"style": _STYLE}
 _INLINE: Mapping[str, Shape] = {
     "text": Shape({"text": Text()}, _STYLED),
@@ -80,10 +80,10 @@ _RICH: Mapping[str, Shape] = {
             "style": Choice(("bullet", "ordered")),
             "elements": List(Typed(lambda: {"rich_text_section": _RICH["rich_text_section"]}, "rich text element")),
         },
-        {**_BORDER, "indent": Number(0, 8), "offset": Number(0)},
+        {**_BORDER, "indent": Number(0, 8)},
     ),
     "rich_text_quote": Shape({"elements": _RUN}, _BORDER),
-    "rich_text_preformatted": Shape({"elements": _RUN}, {**_BORDER, "language": Text()}),
+    "rich_text_preformatted": Shape({"elements": _RUN}, _BORDER),
 }
 _CELLS: Mapping[str, Shape] = {
     "raw_text": Shape({"text": Text(least=0)}),

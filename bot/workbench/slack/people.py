@@ -9,7 +9,7 @@ from typing import Any
 
 from . import acts, modals
 from .args import Args
-from .content import Content, read_content
+from .content import TEXT_MAX, Content, read_content
 from .deliver import Answer
 from .inputs import filled, initial_values, left_out
 from .manifest import retarget
@@ -41,6 +41,8 @@ def say(state: State, user: str, channel_id: str, typed: str, thread_ts: str | N
             raise SlackError("is_archived")
         if not state.visible(user, channel):
             raise SlackError("channel_not_found")
+        if len(typed) > TEXT_MAX:
+            raise SlackError("msg_too_long")
         if user not in channel.members:
             acts.join(state, channel, user)
         if thread_ts is not None:

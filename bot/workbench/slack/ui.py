@@ -17,6 +17,7 @@ from .workspace import Workspace
 SENTENCES: Mapping[str, str] = {
     "is_archived": "This channel is archived: nobody can write in it.",
     "channel_not_found": "That channel is not there, or you cannot see it.",
+    "msg_too_long": "That message is too long: Slack takes 40,000 characters.",
     "message_not_found": "That message is not there any more.",
     "thread_not_found": "That thread is not there any more.",
     "action_not_found": "That button is not there any more.",

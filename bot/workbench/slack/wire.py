@@ -18,7 +18,6 @@ def bot_profile(state: State) -> Json:
     return {
         "id": config.bot_id,
         "app_id": config.app_id,
-        "user_id": config.bot_user_id,
         "name": state.manifest.name,
         "icons": {f"image_{size}": f"{AVATARS}/{config.bot_id}-{size}.png" for size in (36, 48, 72)},
         "deleted": False,
@@ -141,7 +140,6 @@ def channel_object(state: State, channel: Channel) -> Json:
         "pending_shared": [],
         "context_team_id": state.config.team_id,
         "updated": channel.updated * 1000,
-        "parent_conversation": None,
         "creator": channel.creator,
         "is_ext_shared": False,
         "shared_team_ids": [state.config.team_id],

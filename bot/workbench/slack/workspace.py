@@ -167,7 +167,9 @@ class Workspace:
         return self.state.events.deliver_due(self.state.events_url)
 
     def start(self) -> None:
-        """Have a thread deliver events as they fall due."""
+        """Have a thread deliver events as they fall due; harmless when it already does."""
+        if self._courier is not None:
+            return
         self._stopping = False
         self._courier = Thread(target=self._deliver_always, name="workspace-events", daemon=True)
         self._courier.start()

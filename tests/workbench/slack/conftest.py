@@ -195,6 +195,16 @@ def api(workspace: Workspace) -> Called:
     return Called(workspace)
 
 
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until another thread has made something true, five seconds at most."""
+    pause = threading.Event()
+    for _ in range(1000):
+        if condition():
+            return
+        pause.wait(0.005)
+    raise AssertionError("it did not become true")
+
+
 @dataclass(frozen=True)
 class Served:
     """A workspace on a loopback port."""
@@ -227,10 +237,7 @@ def served(workspace: Workspace) -> Iterator[Served]:
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    pause = threading.Event()
-    while not server.started:
-        assert thread.is_alive()
-        pause.wait(0.01)
+    eventually(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
     workspace.state.public_url = f"http://127.0.0.1:{port}"
     yield Served(workspace, port)
