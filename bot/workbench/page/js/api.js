@@ -2,8 +2,13 @@
 
 const TIMEOUT_MS = 12_000;
 
-/** The workbench did not answer, or refused. `message` is fit to be shown. */
-export class ApiError extends Error {}
+/** The workbench did not answer (`status` 0), or refused. `message` is fit to be shown. */
+export class ApiError extends Error {
+  constructor(message, status = 0) {
+    super(message);
+    this.status = status;
+  }
+}
 
 async function request(path, options) {
   let response;
@@ -18,7 +23,7 @@ async function request(path, options) {
   } catch {
     // Not JSON: judged by its status below.
   }
-  if (!response.ok) throw new ApiError(body?.error ?? `The workbench answered ${response.status}.`);
+  if (!response.ok) throw new ApiError(body?.error ?? `The workbench answered ${response.status}.`, response.status);
   return body ?? {};
 }
 

@@ -85,11 +85,13 @@ export function reconcile(parent, items) {
   kept.set(parent, after);
 }
 
-/** Puts `next` where `old` was and hands over the focus to the element with the same `data-focus`. */
+/** Puts `next` where `old` was; the focus goes over to the element with the same `data-focus`. */
 function swap(old, next) {
   const focused = old.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
   old.replaceWith(next);
-  if (focused) next.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  if (!focused) return;
+  const again = next.dataset.focus === focused ? next : next.querySelector(`[data-focus="${CSS.escape(focused)}"]`);
+  again?.focus({ preventScroll: true });
 }
 
 let counter = 0;

@@ -17,6 +17,7 @@ import { tour } from "./panel/tour.js";
 
 const READ_DELAY_MS = 150;
 const NARROW_PX = 1000;
+const AGAIN_MS = 2_000;
 
 class App {
   #readTimers = new Map();
@@ -36,45 +37,60 @@ class App {
     modals(this);
     store.on("views", () => document.body.classList.toggle("modal-open", store.views.length > 0));
     router.on("moved", () => this.#follow());
-    await this.#enter(router.place.as ?? recall("as"));
+    await this.#enter([router.place.as, recall("as")].filter(Boolean));
     await this.try(() => store.loadPanel());
   }
 
-  /** Becomes `user` (or the first person of the workspace) and shows the channel that the address names. */
-  async #enter(user) {
+  /** Becomes the first of `candidates` whom the workspace knows (or its own first person), and shows the channel that the address names. */
+  async #enter(candidates) {
     const { router, store } = this;
-    if (user) this.stream.open(user);
-    const known = await this.try(() => store.load(user), { wait: true });
-    if (!known) return;
-    if (!user) this.stream.open(store.me);
+    await this.#load(candidates);
+    this.stream.open(store.me);
     remember("as", store.me);
-    const { channel, thread } = router.place;
+    const { channel, thread, message } = router.place;
     const { incidents, channels } = sortChannels([...store.channels.values()]);
     const first = channels.find((entry) => entry.name === "incidents") ?? incidents[0] ?? channels[0];
-    router.go({ as: store.me, channel: store.channels.has(channel) ? channel : (first?.id ?? null), thread }, { replace: true });
+    const known = store.channels.has(channel);
+    router.go({ as: store.me, channel: known ? channel : (first?.id ?? null), thread, message: known ? message : null }, { replace: true });
     store.emit("channels");
   }
 
+  async #load([user, ...others]) {
+    for (;;) {
+      try {
+        await this.store.load(user);
+        return;
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        if (user && error.status === 400) {
+          await this.#load(others);
+          return;
+        }
+        toast(error.message, "error");
+        await new Promise((resolve) => { setTimeout(resolve, AGAIN_MS); });
+      }
+    }
+  }
+
   #follow() {
-    if (this.router.place.as && this.router.place.as !== this.store.me) this.#enter(this.router.place.as);
+    if (this.router.place.as && this.router.place.as !== this.store.me) this.#enter([this.router.place.as]);
   }
 
   become(user) {
     if (user !== this.store.me) this.router.go({ as: user, thread: null });
   }
 
-  /** Runs `work`; a failure is shown and answered with null. With `wait`, tries again until it works. */
-  async try(work, { wait = false } = {}) {
-    for (;;) {
-      try {
-        return (await work()) ?? true;
-      } catch (error) {
-        if (!(error instanceof ApiError)) throw error;
-        toast(error.message, "error");
-        if (!wait) return null;
-        await new Promise((resolve) => { setTimeout(resolve, 2_000); });
-      }
+  /** Runs `work`; answers what it answers (true for nothing). A failure is shown, and answered with null. */
+  async try(work) {
+    try {
+      const answer = (await work()) ?? true;
+      if (answer.ok !== false) return answer;
+      toast(answer.error ?? "That did not work.", "error");
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      toast(error.message, "error");
     }
+    return null;
   }
 
   loadMessages(channel) {
@@ -86,11 +102,11 @@ class App {
     return this.try(() => this.store.loadThread(channel, ts));
   }
 
-  /** Sends a message, or a slash command; answers whether it was taken. */
+  /** Sends a message, or a slash command; answers whether it was taken. What fails in a command is told in the channel. */
   async say(channel, text, thread) {
-    const known = text.startsWith("/") && this.store.commands.some((entry) => entry.command === text.split(/\s/)[0].toLowerCase());
-    if (known) return Boolean(await this.try(() => post("/ui/command", { user: this.store.me, channel, text })));
-    return Boolean(await this.try(() => post("/ui/message", { user: this.store.me, channel, text: encode(this.store, text), ...(thread ? { thread_ts: thread } : {}) })));
+    const body = { user: this.store.me, channel, text: encode(this.store, text) };
+    if (!text.startsWith("/")) return Boolean(await this.try(() => post("/ui/message", thread ? { ...body, thread_ts: thread } : body)));
+    return Boolean(await this.try(async () => { await post("/ui/command", body); }));
   }
 
   act(action) {
@@ -106,9 +122,10 @@ class App {
     }
   }
 
-  async closeView(id) {
-    this.store.take({ type: "view_closed", view_id: id });
-    await this.try(() => post("/ui/view/close", { user: this.store.me, view_id: id }));
+  /** Closes one view, or a whole stack at once. */
+  async closeView(ids) {
+    for (const id of ids) this.store.take({ type: "view_closed", view_id: id });
+    await this.try(() => post("/ui/view/close", { user: this.store.me, view_id: ids.at(-1), whole_stack: ids.length > 1 }));
   }
 
   react(channel, message, name, on) {
@@ -123,11 +140,17 @@ class App {
   }
 
   fault(id, on) {
-    return this.try(() => post(`/ui/faults/${encodeURIComponent(id)}`, { on }));
+    return this.#panel(`/ui/faults/${encodeURIComponent(id)}`, { on });
   }
 
-  page(id, what, text) {
-    return this.try(() => post(`/ui/pages/${encodeURIComponent(id)}/${what}`, { user: this.store.me, ...(text ? { text } : {}) }));
+  /** Answers a page in PagerDuty as this person: `what` is acknowledge, resolve or reopen. */
+  page(id, what) {
+    return this.#panel(`/ui/pages/${encodeURIComponent(id)}/${what}`, { user: this.store.me });
+  }
+
+  async #panel(path, body) {
+    const panel = await this.try(() => post(path, body));
+    if (panel?.faults) this.store.take({ type: "panel", panel });
   }
 
   fleetOpen() {

@@ -1,4 +1,7 @@
-/** Where the reader is, kept in the address: `#/C0INCIDENTS?as=U0MAYA&thread=1700000000.000100`. */
+/**
+ * Where the reader is, kept in the address: `#/C0INCIDENTS?as=U0MAYA&thread=1700000000.000100`, or
+ * `#/C0INCIDENTS/1700000000.000100` for one message.
+ */
 
 import { Emitter } from "./emitter.js";
 
@@ -16,17 +19,18 @@ export class Router extends Emitter {
   #read() {
     const [path, search] = location.hash.replace(/^#\/?/, "").split("?");
     const params = new URLSearchParams(search ?? "");
-    return { channel: decodeURIComponent(path) || null, as: params.get("as"), thread: params.get("thread") };
+    const [channel, message] = path.split("/");
+    return { channel: channel || null, message: message ?? null, as: params.get("as") ?? this.place?.as ?? null, thread: params.get("thread") };
   }
 
-  /** The address of a place; what is not named stays as it is, except the thread, which closes. */
+  /** The address of a place; what is not named stays, but a thread closes and a single message is left. */
   href(change) {
-    const { channel, as, thread } = { ...this.place, thread: null, ...change };
+    const { channel, message, as, thread } = { ...this.place, message: null, thread: null, ...change };
     const params = new URLSearchParams();
     if (as) params.set("as", as);
     if (thread) params.set("thread", thread);
     const search = params.toString();
-    return `#/${channel ?? ""}${search ? `?${search}` : ""}`;
+    return `#/${channel ?? ""}${message ? `/${message}` : ""}${search ? `?${search}` : ""}`;
   }
 
   go(change, { replace = false } = {}) {

@@ -32,7 +32,7 @@ export class Store extends Emitter {
     this.threads = new Map(); // "channel:ts" -> Message[], the parent first
   }
 
-  /** Loads the workspace as `user` sees it; without one, as the first person of the workspace. */
+  /** Loads the workspace as `user` (or, left out, its first person) sees it, and again all that was loaded before. */
   async load(user) {
     const state = await get("/ui/state", { user });
     const other = state.me.id !== this.me;
@@ -41,7 +41,7 @@ export class Store extends Emitter {
     this.team = state.team;
     this.bot = state.bot ?? {};
     this.users = new Map(state.users.map((entry) => [entry.id, entry]));
-    this.usergroups = new Map((state.usergroups ?? []).map((entry) => [entry.id, entry]));
+    this.usergroups = new Map(state.usergroups.map((entry) => [entry.id, entry]));
     this.channels = new Map(state.channels.map((entry) => [entry.id, entry]));
     this.commands = state.commands;
     this.views = state.views ?? [];

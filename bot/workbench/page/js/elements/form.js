@@ -1,7 +1,12 @@
 /** What the inputs of one message or one modal hold, in the shape of Slack's `state.values`. */
 
 export class Form {
-  #values = {};
+  #values;
+
+  /** `start`: values held already, as those of a modal that was open before the page was loaded again. */
+  constructor(start = {}) {
+    this.#values = structuredClone(start);
+  }
 
   set(blockId, actionId, value) {
     (this.#values[blockId] ??= {})[actionId] = value;

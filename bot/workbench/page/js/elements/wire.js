@@ -11,12 +11,13 @@ export function wire(element, block, ctx) {
   const loud = block.type !== "input" || block.dispatch_action === true;
   const address = [block.block_id, element.action_id];
   const note = (value) => ctx.form.set(...address, { type: element.type, ...value });
+  const held = ctx.form.get(...address);
   return {
     loud,
-    before: ctx.form.get(...address),
+    before: held?.type === element.type ? held : undefined,
     note,
-    async send(value, { silent = !loud } = {}) {
-      if (silent) {
+    async send(value) {
+      if (!loud) {
         note(value);
         return true;
       }

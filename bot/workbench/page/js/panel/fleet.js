@@ -8,6 +8,8 @@ import { models } from "./models.js";
 import { pages } from "./pages.js";
 import { services } from "./services.js";
 
+const REDRAW_MS = 20_000;
+
 function card(title, note, ...content) {
   return h("section", { class: "card", "aria-label": title }, h("header", { class: "card-head" }, h("h3", {}, title), note), content);
 }
@@ -33,6 +35,7 @@ export function fleetPanel(app) {
   }
 
   app.store.on("panel ready channels", draw);
+  setInterval(draw, REDRAW_MS); // "4 min ago" goes on without news
   return h("aside", { class: "fleet", "aria-label": "Fleet" },
     h("header", { class: "channel-head fleet-head" }, icon("pulse", { size: 20 }), h("div", { class: "thread-title" }, h("h2", {}, "Fleet"), h("span", {}, "a simulated GPU cluster")),
       h("button", { type: "button", class: "icon-btn", "aria-label": "Hide the fleet panel", title: "Hide", on: { click: () => app.toggleFleet() } }, icon("close"))),

@@ -54,7 +54,7 @@ export function pages(app, count) {
       const shown = [...panel.pages].sort((a, b) => rank(a) - rank(b) || seconds(b.created_at) - seconds(a.created_at)).slice(0, SHOWN);
       const empty = { key: "empty", sig: "", make: () => h("p", { class: "fleet-empty" }, "Nobody is being paged.") };
       reconcile(node, shown.length
-        ? shown.map((page) => ({ key: page.id, sig: JSON.stringify([page, app.store.users.size]), make: () => item(page) }))
+        ? shown.map((page) => ({ key: page.id, sig: JSON.stringify([page, app.store.users.size, ago(seconds(page.created_at))]), make: () => item(page) }))
         : [empty]);
     },
   };

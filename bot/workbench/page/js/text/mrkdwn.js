@@ -14,10 +14,6 @@ export function unescape(text) {
   return text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
 }
 
-export function escape(text) {
-  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-}
-
 /** Only addresses a browser may open by a click; anything else (javascript:, data:) stays text. */
 export function safeHref(address) {
   const text = unescape(address).trim();

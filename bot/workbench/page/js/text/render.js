@@ -18,7 +18,13 @@ export function textNodes(text) {
   return nodes;
 }
 
+const PERMALINK = /^\/archives\/([A-Z0-9]+)\/p(\d+)(\d{6})$/;
+
+/** A link; one to a message of this workspace opens it here. */
 export function externalLink(href, ...children) {
+  const at = URL.canParse(href) && new URL(href);
+  const [, channel, seconds, rest] = (at.origin === location.origin && at.pathname.match(PERMALINK)) || [];
+  if (channel) return h("a", { class: "link", href: `#/${channel}/${seconds}.${rest}` }, ...children);
   return h("a", { class: "link", href, target: "_blank", rel: "noopener noreferrer" }, ...children);
 }
 
@@ -37,7 +43,7 @@ export function channelMention(app, id, label) {
 }
 
 export function groupMention(app, id, label) {
-  const mine = app.store.usergroups.get(id)?.users?.includes(app.store.me);
+  const mine = app.store.usergroups.get(id)?.users.includes(app.store.me);
   const handle = label ?? app.store.usergroups.get(id)?.handle ?? id;
   return h("span", { class: mine ? "mention mention-me" : "mention" }, handle.startsWith("@") ? handle : `@${handle}`);
 }

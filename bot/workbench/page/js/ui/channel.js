@@ -16,6 +16,7 @@ export function channelView(app) {
   let list = null;
   let shown = null;
   let newAfter;
+  let revealed = null;
 
   function open() {
     const id = app.router.place.channel;
@@ -34,7 +35,8 @@ export function channelView(app) {
       newAfter = firstUnread(channel);
       if (app.store.messages.has(id)) draw();
       app.loadMessages(id);
-      if (window.matchMedia("(pointer: fine)").matches) box.focus();
+      // Whoever switches persons by keyboard stays there.
+      if (!document.activeElement?.closest(".persona")) box.focus();
     }
     paintHeader(channel);
   }
@@ -54,6 +56,8 @@ export function channelView(app) {
     if (!channel || !messages || !list) return;
     if (newAfter?.count) newAfter = { after: Number(messages[messages.length - newAfter.count - 1]?.ts ?? 0) };
     list.draw(messages, { newAfter: newAfter?.after, intro: intro(channel, messages.length) });
+    const wanted = app.router.place.message;
+    if (wanted && wanted !== revealed && list.reveal(wanted)) revealed = wanted;
     if (list.atBottom()) app.read(id);
   }
 
@@ -82,7 +86,11 @@ export function channelView(app) {
     box.node.classList.toggle("composer-off", channel.is_archived);
   }
 
-  app.router.on("moved", open);
+  app.router.on("moved", (before) => {
+    if (before.message !== app.router.place.message) revealed = null;
+    open();
+    draw();
+  });
   app.store.on("ready", () => { shown = null; });
   app.store.on("channels", () => open());
   app.store.on("messages", ({ channel }) => { if (channel === app.router.place.channel) draw(); });

@@ -7,12 +7,12 @@ import { subWords } from "../usage.js";
 
 const MOST = 12;
 
-/** People's names, groups and channels as they are typed, with the token that Slack stores for them. */
+/** People, groups and channels as they are typed; a person with the token that Slack stores for them. */
 export function mentionables(store) {
   const people = [...store.users.values()].map((user) => ({ typed: `@${user.real_name || user.name}`, token: `<@${user.id}>`, user, detail: user.title }));
-  const groups = [...store.usergroups.values()].map((group) => ({ typed: `@${group.handle}`, token: `<!subteam^${group.id}|@${group.handle}>`, detail: group.name }));
-  const all = ["here", "channel"].map((word) => ({ typed: `@${word}`, token: `<!${word}>`, detail: "everyone in this channel" }));
-  const channels = [...store.channels.values()].map((channel) => ({ typed: `#${channel.name}`, token: `<#${channel.id}|${channel.name}>`, channel, detail: channel.topic }));
+  const groups = [...store.usergroups.values()].map((group) => ({ typed: `@${group.handle}`, detail: group.name }));
+  const all = ["here", "channel"].map((word) => ({ typed: `@${word}`, detail: "everyone in this channel" }));
+  const channels = [...store.channels.values()].filter((channel) => !channel.is_im).map((channel) => ({ typed: `#${channel.name}`, channel, detail: channel.topic }));
   return [...people, ...groups, ...all, ...channels];
 }
 
@@ -44,13 +44,13 @@ function subCommands(store, before) {
 
 function mentions(store, before) {
   const match = before.match(/(?:^|\s)([@#])([\p{L}\p{N}_.-]*(?: [\p{L}\p{N}_.-]*)?)$/u);
-  if (!match || before.startsWith("/")) return null;
+  if (!match) return null;
   const typed = `${match[1]}${match[2]}`.toLowerCase();
   const items = mentionables(store)
     .filter((entry) => entry.typed.toLowerCase().startsWith(typed) || (typed.length > 1 && typed[0] === "@" && entry.typed.toLowerCase().includes(` ${typed.slice(1)}`)))
     .slice(0, MOST)
     .map((entry) => ({
-      insert: `${entry.typed} `, label: entry.typed, detail: entry.detail ?? "", exact: false,
+      insert: `${entry.typed} `, label: entry.typed, detail: entry.detail ?? "", exact: entry.typed.toLowerCase() === typed,
       lead: () => (entry.user ? avatar(entry.user, 20) : icon(entry.channel ? "hash" : "people", { size: 16 })),
     }));
   return items.length ? { title: match[1] === "@" ? "People and groups" : "Channels", from: before.length - typed.length, items } : null;

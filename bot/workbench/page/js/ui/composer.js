@@ -1,7 +1,6 @@
 /** The box in which messages and slash commands are written. */
 
 import { completionsAt, mentionables } from "./completion.js";
-import { escape } from "../text/mrkdwn.js";
 import { h, replaceChildren, uid } from "../dom.js";
 import { icon } from "../icons.js";
 import { openEmojiPicker } from "./reactions.js";
@@ -10,12 +9,17 @@ import { openPopover } from "./popover.js";
 const WRAPS = [["bold", "*", "Bold"], ["italic", "_", "Italic"], ["strike", "~", "Strikethrough"], ["code", "`", "Code"]];
 const LINES = [["quote", "> ", "Quote"], ["list", "• ", "List"]];
 
-/** What was typed, as Slack stores it: escaped, with names and addresses as tokens. */
+const SPECIAL = /[.*+?^${}()|[\]\\]/g;
+
+/**
+ * What was typed, with people named by the token that Slack stores; a command gets their short names instead,
+ * as it is the app's manifest that says whether names in commands become tokens. The server escapes the rest.
+ */
 export function encode(store, typed) {
-  let text = escape(typed);
-  const known = mentionables(store).sort((a, b) => b.typed.length - a.typed.length);
-  for (const { typed: name, token } of known) text = text.replaceAll(new RegExp(`(^|[\\s(])${RegExp.escape?.(escape(name)) ?? escape(name).replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(?![\\w-])`, "g"), (_, lead) => lead + token);
-  return text.replace(/(^|[\s(])(https?:\/\/[^\s<>|]*[^\s<>|.,;:!?'")\]])/g, (_, lead, address) => `${lead}<${address}>`);
+  const people = mentionables(store).filter((entry) => entry.user).sort((a, b) => b.typed.length - a.typed.length);
+  const command = typed.startsWith("/");
+  return people.reduce((text, { typed: name, token, user }) => text.replaceAll(
+    new RegExp(`(^|[\\s(])${name.replace(SPECIAL, "\\$&")}(?![\\w-])`, "g"), (_, lead) => lead + (command ? `@${user.name}` : token)), typed);
 }
 
 /** {node, focus(), setPlaceholder(text)}; `onSend(text)` resolves to whether it was sent. */

@@ -10,13 +10,15 @@ import { mrkdwn, words } from "../text/render.js";
 import { reactionChips } from "./reactions.js";
 
 const COLOURS = { good: "#1f9d63", warning: "#d9902f", danger: "#d43b32" };
-const QUIET = /^(channel|group)_(join|leave|topic|purpose|name|archive|unarchive)$/;
+const QUIET = /^(?:(?:channel|group)_(?:join|leave|topic|purpose|name|archive|unarchive)|tombstone)$/;
+const SLACKBOT = { id: "USLACKBOT", real_name: "Slackbot", color: "757575" };
 
 export function author(app, message) {
   const user = app.store.users.get(message.user ?? app.store.bot.user_id);
   if (message.bot_id && !user?.is_bot) {
     return { id: message.bot_id, real_name: message.username ?? app.store.bot.name ?? "App", is_bot: true };
   }
+  if (message.user === SLACKBOT.id) return SLACKBOT;
   return user ?? { id: message.user ?? "?", real_name: message.username ?? message.user ?? "Unknown" };
 }
 
@@ -94,13 +96,14 @@ export function messageRow(app, channel) {
   }
 
   function drawBody(message) {
+    const all = [...(message.blocks ?? []), ...(message.attachments ?? []).flatMap((entry) => entry.blocks ?? [])];
+    form.keepOnly(new Set(all.map((block) => block.block_id)));
     const parts = [];
     const edited = message.edited ? h("span", { class: "edited", title: full(message.edited.ts) }, " (edited)") : null;
     if (message.blocks?.length) {
       parts.push({ key: "blocks", sig: JSON.stringify(message.blocks), make: (old) => {
         const holder = old ?? h("div", { class: "blocks" });
         drawBlocks(holder, message.blocks, context(app, channel, message, form));
-        form.keepOnly(new Set(message.blocks.map((block) => block.block_id)));
         return holder;
       } });
       // A card that edits itself all the time does not say so; people's own edits are marked.

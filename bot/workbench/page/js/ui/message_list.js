@@ -7,8 +7,10 @@ import { hoverBar } from "./reactions.js";
 
 const GROUP_SECONDS = 300;
 const NEAR_BOTTOM_PX = 80;
+const ROOM_PX = 18;
+const FLASH_MS = 2_200;
 
-/** {node, draw(messages, {newAfter?, intro?}), toBottom(), atBottom()}; `app.router` supplies the links. */
+/** {node, draw(messages, {newAfter?, intro?}), toBottom(), atBottom(), reveal(ts)}. */
 export function messageList(app, channel, { inThread = false, label, onBottom }) {
   const rows = new Map();
   const inner = h("div", { class: "list-inner", role: "log", "aria-label": label, "aria-live": "polite", "aria-relevant": "additions" });
@@ -42,6 +44,7 @@ export function messageList(app, channel, { inThread = false, label, onBottom })
     hideBar();
     if (!message || message.ephemeral || isQuiet(message)) return;
     bar = { row, node: hoverBar(app, channel, message, { inThread }) };
+    bar.node.classList.toggle("hover-bar-low", row.getBoundingClientRect().top - node.getBoundingClientRect().top < ROOM_PX);
     row.append(bar.node);
   }
 
@@ -107,5 +110,16 @@ export function messageList(app, channel, { inThread = false, label, onBottom })
     else if (held?.row.isConnected) node.scrollTop += held.row.getBoundingClientRect().top - held.at;
   }
 
-  return { node, draw, toBottom, atBottom };
+  /** Brings one message into sight and marks it for a moment; false if it is not in the list. */
+  function reveal(ts) {
+    const row = rows.get(ts)?.node;
+    if (!row) return false;
+    sticky = false;
+    row.scrollIntoView({ block: "center" });
+    row.classList.add("msg-found");
+    setTimeout(() => row.classList.remove("msg-found"), FLASH_MS);
+    return true;
+  }
+
+  return { node, draw, toBottom, atBottom, reveal };
 }

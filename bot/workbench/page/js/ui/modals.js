@@ -27,15 +27,15 @@ export function modals(app) {
   let top = null;
   document.body.append(dialog);
 
-  function page(id) {
-    const form = new Form();
+  function page({ id, state }) {
+    const form = new Form(state?.values);
     const title = h("h2", { class: "dialog-title" });
     const banner = h("p", { class: "modal-banner", role: "alert", hidden: true });
     const body = h("div", { class: "blocks" });
     const back = h("button", { type: "button", class: "btn", on: { click: () => leave() } });
     const submit = h("button", { type: "submit", class: "btn btn-primary" });
     const node = h("form", { class: "modal-page", novalidate: true, on: { submit: send } },
-      h("header", { class: "dialog-head" }, mark(26), title, h("button", { type: "button", class: "icon-btn", "aria-label": "Close", on: { click: () => leave() } }, icon("close"))),
+      h("header", { class: "dialog-head" }, mark(26), title, h("button", { type: "button", class: "icon-btn", "aria-label": "Close", on: { click: () => leave({ all: true }) } }, icon("close"))),
       h("div", { class: "dialog-body" }, banner, body),
       h("footer", { class: "dialog-foot" }, back, submit));
     let view = null;
@@ -92,9 +92,9 @@ export function modals(app) {
     return { node, form, update };
   }
 
-  /** Closes the view on top; the one below it, if any, comes back. */
-  function leave() {
-    if (top) app.closeView(top);
+  /** Closes the view on top, and the one below it, if any, comes back; or, by the cross, the whole stack. */
+  function leave({ all = false } = {}) {
+    if (top) app.closeView(all ? stackOf(app.store.views).map((view) => view.id) : [top]);
   }
 
   function draw() {
@@ -113,7 +113,7 @@ export function modals(app) {
     }
     for (const view of stack) {
       if (!pages.has(view.id)) {
-        pages.set(view.id, page(view.id));
+        pages.set(view.id, page(view));
         dialog.append(pages.get(view.id).node);
       }
       pages.get(view.id).update(view);

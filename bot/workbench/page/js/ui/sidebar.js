@@ -15,7 +15,8 @@ export function sortChannels(channels) {
   const live = mine.filter((channel) => !channel.is_archived);
   return {
     incidents: live.filter((channel) => INCIDENT.test(channel.name)).sort(newest),
-    channels: live.filter((channel) => !INCIDENT.test(channel.name)).sort((a, b) => a.name.localeCompare(b.name)),
+    channels: live.filter((channel) => !channel.is_im && !INCIDENT.test(channel.name)).sort((a, b) => a.name.localeCompare(b.name)),
+    apps: live.filter((channel) => channel.is_im),
     archived: mine.filter((channel) => channel.is_archived).sort(newest),
   };
 }
@@ -27,7 +28,7 @@ function channelRow(app, channel) {
     class: `channel-row${unread ? " unread" : ""}${channel.is_member ? "" : " not-member"}`, href: app.router.href({ channel: channel.id }),
     "aria-current": here ? "page" : null, dataset: { channel: channel.id, focus: `channel/${channel.id}` },
   },
-  icon(channel.is_private ? "lock" : INCIDENT.test(channel.name) ? "siren" : "hash", { size: 16 }),
+  channel.is_im ? mark(18) : icon(channel.is_private ? "lock" : INCIDENT.test(channel.name) ? "siren" : "hash", { size: 16 }),
   h("span", { class: "channel-name" }, channel.name),
   unread && (channel.mention
     ? h("span", { class: "badge badge-mention", "aria-label": `${channel.unread} new, you are mentioned` }, String(Math.min(channel.unread, 99)))
@@ -39,7 +40,7 @@ export function sidebar(app) {
   const sub = h("span", { class: "team-sub" }, "local workspace");
   const who = h("div", { class: "who" });
   const faces = h("div", { class: "faces", role: "radiogroup", "aria-label": "Act as" });
-  const sections = ["incidents", "channels", "archived"].map((key) => ({ key, title: { incidents: "Incidents", channels: "Channels", archived: "Archived" }[key], list: h("ul", { class: "channel-list" }) }));
+  const sections = ["incidents", "channels", "apps", "archived"].map((key) => ({ key, title: { incidents: "Incidents", channels: "Channels", apps: "Apps", archived: "Archived" }[key], list: h("ul", { class: "channel-list" }) }));
   for (const section of sections) {
     section.node = h("details", { class: "channel-section", open: section.key !== "archived" && recall(`section.${section.key}`, "open") === "open" },
       h("summary", {}, icon("chevron", { size: 13 }), section.title), section.list);
@@ -83,7 +84,7 @@ export function sidebar(app) {
         make: () => channelRow(app, channel),
       })));
     }
-    const unread = sorted.incidents.concat(sorted.channels).reduce((sum, channel) => sum + (app.router.place.channel === channel.id ? 0 : channel.unread), 0);
+    const unread = [...sorted.incidents, ...sorted.channels, ...sorted.apps].reduce((sum, channel) => sum + (app.router.place.channel === channel.id ? 0 : channel.unread), 0);
     const here = app.store.channels.get(app.router.place.channel);
     document.title = `${unread ? `(${unread}) ` : ""}${here ? `#${here.name} · ` : ""}${app.store.team.name || "FixFirst workbench"}`;
   }
