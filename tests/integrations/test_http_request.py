@@ -231,6 +231,14 @@ def test_fields_inside_objects_and_numbers_keep_their_place_and_type(service: De
     assert plan.undo == "spec.replicas back to 3, spec.paused back to true"
 
 
+def test_true_is_not_taken_for_one(service: DeployService) -> None:
+    service.state = {"paused": True}
+    observe = {"url": f"{service.address}/m", "done": {"paused": 1}}
+    pause = endpoint_of(table(service.address, url=f"{service.address}/m/pause", json={}, observe=observe, undo={}))
+    act = HttpRequest({"pause": pause})
+    assert act.observe(act.plan({"endpoint": "pause"})) is Observed.NOT_DONE
+
+
 def test_an_endpoint_that_cannot_be_observed_says_so_and_stays_unknown(service: DeployService) -> None:
     blind = endpoint_of(
         {"method": "PUT", "url": f"{service.address}/flush/{{cache}}", "token_env": "DEPLOY_TOKEN", "timeout": "2s"}
@@ -282,6 +290,13 @@ def test_no_value_changes_where_a_request_goes(value: str) -> None:
     parts = urlsplit(plan.request["url"])
     assert (parts.scheme, parts.netloc, parts.query, parts.fragment) == ("https", "host:8443", "all=1", "")
     assert [unquote(segment) for segment in parts.path.split("/")] == ["", "v1", "models", value, "flush"]
+
+
+@pytest.mark.parametrize("value", ["..", ".", "a/../b", "..\\..", "", "a\x00"])
+def test_a_value_that_could_climb_the_path_is_refused(act: HttpRequest, service: DeployService, value: str) -> None:
+    with pytest.raises(Permanent, match="model cannot be"):
+        act.plan(ROLLBACK | {"model": value})
+    assert service.heard == []
 
 
 def test_a_slash_in_a_model_name_is_one_segment_on_the_wire(act: HttpRequest, service: DeployService) -> None:
@@ -449,18 +464,29 @@ def test_a_server_that_hangs_up_may_have_done_it() -> None:
     assert failed.value.ambiguous
 
 
-def test_a_server_that_drips_its_answer_cannot_hold_the_call() -> None:
-    def drip(connection: Any) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-        enough = threading.Event()
-        while not enough.wait(0.02):
-            connection.sendall(b"x")
+def drip(connection: socket.socket) -> None:
+    """One byte after another, for ever."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    enough = threading.Event()
+    while not enough.wait(0.02):
+        connection.sendall(b"x")
 
-    with closing_server(drip) as address:
-        act = HttpRequest({"x": endpoint_of({"url": f"{address}/x", "token_env": "DEPLOY_TOKEN", "timeout": "1s"})})
+
+def fall_silent(connection: socket.socket) -> None:
+    """A first byte shortly before the time is over, then nothing until the client goes."""
+    threading.Event().wait(0.8)
+    connection.sendall(b"H")
+    connection.recv(1)
+
+
+@pytest.mark.parametrize("talk", [drip, fall_silent])
+def test_a_slow_server_cannot_hold_the_call_beyond_its_time(talk: Callable[[socket.socket], None]) -> None:
+    with closing_server(talk) as address:
+        slow = {"url": f"{address}/x", "token_env": "DEPLOY_TOKEN", "timeout": "1s"}
+        act = HttpRequest({"x": endpoint_of(slow)})
         plan = act.plan({"endpoint": "x"})
         began = time.monotonic()
-        with pytest.raises(Transient, match=r"no answer in 1 s") as failed:
+        with pytest.raises(Transient, match="no answer in 1 s") as failed:
             act.apply(plan, "k")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 1.6
     assert failed.value.ambiguous

@@ -1,6 +1,7 @@
 """From runbook and values to a run; no value can change what a query asks."""
 
 import re
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import jinja2
@@ -64,6 +65,21 @@ def test_a_step_without_a_timeout_gets_that_of_its_kind(good: Runbook) -> None:
         timedelta(hours=1),
         timedelta(seconds=90),
     )
+
+
+@dataclass(frozen=True)
+class Destructive:
+    """An endpoint that became dangerous after the runbook was written."""
+
+    risk: Risk = Risk.DESTRUCTIVE
+    undoable: bool = True
+    needs: frozenset[str] = frozenset({"model"})
+
+
+def test_the_risk_of_a_run_is_that_of_its_endpoint_today_and_never_less(good: Runbook) -> None:
+    lowered = replace(good, steps=tuple(replace(step, risk=Risk.READ) for step in good.steps))
+    risks = [step.risk for step in start(lowered, {"model": "m"}, endpoints={"warm": Destructive()}).steps]
+    assert risks == [Risk.READ, Risk.READ, Risk.DESTRUCTIVE]
 
 
 def test_the_steps_of_a_run_survive_the_journal(good: Runbook) -> None:
