@@ -1,4 +1,4 @@
-"""Web API for who is there: auth.test, users.*, usergroups.*, team.info, bots.info."""
+"""Web API for who is there: auth.test, users.*, usergroups.*, team.info, bots.info, and connections."""
 
 from __future__ import annotations
 
@@ -109,6 +109,11 @@ def bots_info(state: State, args: Args) -> Json:
     return {"bot": profile}
 
 
+def connections_open(state: State, args: Args) -> Json:  # noqa: ARG001
+    """apps.connections.open: an address for one Socket Mode connection; takes the app-level token."""
+    return {"url": state.sockets.new_url()}
+
+
 _USERS = ("users:read",)
 _GROUPS = ("usergroups:read",)
 METHODS: Mapping[str, Method] = {
@@ -119,5 +124,6 @@ METHODS: Mapping[str, Method] = {
     "usergroups.list": Method(groups_list, TIER_2, _GROUPS),
     "usergroups.users.list": Method(groups_users, TIER_2, _GROUPS),
     "team.info": Method(team_info, TIER_3, ("team:read",)),
+    "apps.connections.open": Method(connections_open, TIER_3),
     "bots.info": Method(bots_info, TIER_3, _USERS),
 }

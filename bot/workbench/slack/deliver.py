@@ -15,11 +15,14 @@ from typing import Literal, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from .model import Json
+from .sockets import Kind, SocketMode
 
 # https://docs.slack.dev/interactivity/handling-user-interaction#acknowledgment_response
 TIMEOUT_S = 3.0
 # https://docs.slack.dev/apis/events-api#retries : at once, after a minute, after five.
 RETRY_DELAYS_S = (0.0, 60.0, 300.0)
+# Stands for an address where the app is reached over its own connection (Socket Mode).
+SOCKET_URL = "socket:"
 ANSWER_MAX_BYTES = 1_000_000
 ATTEMPTS_KEPT = 20_000
 NO_RETRY_HEADER = "x-slack-no-retry"
@@ -94,20 +97,38 @@ class Answer:
 
 
 class Outbound:
-    """Sends signed requests to the app; holds no lock while it waits."""
+    """Sends signed requests, or envelopes in Socket Mode, to the app; holds no lock while it waits."""
 
-    def __init__(self, secret: str, clock: Callable[[], float], post: Poster) -> None:
+    def __init__(self, secret: str, clock: Callable[[], float], post: Poster, sockets: SocketMode) -> None:
         self._secret = secret
         self._clock = clock
         self._post = post
+        self._sockets = sockets
 
     def form(self, url: str, fields: Mapping[str, str]) -> Answer:
         """A slash command, or an interaction in its `payload` field."""
+        if url == SOCKET_URL:
+            if "payload" in fields:
+                return self._over_socket("interactive", json.loads(fields["payload"]))
+            return self._over_socket("slash_commands", dict(fields))
         return self._send(url, "application/x-www-form-urlencoded", urlencode(fields).encode(), {})
 
     def json(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """An event."""
+        """An event; the headers say of a retry."""
+        if url == SOCKET_URL:
+            number, reason = headers.get("X-Slack-Retry-Num", "0"), headers.get("X-Slack-Retry-Reason", "")
+            return self._over_socket("events_api", json.loads(body), (int(number), reason))
         return self._send(url, "application/json", body, headers)
+
+    def _over_socket(self, kind: Kind, payload: Json, retry: tuple[int, str] | None = None) -> Answer:
+        try:
+            said = self._sockets.deliver(kind, payload, TIMEOUT_S, retry)
+        except TimeoutError:
+            return Answer(0, {}, b"", "http_timeout")
+        except ConnectionError:
+            return Answer(0, {}, b"", "connection_failed")
+        body = json.dumps(said).encode() if said else b""
+        return Answer(200, {"content-type": "application/json"}, body)
 
     def _send(self, url: str, content_type: str, body: bytes, extra: Mapping[str, str]) -> Answer:
         timestamp = int(self._clock())

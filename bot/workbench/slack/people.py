@@ -12,7 +12,6 @@ from .args import Args
 from .content import TEXT_MAX, Content, read_content
 from .deliver import Answer
 from .inputs import filled, initial_values, left_out
-from .manifest import retarget
 from .model import Channel, Json, Message, SlackError, View
 from .payloads import action_entry, block_actions, view_payload
 from .state import State
@@ -60,7 +59,7 @@ def command(state: State, user: str, channel_id: str, typed: str) -> Outcome:
     with state.lock:
         channel, person, config = state.channels[channel_id], state.users[user], state.config
         known = state.manifest.command(name)
-        url = retarget(known.url, config.bot_url) if known is not None else None
+        url = state.address(known.url) if known is not None else None
         if known is None or url is None:
             error = (
                 f"{name} is not a valid command. In Slack, all messages that start with the "

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import RLock
 
 from .config import WorkspaceConfig
-from .deliver import EventQueue, Outbound, Poster
+from .deliver import SOCKET_URL, EventQueue, Outbound, Poster
 from .manifest import Manifest, parse_manifest, retarget
 from .model import (
     Channel,
@@ -21,6 +21,7 @@ from .model import (
     UserGroup,
     View,
 )
+from .sockets import SocketMode
 from .stream import Hub
 
 # https://docs.slack.dev/interactivity/handling-user-interaction#modal_responses
@@ -44,7 +45,8 @@ class State:
         self.lock = RLock()
         self.hub = Hub()
         self.public_url = config.public_url
-        self.outbound = Outbound(config.signing_secret, clock, post)
+        self.sockets = SocketMode(config.app_id)
+        self.outbound = Outbound(config.signing_secret, clock, post, self.sockets)
         self.events = EventQueue(self.outbound, clock)
         self.users = _users(config, self.manifest)
         self.groups = {seed.id: UserGroup(seed.id, seed.handle, seed.name, seed.members) for seed in config.usergroups}
@@ -148,15 +150,21 @@ class State:
 
     # -- telling the app and the pages -----------------------------------------------------------------
 
+    def address(self, url: str | None) -> str | None:
+        """Where to reach the app for what the manifest sends to `url`: its own connection if it opened one."""
+        if self.manifest.socket_mode or self.sockets.connected:
+            return SOCKET_URL
+        return retarget(url, self.config.bot_url)
+
     @property
     def events_url(self) -> str | None:
         """Where events go; None when the manifest names no address and no bot is set."""
-        return retarget(self.manifest.events_url, self.config.bot_url)
+        return self.address(self.manifest.events_url)
 
     @property
     def interactivity_url(self) -> str | None:
         """Where clicks and submissions go."""
-        return retarget(self.manifest.interactivity_url, self.config.bot_url)
+        return self.address(self.manifest.interactivity_url)
 
     def emit(self, subscription: str, event: Json) -> None:
         """Queue an event for the app if its manifest subscribes to it (`message.channels`, `app_mention`...)."""

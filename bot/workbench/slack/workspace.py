@@ -180,6 +180,7 @@ class Workspace:
         self._wake()
         self.faults.release()
         self.state.hub.close()
+        self.state.sockets.stop()
         if self._courier is not None:
             self._courier.join(timeout=10)
             self._courier = None
