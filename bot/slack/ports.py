@@ -1,0 +1,41 @@
+"""What the Slack side needs from the rest of the house, as Protocols that the composition root fills."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from bot.incident.run import StepSpec
+from bot.incident.state import Incident
+
+
+class RunOffer(Protocol):
+    """A run that can begin."""
+
+    @property
+    def runbook(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def source_digest(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def params(self) -> Mapping[str, str]: ...
+    @property
+    def steps(self) -> tuple[StepSpec, ...]: ...
+
+
+class Library(Protocol):
+    """The runbooks."""
+
+    def titles(self) -> Mapping[str, str]:
+        """Id to title."""
+
+    def params(self, runbook_id: str, incident: Incident) -> Mapping[str, str]:
+        """Parameters with what the incident tells about them. Raises Refused."""
+
+    def start(self, runbook_id: str, params: Mapping[str, str]) -> RunOffer:
+        """The run with these values. Raises Refused."""
+
+
+Survey = Callable[[str], Mapping[str, Any]]
+"""The health report of a model (empty: the fleet) as JSON; takes up to its own time budget."""
