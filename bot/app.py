@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import fcntl
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
 from bot import health
 from bot.config import Config, Listener
@@ -28,7 +29,6 @@ from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.runbook.courier import Courier as RunbookCourier
 from bot.runbook.library import Library
-from bot.runbook.model import Fault
 from bot.runbook.shelf import load as load_runbooks
 from bot.web.doors import Doors, Limits
 
@@ -46,6 +46,18 @@ class AlreadyRunning(Exception):
     """Another process serves this data folder."""
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Holds the data folder, so that no second server takes over claims that are in use. Raises AlreadyRunning."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(f"another fixfirst serve already works on {folder}") from error
+        yield
+
+
 def open_journal(config: Config, clock: Clock = wall_clock) -> Journal:
     """The journal with its schema up to date."""
     config.data_dir.mkdir(parents=True, exist_ok=True)
@@ -54,14 +66,11 @@ def open_journal(config: Config, clock: Clock = wall_clock) -> Journal:
     return Journal(engine, config.workspace, clock, lambda incident: next_due_at(incident, config.policy))
 
 
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Holds the data folder, so that no second server takes over claims that are in use. Raises AlreadyRunning."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock: TextIO
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AlreadyRunning(f"another fixfirst serve already works on {folder}") from error
-        yield
+def telemetry_of(config: Config) -> health.Telemetry | None:
+    """The telemetry, when a Prometheus is configured."""
+    settings = config.prometheus
+    if settings is None:
+        return None
+    token = settings.token
+    headers = {"Authorization": f"Bearer {token.reveal()}"} if token else None
+    return health.Telemetry(settings.url, timeout=settings.timeout, headers=headers, settings=config.health)

@@ -44,7 +44,7 @@ class SlackDoor:
         self._seen: OrderedDict[str, float] = OrderedDict()
 
     def handle(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Status, headers and body of the answer. 401 for what is not Slack's; a replay is answered and does nothing."""
+        """Status, headers and body. 401 for what is not from Slack; a replay is answered and does nothing."""
         named = {name.lower(): value for name, value in headers.items()}
         now = self._clock().timestamp()
         signature = named.get("x-slack-signature", "")
