@@ -1,0 +1,97 @@
+"""What can be pressed: the ids that buttons carry and listeners route by, and the values they bring back."""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+VALUE_MAX: Final = 2000
+"""https://docs.slack.dev/reference/block-kit/block-elements/button-element#fields"""
+
+
+class Do(StrEnum):
+    """About an incident as a whole. The value is the incident's id; DECLARE, LIST and HELP need none.
+
+    MORE is the overflow menu: the value of each of its options is what `more_value` makes.
+    """
+
+    ACK = "ack"
+    SEVERITY = "sev"
+    ROLE = "role"
+    IMPACT = "impact"
+    RUN = "run"
+    UPDATE = "update"
+    RESOLVE = "resolve"
+    NOTE = "note"
+    MITIGATED = "mitigated"
+    TIMELINE = "timeline"
+    HEALTH = "health"
+    POSTMORTEM = "postmortem"
+    LIST = "list"
+    HELP = "help"
+    DECLARE = "declare"
+    MORE = "more"
+
+
+class StepDo(StrEnum):
+    """About one step of a run; the value is what `step_value` makes."""
+
+    APPROVE = "step.approve"
+    SKIP = "step.skip"
+    RETRY = "step.retry"
+    UNDO = "step.undo"
+    RENEW = "step.renew"
+    STOP = "run.stop"
+
+
+@dataclass(frozen=True, slots=True)
+class StepRef:
+    """Which step of which run a button is about; `digest` is that of the preview it stood under."""
+
+    incident: str
+    run: str
+    step: str
+    digest: str = ""
+
+
+def step_value(incident_id: str, run: str, step: str, digest: str = "") -> str:
+    """A step's button value. ValueError when it does not fit a button."""
+    value = json.dumps([incident_id, run, step, digest], ensure_ascii=False, separators=(",", ":"))
+    if len(value) > VALUE_MAX:
+        raise ValueError(f"the ids of step {step[:40]} are too long for a button")
+    return value
+
+
+def read_step_value(text: str) -> StepRef:
+    """What `step_value` wrote; ValueError for anything else."""
+    try:
+        parts = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError("the button's value is not ours") from error
+    if not isinstance(parts, list) or len(parts) != 4 or not all(isinstance(part, str) for part in parts):
+        raise ValueError("the button's value is not ours")
+    return StepRef(*parts)
+
+
+def more_value(do: Do, incident_id: str) -> str:
+    """An overflow option's value: at most 75 characters in Slack's own types, which an incident's id keeps."""
+    return f"{do.value}:{incident_id}"
+
+
+def read_more_value(text: str) -> tuple[Do, str]:
+    """What `more_value` wrote; ValueError for anything else."""
+    do, _, incident_id = text.partition(":")
+    if not incident_id:
+        raise ValueError("the menu's value is not ours")
+    return Do(do), incident_id
+
+
+def run_value(incident_id: str, runbook: str) -> str:
+    """The value of a button that starts one named runbook."""
+    return f"{incident_id}:{runbook}" if runbook else incident_id
+
+
+def read_run_value(text: str) -> tuple[str, str]:
+    """The incident's id and the runbook's, empty when the button named none."""
+    incident_id, _, runbook = text.partition(":")
+    return incident_id, runbook
