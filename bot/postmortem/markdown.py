@@ -1,4 +1,4 @@
-"""Free text as Markdown that shows itself and does nothing: no heading, cell, link, tag or marker can come out of it."""
+"""Free text as Markdown that shows itself and does nothing: no heading, cell, link, tag or marker comes out of it."""
 
 import re
 from typing import Final
