@@ -5,6 +5,7 @@ import { channelView } from "./ui/channel.js";
 import { encode } from "./ui/composer.js";
 import { fleetPanel } from "./panel/fleet.js";
 import { modals } from "./ui/modals.js";
+import { preload } from "./text/emoji.js";
 import { recall, remember } from "./memory.js";
 import { replaceChildren } from "./dom.js";
 import { Router } from "./router.js";
@@ -38,7 +39,7 @@ class App {
     store.on("views", () => document.body.classList.toggle("modal-open", store.views.length > 0));
     router.on("moved", () => this.#follow());
     await this.#enter([router.place.as, recall("as")].filter(Boolean));
-    await this.try(() => store.loadPanel());
+    preload();
   }
 
   /** Becomes the first of `candidates` whom the workspace knows (or its own first person), and shows the channel that the address names. */

@@ -9,9 +9,13 @@
 import { get } from "./api.js";
 import { Emitter } from "./emitter.js";
 
+const ABOUT_MESSAGES = new Set(["message", "ephemeral", "message_changed", "message_deleted", "reaction"]);
+
 const byTs = (a, b) => Number(a.ts) - Number(b.ts);
 
 export class Store extends Emitter {
+  #recorders = new Set();
+
   constructor() {
     super();
     this.connected = true;
@@ -52,20 +56,33 @@ export class Store extends Emitter {
     await Promise.all([...this.threads.keys()].map((key) => this.loadThread(...key.split(":"))));
   }
 
-  async loadMessages(channel) {
-    const me = this.me;
-    const { messages } = await get(`/ui/channels/${encodeURIComponent(channel)}/messages`, { user: me });
-    if (me !== this.me) return;
-    this.messages.set(channel, messages.sort(byTs));
-    this.emit("messages", { channel });
+  loadMessages(channel) {
+    return this.#loadList(channel, {}, (messages) => {
+      this.messages.set(channel, messages);
+      this.emit("messages", { channel });
+    });
   }
 
-  async loadThread(channel, ts) {
+  loadThread(channel, ts) {
+    return this.#loadList(channel, { thread_ts: ts }, (messages) => {
+      this.threads.set(`${channel}:${ts}`, messages);
+      this.emit("thread", { channel, ts });
+    });
+  }
+
+  /** What the stream tells while a list is on its way may be missing in it, and is taken in once more. */
+  async #loadList(channel, params, keep) {
     const me = this.me;
-    const { messages } = await get(`/ui/channels/${encodeURIComponent(channel)}/messages`, { user: me, thread_ts: ts });
-    if (me !== this.me) return;
-    this.threads.set(`${channel}:${ts}`, messages.sort(byTs));
-    this.emit("thread", { channel, ts });
+    const meanwhile = [];
+    this.#recorders.add(meanwhile);
+    try {
+      const { messages } = await get(`/ui/channels/${encodeURIComponent(channel)}/messages`, { user: me, ...params });
+      if (me !== this.me) return;
+      keep(messages.sort(byTs));
+    } finally {
+      this.#recorders.delete(meanwhile);
+    }
+    for (const event of meanwhile) this.#handle(event);
   }
 
   closeThread(channel, ts) {
@@ -83,8 +100,12 @@ export class Store extends Emitter {
 
   /** Takes in one event of the stream. Every event may come twice, or after its effect was already loaded. */
   take(event) {
-    const handler = HANDLERS[event.type];
-    if (handler) handler(this, event);
+    if (ABOUT_MESSAGES.has(event.type)) for (const recorder of this.#recorders) recorder.push(event);
+    this.#handle(event);
+  }
+
+  #handle(event) {
+    HANDLERS[event.type]?.(this, event);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * The live event stream of one person. After a lost connection it waits, comes back and loads the state again,
- * because what happened in between was not heard.
+ * The live event stream of one person. Whenever it begins, at first and after a lost connection, the state is
+ * loaded again, because what happened just before was not heard.
  */
 
 const FIRST_WAIT_MS = 500;
@@ -20,7 +20,7 @@ export class Stream {
   open(user) {
     this.close();
     this.#user = user;
-    this.#connect({ again: false });
+    this.#connect();
   }
 
   close() {
@@ -29,13 +29,13 @@ export class Stream {
     this.#source = null;
   }
 
-  #connect({ again }) {
+  #connect() {
     const source = new EventSource(`/ui/stream?user=${encodeURIComponent(this.#user)}`);
     this.#source = source;
     source.addEventListener("open", () => {
       this.#wait = FIRST_WAIT_MS;
       this.#connected(true);
-      if (again) this.#catchUp(source);
+      this.#catchUp(source);
     });
     source.addEventListener("message", (event) => this.store.take(JSON.parse(event.data)));
     source.addEventListener("error", () => {
@@ -43,7 +43,7 @@ export class Stream {
       // The browser's own retry would not load what was missed; ours does.
       source.close();
       this.#connected(false);
-      this.#timer = setTimeout(() => this.#connect({ again: true }), this.#wait);
+      this.#timer = setTimeout(() => this.#connect(), this.#wait);
       this.#wait = Math.min(LONGEST_WAIT_MS, this.#wait * 2);
     });
   }

@@ -7,7 +7,7 @@ export function faults(app) {
 
   function row(fault) {
     const toggle = h("button", {
-      type: "button", class: "fault", role: "switch", "aria-checked": String(fault.on), dataset: { fault: fault.id, focus: `fault/${fault.id}` },
+      type: "button", class: "fault", role: "switch", title: fault.description, "aria-checked": String(fault.on), dataset: { fault: fault.id, focus: `fault/${fault.id}` },
       on: {
         click: async () => {
           if (toggle.getAttribute("aria-busy") === "true") return;

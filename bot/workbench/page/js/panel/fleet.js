@@ -21,9 +21,9 @@ export function fleetPanel(app) {
   const waiting = h("p", { class: "fleet-wait" }, "Waiting for the fleet…");
   const content = h("div", { class: "fleet-scroll", hidden: true },
     card("Break something", h("span", { class: "card-note" }, "switch a fault on"), parts[0].node),
+    card("PagerDuty", pageCount, parts[3].node),
     card("Models", h("span", { class: "card-note" }, "last 15 s"), parts[1].node),
     card("GPUs", gpuNote, parts[2].node),
-    card("PagerDuty", pageCount, parts[3].node),
     card("Services", null, parts[4].node));
 
   function draw() {

@@ -55,6 +55,8 @@ function bare(character) {
 /** Matches the drawn characters inside running text. */
 export const DRAWN_CHARACTERS = new RegExp(`(${[...BY_CHARACTER.keys()].join("|")})\\uFE0F?`, "gu");
 
+const address = (name) => `/static/art/emoji/${encodeURIComponent(name)}.svg`;
+
 export const canonical = (name) => ALIASES[name] ?? name;
 export const isEmoji = (name) => canonical(name) in ALL;
 export const EMOJI_NAMES = Object.keys(ALL);
@@ -66,11 +68,16 @@ export function emoji(name, { decorative = false } = {}) {
   if (!character) return document.createTextNode(`:${name}:`);
   if (known in DRAWN) {
     return h("img", {
-      class: "emoji", src: `/static/art/emoji/${known}.svg`, alt: decorative ? "" : character,
+      class: "emoji", src: address(known), alt: decorative ? "" : character,
       title: decorative ? null : `:${known}:`, draggable: "false",
     });
   }
   return h("span", { class: "emoji-text", role: "img", "aria-label": known, title: `:${known}:` }, character);
+}
+
+/** Fetches the drawn emoji ahead, so that none appears late in a card. */
+export function preload() {
+  for (const name of Object.keys(DRAWN)) new Image().src = address(name);
 }
 
 export const emojiOfCharacter = (character) => BY_CHARACTER.get(bare(character));
