@@ -14,7 +14,8 @@ ELLIPSIS: Final = "…"
 GAP: Final = "\u200b"
 """Zero width: breaks a mention without changing what is read."""
 
-_SLACK_ID: Final = re.compile(r"[UW][A-Z0-9]+")
+_USER: Final = re.compile(r"[UW][A-Z0-9]+")
+_CHANNEL: Final = re.compile(r"[CG][A-Z0-9]+")
 _BROADCAST: Final = re.compile(r"@(?=(?:here|channel|everyone)\b)", re.IGNORECASE)
 _SEQUENCE: Final = re.compile(r"<(?=[!@#a-z])", re.IGNORECASE)
 # Control characters have no shape; the bidirectional ones make a text read other than it is.
@@ -52,7 +53,9 @@ def plain(text: str, limit: int, otherwise: str = "untitled") -> str:
     """
     clean = " ".join(_UNSEEN.sub(" ", text).split())
     broken = _SEQUENCE.sub(f"<{GAP}", _BROADCAST.sub(f"@{GAP}", clean))
-    return cut(broken, limit) if broken.strip(GAP) else otherwise
+    if not broken.strip(GAP):
+        return otherwise
+    return broken if len(broken) <= limit else broken[: limit - 1].rstrip() + ELLIPSIS
 
 
 def quote(text: str, limit: int = 2500) -> str:
@@ -80,7 +83,12 @@ def when(at: datetime) -> str:
 
 def user(slack_id: str) -> str:
     """A mention of a real Slack id; anything else is only its text."""
-    return f"<@{slack_id}>" if _SLACK_ID.fullmatch(slack_id) else line(slack_id, 80)
+    return f"<@{slack_id}>" if _USER.fullmatch(slack_id) else line(slack_id, 80)
+
+
+def channel(slack_id: str) -> str:
+    """A link to a channel; empty for what is no Slack id."""
+    return f"<#{slack_id}>" if _CHANNEL.fullmatch(slack_id) else ""
 
 
 def name_of(actor: Actor) -> str:
