@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import httpx2
 import pytest
 from playwright.sync_api import expect
 
@@ -182,4 +183,28 @@ def test_nothing_is_cut_off_at_any_width(new_desk: Callable[..., Desk], width: i
     expect(page.get_by_role("button", name="Acknowledge")).to_be_in_viewport()
     expect(page.get_by_label("Message #incidents")).to_be_in_viewport()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    panel = page.locator(".fleet-scroll")
+    assert panel.evaluate("panel => panel.scrollWidth <= panel.clientWidth")
     desk.picture(f"width-{width}")
+
+
+def test_a_page_is_acknowledged_as_the_person_one_is(desk: Desk) -> None:
+    bench = desk.bench
+    event = {
+        "routing_key": bench.secrets.pagerduty_routing_key,
+        "event_action": "trigger",
+        "dedup_key": "T0FIXFIRST:1:1",
+        "payload": {"summary": "SEV2 llama-70b", "source": "fixfirst", "severity": "critical"},
+    }
+    answer = httpx2.post(f"{bench.ports.url('pagerduty')}/v2/enqueue", json=event)
+    assert answer.status_code == 202, answer.text
+    page = desk.open(as_="U0JONAS")
+    shown = page.locator(".page[data-status=triggered]")
+    expect(shown.locator(".page-title")).to_have_text("SEV2 llama-70b")
+    shown.get_by_role("button", name="Acknowledge").click()
+    shown = page.locator(".page[data-status=acknowledged]")
+    shown.locator("summary").click()
+    expect(shown.locator(".page-log li").last).to_contain_text("Jonas Weber")
+    desk.picture("fleet-light")
+    shown.get_by_role("button", name="Resolve").click()
+    expect(page.locator(".page[data-status=resolved]")).to_be_visible()
