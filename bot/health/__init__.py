@@ -25,5 +25,8 @@ __all__ = [
 
 
 def survey(telemetry: Telemetry, model: str | None, now: datetime) -> Report:
-    """Ask everything and judge it: the health of `model`, or of the fleet. Takes at most the telemetry's budget."""
-    return judge(telemetry.survey(model), now, model)
+    """Ask everything and judge it: the health of `model`, or of the fleet when it is None or empty.
+
+    Takes at most the telemetry's budget. What Prometheus does, or fails to do, is in the report and never an exception.
+    """
+    return judge(telemetry.survey(model), now, model or None)

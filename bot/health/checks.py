@@ -17,6 +17,8 @@ Group = Literal["users", "engine", "change", "hardware", "model"]
 Unit = Literal["share", "seconds", "age", "count", "rate", "times", "score", "xid"]
 Rule = Literal["above", "below", "xid"]
 
+NO_METRIC = "no such metric"
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -24,8 +26,9 @@ class Check:
 
     sources: query templates in fallback order (slots: see `promql.render`). phrase: the answer in words, with `{value}`
     where the number goes. warn and crit: past `warn`, or at or past `crit`, in the direction of `rule`; rule `xid` asks
-    the Xid table instead. missing: what an empty answer means. Without a slot for the model a source is left out when
-    one model is asked about, except for hardware, which is looked at as a whole.
+    the Xid table instead. calm: said instead of the phrase when all is well. missing: what an empty answer means.
+    A source without a slot for the model is left out when one model is asked about, except for hardware, which is
+    looked at as a whole.
     """
 
     id: str
@@ -38,7 +41,8 @@ class Check:
     warn: float | None = None
     crit: float | None = None
     rule: Rule = "above"
-    missing: str = "no such metric here"
+    calm: str = ""
+    missing: str = NO_METRIC
 
 
 def catalogue(settings: Settings) -> tuple[Check, ...]:
@@ -188,14 +192,25 @@ def catalogue(settings: Settings) -> tuple[Check, ...]:
             sources=(
                 "min by (model_name, service, revision) (time() - model_deploy_timestamp_seconds{<model_name>})",
                 f"min by (model_name, replicaset) ({q.NAMED_AS_MODEL})",
-                f"min by (namespace, deployment, replicaset) ({q.ON_GPUS})",
+                f"min by (namespace, deployment, replicaset) ({q.OTHERS_ON_GPUS})",
             ),
             phrase="deployed {value} ago",
             unit="age",
             warn=settings.change_seconds,
             rule="below",
             explain="A roll-out shortly before the trouble is the strongest hint there is: roll back, debug later.",
-            missing="nothing here tells when this model was deployed",
+            missing="nothing tells when it was deployed",
+        ),
+        Check(
+            id="C1",
+            title="Cache fallback",
+            group="change",
+            sources=("max by (model_name) (gateway_cache_fallback{<model_name>})",),
+            phrase="answered from the cache",
+            calm="answered by the model",
+            unit="count",
+            warn=0.0,
+            explain="On purpose and for a while: what users get may be old.",
         ),
         Check(
             id="H1",
@@ -203,6 +218,7 @@ def catalogue(settings: Settings) -> tuple[Check, ...]:
             group="hardware",
             sources=(f"({q.LOST_GPUS}) * 0 + 1", f"0 * count({q.TEMP})"),
             phrase="GPU no longer reports",
+            calm="every GPU reports",
             unit="count",
             crit=1,
             explain="A dead GPU does not turn red, its series stop. Cordoned nodes are left out: somebody is at work.",
@@ -213,6 +229,7 @@ def catalogue(settings: Settings) -> tuple[Check, ...]:
             group="hardware",
             sources=(f"group by (host) ({q.SILENT_HOSTS})", f"0 * count({q.TEMP})"),
             phrase="no GPU of the host reports",
+            calm="every GPU exporter answers",
             unit="count",
             warn=0.0,
             explain="The node, its network or only the exporter is down: not yet a lost GPU.",
@@ -222,7 +239,8 @@ def catalogue(settings: Settings) -> tuple[Check, ...]:
             title="Xid",
             group="hardware",
             sources=(*q.XIDS, f"0 * count({q.XID_COUNT})", f"0 * count({q.XID})"),
-            phrase="no new Xid",
+            phrase="new Xid",
+            calm="no new Xid",
             unit="xid",
             rule="xid",
             explain="Most Xids are the application's; the number decides whether the GPU needs a reset or a reboot.",
@@ -234,6 +252,7 @@ def catalogue(settings: Settings) -> tuple[Check, ...]:
             group="hardware",
             sources=(q.per_gpu("DCGM_FI_DEV_ROW_REMAP_FAILURE"),),
             phrase="memory row could not be remapped",
+            calm="no failed memory row",
             unit="count",
             crit=1,
             explain="The GPU has run out of spare memory rows: it has to be replaced.",
@@ -258,16 +277,16 @@ def catalogue(settings: Settings) -> tuple[Check, ...]:
             title="Token spike",
             group="model",
             sources=(
-                "label_replace(sum by (model_name) (rate(vllm:generation_tokens_total{<model_name>}[<window>])) / on "
-                "(model_name) max by (model_name) (gateway_token_budget_per_second{<model_name>}), "
-                '"measure", "of the budget", "", "")',
-                *(
-                    f"sum by (model_name) (rate({family}{{<model_name>}}[<window>])) / "
-                    f"sum by (model_name) (rate({family}{{<model_name>}}[<day>] offset <memory>))"
-                    for family in ("vllm:generation_tokens_total", "sglang:generation_tokens_total")
+                " or on (model_name) ".join(
+                    (
+                        q.OF_TOKEN_BUDGET,
+                        q.against_yesterday("vllm:generation_tokens_total"),
+                        q.against_yesterday("sglang:generation_tokens_total"),
+                    )
                 ),
             ),
             phrase="{value} as many tokens as usual",
+            missing="no count of tokens, or too short a history",
             unit="times",
             warn=3,
             crit=10,

@@ -11,7 +11,8 @@ from bot.health.checks import Check, Unit
 Status = Literal["ok", "warn", "crit", "unknown"]
 
 _RANK: dict[Status, int] = {"crit": 0, "warn": 1, "ok": 2, "unknown": 3}
-KEPT = 10  # offenders kept per check; the rest is in Prometheus
+ASKED = 20  # worst series asked for: a check over 16,000 GPUs must not carry them all here
+KEPT = 10  # and kept of those that are past a limit
 _DURATIONS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -28,8 +29,8 @@ class Observation:
     """The answer to one check.
 
     value: of the worst series, in the check's unit; None when unknown. text: one clause for a person, without a full
-    stop. offender: whom it is about, or "". series: the worst first, at most KEPT. scope: "fleet" where one model was
-    asked about but the check looks at everything.
+    stop. offender: whom it is about, or "". series: those past a limit, the worst first, at most KEPT; else the one
+    nearest to it. scope: "fleet" where one model was asked about but the check looks at everything.
     """
 
     check: str
@@ -78,15 +79,14 @@ def unknown(check: Check, query: str, reason: str, scope: Literal["model", "flee
 def observe(
     check: Check, query: str, samples: Sequence[Sample], window: int, scope: Literal["model", "fleet"]
 ) -> Observation:
-    """Judge what Prometheus answered. NaN is a rate over no traffic: it says nothing, neither good nor bad."""
-    if not samples:
-        return unknown(check, query, check.missing, scope)
+    """Judge what Prometheus answered, at least one series. NaN is a rate over no traffic: neither good nor bad."""
     finite = [sample for sample in samples if math.isfinite(sample.value)]
     if not finite:
         return unknown(check, query, f"no traffic in the last {duration(window)}", scope)
     ordered = sorted(finite, key=lambda sample: _badness(check, sample))
     worst = ordered[0]
     status = _status(check, worst)
+    past = [sample for sample in ordered if _status(check, sample) in {"warn", "crit"}]
     return Observation(
         check=check.id,
         group=check.group,
@@ -94,16 +94,17 @@ def observe(
         status=status,
         value=worst.value,
         text=_text(check, worst, status),
-        offender=offender(worst.labels),
+        offender="" if check.calm and not past else _offenders(past or ordered[:1]),
         query=query,
         scope=scope,
-        series=tuple(ordered[:KEPT]),
+        series=tuple(past[:KEPT] or ordered[:1]),
     )
 
 
-def _badness(check: Check, sample: Sample) -> tuple[int, float]:
+def _badness(check: Check, sample: Sample) -> tuple[int, float, list[tuple[str, str]]]:
+    """Worst first; the labels settle a tie, so that the same answer always reads the same."""
     value = sample.value if check.rule == "below" else -sample.value
-    return _RANK[_status(check, sample)], value
+    return _RANK[_status(check, sample)], value, sorted(sample.labels.items())
 
 
 def _status(check: Check, sample: Sample) -> Status:
@@ -129,8 +130,8 @@ def _text(check: Check, sample: Sample, status: Status) -> str:
     if check.rule == "xid" and sample.labels.get("xid"):
         entry = _entry(sample)
         return f"Xid {entry.number}, {entry.meaning}: {entry.do}"
-    if check.group == "hardware" and status == "ok":
-        return f"no {check.title.lower()}" if check.unit != "xid" else check.phrase
+    if check.calm and status == "ok":
+        return check.calm
     value = number(sample.value, check.unit)
     if sample.labels.get("at_least"):
         value = f"at least {value}"
@@ -142,6 +143,14 @@ def _text(check: Check, sample: Sample, status: Status) -> str:
     if reason:
         text = f"{text} ({reason})"
     return text
+
+
+def _offenders(samples: Sequence[Sample]) -> str:
+    name = offender(samples[0].labels)
+    more = len({offender(sample.labels) for sample in samples} - {name})
+    if not name or not more:
+        return name
+    return f"{name} and {more if len(samples) < ASKED else f'at least {more}'} more"
 
 
 def offender(labels: Mapping[str, str]) -> str:

@@ -126,20 +126,25 @@ def targets_down(family: str) -> str:
     )
 
 
-# The age of the youngest ReplicaSet that has replicas: a generation number would also count every resize. Nothing in
-# Kubernetes says which model a deployment serves; the custom is to name it after the model.
+# The age of the youngest ReplicaSet that has replicas: a generation number would also count every resize.
 _AGES = (
     "((time() - kube_replicaset_created) * on (namespace, replicaset) group_left (owner_name) "
-    'kube_replicaset_owner{{owner_kind="Deployment",{who}}} and on (namespace, replicaset) '
+    'kube_replicaset_owner{{owner_kind="Deployment",{owner}}} and on (namespace, replicaset) '
     "(kube_replicaset_spec_replicas > 0))"
 )
-NAMED_AS_MODEL = (
-    f'label_replace({_AGES.format(who="<owner_name>")}, "model_name", "$1", "owner_name", "(.+)") and on (model_name) '
-    "(last_over_time(vllm:num_requests_running{<model_name>}[<memory>]) or http_requests_total{<model_name>})"
-)
-ON_GPUS = (
-    f'label_replace({_AGES.format(who="")}, "deployment", "$1", "owner_name", "(.+)") '
-    f"and on (namespace, replicaset) {_GPU_REPLICASETS}"
+
+
+def _named_as_model(owner: str, model: str) -> str:
+    """Nothing in Kubernetes says which model a deployment serves; the custom is to name it after the model."""
+    ages = f'label_replace({_AGES.format(owner=owner)}, "model_name", "$1", "owner_name", "(.+)")'
+    seen = f"(last_over_time(vllm:num_requests_running{{{model}}}[<memory>]) or http_requests_total{{{model}}})"
+    return f"{ages} and on (model_name) {seen}"
+
+
+NAMED_AS_MODEL = _named_as_model("<owner_name>", "<model_name>")
+OTHERS_ON_GPUS = (
+    f'label_replace({_AGES.format(owner="")}, "deployment", "$1", "owner_name", "(.+)") and on (namespace, replicaset) '
+    f"{_GPU_REPLICASETS} unless on (namespace, replicaset) ({_named_as_model('', '')})"
 )
 
 
@@ -151,6 +156,22 @@ def restarts(pods: str) -> str:
     )
     reason = f"topk by ({by}) (1, max by ({by}, reason) (kube_pod_container_status_last_terminated_reason == 1))"
     return f"{restarts} * on ({by}) group_left (reason) {reason} or on ({by}) {restarts}"
+
+
+def _tokens(family: str) -> str:
+    return f"sum by (model_name) (rate({family}{{<model_name>}}[<window>]))"
+
+
+def against_yesterday(family: str) -> str:
+    """Tokens per second over the day's mean, the last hour left out. The mean is taken over what was measured: a rate
+    over the whole day would count the hours before the first sample as hours without a token."""
+    return f"{_tokens(family)} / avg_over_time({_tokens(family)}[<day>:<window>] offset <memory>)"
+
+
+OF_TOKEN_BUDGET = (
+    f"label_replace({_tokens('vllm:generation_tokens_total')} / on (model_name) "
+    'max by (model_name) (gateway_token_budget_per_second{<model_name>}), "measure", "of the token budget", "", "")'
+)
 
 
 def _host(expression: str) -> str:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from bot.health.checks import Check, catalogue
-from bot.health.observation import Observation, Sample, observe, unknown
+from bot.health.checks import NO_METRIC, Check, catalogue
+from bot.health.observation import ASKED, Observation, Sample, observe, unknown
 from bot.health.promql import Settings, narrows, render
 
 WORKERS = 6
-MOST_SERIES = 20  # worst ones asked for: a check over 16,000 GPUs must not carry them all here
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +20,7 @@ class _Question:
     check: Check
     query: str
     scope: Literal["model", "fleet"]
+    model: str | None
 
 
 @dataclass
@@ -67,15 +67,20 @@ class Telemetry:
         self.settings = settings or Settings()
 
     def survey(self, model: str | None = None, checks: Sequence[Check] | None = None) -> tuple[Observation, ...]:
-        """One observation per check, in the order of `checks` (default: the catalogue). Never raises for what the
-        other side does: no answer, a refusal or nonsense is an unknown that says so."""
+        """One observation per check, in the order of `checks` (default: the catalogue); without a model, of the fleet.
+
+        Never raises for what the other side does: no answer, a refusal or nonsense is an unknown that says so.
+        """
         # The client imports requests, which a bot that only takes alerts should not pay for at its start.
         from prometheus_api_client import PrometheusConnect
         from urllib3.util.retry import Retry
 
+        model = model or None
         asked = catalogue(self.settings) if checks is None else checks
         questions = [self._question(check, model) for check in asked]
-        client = PrometheusConnect(url=self._url, headers=self._headers, timeout=self._timeout, retry=Retry(total=0))
+        client = PrometheusConnect(
+            url=self._url, headers=self._headers, timeout=self._timeout, retry=Retry(total=0, read=False)
+        )
         round_ = _Round(client, self._timeout)
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="health")
         try:
@@ -93,9 +98,9 @@ class Telemetry:
             sources = tuple(source for source in sources if narrows(source))
         union = " or ".join(f"({render(source, self.settings, model)})" for source in sources)
         limit = "bottomk" if check.rule == "below" else "topk"
-        query = union if check.rule == "xid" else f"{limit}({MOST_SERIES}, {union})"
+        query = union if check.rule == "xid" else f"{limit}({ASKED}, {union})"
         scope: Literal["model", "fleet"] = "fleet" if model and not any(map(narrows, sources)) else "model"
-        return _Question(check, query if sources else "", scope)
+        return _Question(check, query if sources else "", scope, model)
 
     def _answer(self, question: _Question, future: "Future[Observation]") -> Observation:
         if not future.done() or future.cancelled():
@@ -117,6 +122,14 @@ class Telemetry:
             return no(round_.give_up(str(error)))
         except _Useless as error:
             return no(str(error))
+        if question.scope == "fleet":
+            # A GPU that is known to serve another model is not this one's trouble.
+            samples = [
+                sample for sample in samples if sample.labels.get("model_name", question.model) == question.model
+            ]
+        if not samples:
+            nothing = question.check.missing
+            return no(f"{nothing} of this model" if question.model and nothing == NO_METRIC else nothing)
         return observe(question.check, question.query, samples, self.settings.window, question.scope)
 
     def _fetch(self, round_: _Round, query: str) -> list[Sample]:

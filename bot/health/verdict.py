@@ -10,6 +10,7 @@ from bot.health.observation import Observation
 
 ROLLBACK = "rollback-model-deploy"
 CACHE = "serve-from-cache"
+DRAIN = "drain-node"
 USERS = ("U1", "U1b", "U2", "U2b", "U3", "U4", "U5")
 
 
@@ -98,9 +99,8 @@ class Report:
 class Signals:
     """The observations by check id, and the questions the causes ask of them."""
 
-    def __init__(self, observations: Sequence[Observation], model: str | None) -> None:
+    def __init__(self, observations: Sequence[Observation]) -> None:
         self._by_id = {observation.check: observation for observation in observations}
-        self.model = model
 
     def get(self, check: str) -> Observation | None:
         """The observation, if this check was made."""
@@ -115,27 +115,17 @@ class Signals:
         return all((seen := self.get(check)) is not None and seen.status == "ok" for check in checks)
 
     def bad(self, *checks: str) -> bool:
-        """One of them is past a limit, and is not about another model than the one asked about."""
-        return any((seen := self.get(check)) is not None and seen.bad and self._concerns(seen) for check in checks)
+        """One of them is past a limit."""
+        return any((seen := self.get(check)) is not None and seen.bad for check in checks)
 
     def crit(self, *checks: str) -> bool:
         """One of them is critical."""
-        return any(self.bad(check) and self._by_id[check].status == "crit" for check in checks)
+        return any((seen := self.get(check)) is not None and seen.status == "crit" for check in checks)
 
     def models(self, *checks: str) -> frozenset[str]:
-        """The models past a limit in any of these checks: of the kept series, those as bad as the worst."""
-        names = set()
-        for check in checks:
-            seen = self.get(check)
-            if seen is not None and seen.bad:
-                names |= {sample.labels.get("model_name", "") for sample in seen.series if sample.value != 0}
-        return frozenset(names - {""})
-
-    def _concerns(self, seen: Observation) -> bool:
-        """Hardware is looked at as a whole; a GPU that is known to serve another model is not this one's trouble."""
-        if self.model is None:
-            return True
-        return any(sample.labels.get("model_name", self.model) == self.model for sample in seen.series)
+        """The models past a limit in any of these checks, as far as their series name one."""
+        past = [seen for check in checks if (seen := self.get(check)) and seen.bad]
+        return frozenset(sample.labels.get("model_name", "") for seen in past for sample in seen.series) - {""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +166,7 @@ CAUSES: tuple[Cause, ...] = (
         lambda signals: signals.crit("H1", "H2", "H3"),
         speak=("H1", "H2", "H3", "U5"),
         silent=("E4",),
-        runbooks=("drain-node",),
+        runbooks=(DRAIN,),
     ),
     Cause(
         "stall",
@@ -239,7 +229,7 @@ CAUSES: tuple[Cause, ...] = (
 
 def judge(observations: Sequence[Observation], now: datetime, model: str | None = None) -> Report:
     """The report over these observations, made at `now` (timezone-aware), about `model` or the whole fleet."""
-    signals = Signals(observations, model)
+    signals = Signals(observations)
     verdict = _verdict(signals)
     causes = [] if verdict is Verdict.BLIND else [cause for cause in CAUSES if cause.holds(signals)]
     cause = causes[0] if causes else None
@@ -248,14 +238,14 @@ def judge(observations: Sequence[Observation], now: datetime, model: str | None 
         at=now,
         model=model,
         verdict=verdict,
-        impact=_impact(signals, verdict),
+        impact=_impact(signals, verdict, model),
         cause_id=cause.id if cause else "blind" if verdict is Verdict.BLIND else "none",
-        cause=_cause_sentence(signals, verdict, cause),
+        cause=_cause_sentence(signals, verdict, cause, model),
         agree=agree,
         signals=spoken,
-        second=_evidence(signals, causes[1]) if len(causes) > 1 else "",
-        runbooks=_runbooks(verdict, cause),
-        not_advised=_not_advised(signals, verdict, cause),
+        second=_evidence(signals, causes[1], model) if len(causes) > 1 else "",
+        runbooks=_runbooks(signals, verdict, cause),
+        not_advised=_not_advised(signals, verdict, cause, model),
         unknowns=_unknowns(observations),
         checks=tuple(observations),
     )
@@ -279,33 +269,39 @@ def _verdict(signals: Signals) -> Verdict:
     return Verdict.BLIND
 
 
-def _impact(signals: Signals, verdict: Verdict) -> str:
+def _impact(signals: Signals, verdict: Verdict, model: str | None) -> str:
     felt = [seen for check in ("U1", "U2") if (seen := signals.get(check))]
+    cached = " (from the cache)" if signals.bad("C1") else ""
     if verdict is Verdict.OK:
-        return "users are served: " + ", ".join(seen.text for seen in felt)
+        return f"users are served{cached}: " + ", ".join(seen.text for seen in felt)
     if verdict is Verdict.BLIND:
         missing = [seen for seen in felt if seen.status == "unknown"]
         names = " and ".join(seen.title.lower() for seen in missing) or "errors and first token"
         reasons = ", ".join(dict.fromkeys(seen.text for seen in missing)) or "nothing was asked"
         return f"cannot say how users are: {names} unknown ({reasons})"
     trouble = [seen for check in USERS if signals.bad(check) and (seen := signals.get(check))]
-    return "; ".join(map(_clause, sorted(trouble, key=lambda seen: seen.status != "crit")))
+    told = [_clause(seen, model) for seen in sorted(trouble, key=lambda seen: seen.status != "crit")]
+    if signals.bad("C1") and signals.ok("U1"):
+        told.append("users are answered from the cache")
+    return "; ".join(told)
 
 
-def _clause(seen: Observation) -> str:
-    return f"{seen.text} ({seen.offender})" if seen.offender else seen.text
+def _clause(seen: Observation, model: str | None) -> str:
+    """The observation with whom it is about, unless the report's title says so already."""
+    whom = f"{seen.offender} ".removeprefix(f"{model} ").strip()
+    return f"{seen.text} ({whom})" if whom else seen.text
 
 
-def _evidence(signals: Signals, cause: Cause) -> str:
-    told = [_clause(seen) for check in cause.speak if signals.bad(check) and (seen := signals.get(check))]
+def _evidence(signals: Signals, cause: Cause, model: str | None) -> str:
+    told = [_clause(seen, model) for check in cause.speak if signals.bad(check) and (seen := signals.get(check))]
     return f"{cause.title}: {'; '.join(told)}"
 
 
-def _cause_sentence(signals: Signals, verdict: Verdict, cause: Cause | None) -> str:
+def _cause_sentence(signals: Signals, verdict: Verdict, cause: Cause | None, model: str | None) -> str:
     if cause is not None:
-        return _evidence(signals, cause)
+        return _evidence(signals, cause, model)
     if verdict is Verdict.BLIND:
-        return "Telemetry is blind: look at the service itself"
+        return "What users get cannot be seen from here: look at the service itself"
     if verdict is Verdict.OK:
         return "Nothing to explain"
     return "No cause found in these signals"
@@ -319,25 +315,29 @@ def _agreement(signals: Signals, cause: Cause | None) -> tuple[int, int]:
     return sum(agree), len(agree)
 
 
-def _runbooks(verdict: Verdict, cause: Cause | None) -> tuple[str, ...]:
+def _runbooks(signals: Signals, verdict: Verdict, cause: Cause | None) -> tuple[str, ...]:
     """Users first: with a model down and nothing to roll back, answer from the cache before mending anything."""
     wanted = cause.runbooks if cause else ()
     if verdict is Verdict.OUTAGE:
         wanted = (*wanted, CACHE) if ROLLBACK in wanted else (CACHE, *wanted)
-    return tuple(dict.fromkeys(wanted))
+    done = {CACHE} if signals.bad("C1") else set()
+    return tuple(runbook for runbook in dict.fromkeys(wanted) if runbook not in done)
 
 
-def _not_advised(signals: Signals, verdict: Verdict, cause: Cause | None) -> tuple[str, ...]:
+def _not_advised(signals: Signals, verdict: Verdict, cause: Cause | None, model: str | None) -> tuple[str, ...]:
     out = []
     if verdict in {Verdict.OUTAGE, Verdict.DEGRADED} and (cause is None or ROLLBACK not in cause.runbooks):
         change = signals.get("E4")
         if change is not None and change.status == "ok":
-            out.append(f"rollback: nothing changed lately, {_clause(change)}")
-    if cause is not None and "drain-node" in cause.runbooks and signals.crit("U5"):
-        out.append("drain-node before other replicas serve: half of the capacity is already gone")
+            out.append(f"rollback: nothing changed lately, {_clause(change, model)}")
+    if cause is not None and DRAIN in cause.runbooks:
+        if signals.crit("U5"):
+            out.append(f"{DRAIN} before other replicas serve: half of the capacity is already gone")
+        elif signals.bad("U3", "E1"):
+            out.append(f"{DRAIN} before there is more capacity: the other replicas are full")
     xid = signals.get("H2")
     if xid is not None and xid.status == "ok" and xid.value:
-        out.append(f"GPU reset: {_clause(xid)}")
+        out.append(f"GPU reset: {_clause(xid, model)}")
     return tuple(out)
 
 

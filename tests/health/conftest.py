@@ -1,0 +1,174 @@
+"""A real Prometheus for the queries: filled with an invented past, or scraping an exporter of ours."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+STEP = 15  # seconds between the samples of the invented past
+PAST = 3 * 3600
+
+
+def needed(program: str) -> str:
+    """The program's path. Without it the test is skipped, but on CI it fails."""
+    path = shutil.which(program)
+    if path is None:
+        reason = f"{program} is not installed: apt install prometheus"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+@dataclass
+class Past:
+    """A history in OpenMetrics text, from three hours ago until now; a value may be a function of seconds passed."""
+
+    families: dict[str, list[str]] = field(default_factory=dict)
+
+    def gauge(
+        self, name: str, labels: dict[str, str], value: float | Callable[[float], float], until: float = 0
+    ) -> None:
+        """One series; `until`: seconds before now at which it ended."""
+        self._series(name, labels, value if callable(value) else lambda _: value, 0, PAST - until)
+
+    def appearing(self, name: str, labels: dict[str, str], value: float, ago: float) -> None:
+        """One series that began `ago` seconds before now."""
+        self._series(name, labels, lambda _: value, PAST - ago, PAST)
+
+    def counter(self, name: str, labels: dict[str, str], per_second: float, until: float = 0) -> None:
+        """A counter that grows steadily."""
+        self._series(name, labels, lambda t: 1000 + per_second * t, 0, PAST - until)
+
+    def histogram(self, name: str, labels: dict[str, str], per_second: dict[str, float]) -> None:
+        """`per_second`: observations per second by the upper edge of the bucket they fall in."""
+        total = 0.0
+        for edge, rate in per_second.items():
+            total += rate
+            self.counter(f"{name}_bucket", {**labels, "le": edge}, total)
+        self.counter(f"{name}_count", labels, total)
+
+    def text(self) -> str:
+        """The file that promtool reads."""
+        return "".join("".join(lines) for lines in self.families.values()) + "# EOF\n"
+
+    def _series(
+        self, name: str, labels: dict[str, str], value: Callable[[float], float], begin: float, end: float
+    ) -> None:
+        lines = self.families.setdefault(name, [f"# TYPE {name} unknown\n"])
+        start = int(time.time()) - PAST
+        inner = ",".join(f"{key}={json.dumps(text, ensure_ascii=False)}" for key, text in labels.items())
+        for t in range(int(begin), int(end) + 1, STEP):
+            lines.append(f"{name}{{{inner}}} {value(t):.6f} {start + t}\n")
+
+
+@contextmanager
+def prometheus(directory: Path, config: str) -> Iterator[str]:
+    """A Prometheus over the data in `directory`; yields its address once it is ready."""
+    (directory / "prometheus.yml").write_text(config)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with (directory / "log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                needed("prometheus"),
+                f"--config.file={directory / 'prometheus.yml'}",
+                f"--storage.tsdb.path={directory / 'data'}",
+                "--storage.tsdb.retention.time=10y",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        eventually(lambda: answers(f"{url}/-/ready"), 30)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def answers(url: str) -> bool:
+    """Whether a GET is answered 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (URLError, OSError):
+        return False
+
+
+def eventually(holds: Callable[[], bool], seconds: float) -> None:
+    """Ask until it holds; fail when it does not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not so within {seconds} s"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def remembering(tmp_path: Path) -> Iterator[Callable[[Past], str]]:
+    """Gives a function that starts a Prometheus which remembers the given past, and returns its address."""
+    running = []
+
+    def start(past: Past) -> str:
+        promtool = needed("promtool")
+        (tmp_path / "past.om").write_text(past.text())
+        files = [str(tmp_path / "past.om"), str(tmp_path / "data")]
+        command = [promtool, "tsdb", "create-blocks-from", "openmetrics", *files]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        server = prometheus(tmp_path, "global: {scrape_interval: 1h}\n")
+        url = server.__enter__()
+        running.append(server)
+        return url
+
+    yield start
+    for server in running:
+        server.__exit__(None, None, None)
+
+
+@dataclass
+class Exporter:
+    """Serves `page()` as Prometheus text on a loopback port."""
+
+    page: Callable[[], str] = lambda: ""
+    port: int = 0
+
+
+@pytest.fixture
+def exporter() -> Iterator[Exporter]:
+    """An exporter whose page a test sets."""
+    exporter = Exporter()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = exporter.page().encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        exporter.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield exporter
+        server.shutdown()
+        thread.join()

@@ -1,0 +1,88 @@
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.health import Settings, Telemetry, catalogue
+from bot.health.promql import edge, narrows, quote, render
+from tests.health.conftest import Past
+
+
+def unquote(literal: str) -> str:
+    """What PromQL reads: Go's escapes, here all of a kind that JSON or Python reads alike."""
+    assert literal[0] == literal[-1] == '"'
+    return literal[1:-1].encode("ascii").decode("unicode_escape")
+
+
+@given(st.text())
+def test_whatever_a_person_types_stays_inside_the_quotes_and_means_itself(value: str) -> None:
+    literal = quote(value)
+
+    assert literal.isascii()
+    assert literal.isprintable()
+    assert unquote(literal) == value
+
+
+@given(st.text(alphabet=st.characters(categories=["Cs"])))
+def test_half_a_character_becomes_a_name_that_no_label_has(value: str) -> None:
+    assert unquote(quote(value)) == "\ufffd" * len(value)
+
+
+@given(st.text())
+def test_a_name_that_looks_like_a_slot_is_not_filled_again(value: str) -> None:
+    rendered = render("up{<model_name>}[<window>]", Settings(window=60), f"<window>{value}<model_name>")
+
+    assert rendered == f"up{{model_name={quote(f'<window>{value}<model_name>')}}}[60s]"
+
+
+def test_without_a_model_no_matcher_stands_in_the_query() -> None:
+    assert render('x{a="b",<model>}', Settings(), None) == 'x{a="b",}'
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expression"), [(2.5, r"2\\.5"), (5, r"5(\\.0)?"), (0.75, r"0\\.75"), (10, r"10(\\.0)?")]
+)
+def test_a_bucket_edge_is_found_as_any_client_writes_it(seconds: float, expression: str) -> None:
+    assert edge(seconds) == expression
+
+
+@pytest.mark.parametrize("wrong", [{"window": 0}, {"sla_seconds": 0}, {"change_seconds": -1}])
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        Settings(**wrong)
+
+
+def test_every_check_but_the_hardware_can_be_asked_about_one_model() -> None:
+    for check in catalogue(Settings()):
+        assert any(map(narrows, check.sources)) == (check.group != "hardware"), check.id
+
+
+HOSTILE = [
+    'quo"te',
+    "back\\slash",
+    'close"} or vector(1) or up{x="',
+    "new\nline",
+    "<window> <model_name>",
+    "Zażółć 模型 \U0001f525",
+    "replacement \ufffd",
+    "nul \x00 and \x7f",
+    "two  spaces",
+]
+
+
+def test_a_real_prometheus_finds_each_model_by_its_name_and_no_other(remembering: Callable[[Past], str]) -> None:
+    past = Past()
+    listed = [name for name in HOSTILE if "\x00" not in name and "\x7f" not in name]
+    for number, name in enumerate(listed):
+        past.gauge("vllm:num_requests_waiting", {"model_name": name}, number)
+    url = remembering(past)
+    queue = [check for check in catalogue(Settings()) if check.id == "U3"]
+
+    for number, name in enumerate(listed):
+        (seen,) = Telemetry(url).survey(name, queue)
+        assert (seen.status, seen.value) == ("ok", number), json.dumps(name)
+    for name in {*HOSTILE} - {*listed} | {"\ud800", "nobody"}:
+        (seen,) = Telemetry(url).survey(name, queue)
+        assert (seen.status, seen.text) == ("unknown", "no such metric of this model"), json.dumps(name)

@@ -1,0 +1,236 @@
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.health import Observation, Report, Sample, Settings, Verdict, catalogue, judge, lines
+from bot.health.observation import Status, duration, number, observe
+from bot.health.verdict import CAUSES
+
+NOW = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
+CHECKS = {check.id: check for check in catalogue(Settings())}
+# A value within, past and far past the limit of each check.
+VALUES: dict[str, tuple[float, float, float]] = {
+    "U1": (0.001, 0.03, 0.31),
+    "U1b": (0, 0.03, 0.31),
+    "U2": (0.4, 3, 9),
+    "U2b": (0, 0.05, 0.4),
+    "U3": (0, 20, 90),
+    "U4": (0, 0.25, 1),
+    "U5": (0, 0.33, 1),
+    "E1": (0.5, 0.92, 0.97),
+    "E2": (0, 0.1, 4),
+    "E3": (0, 1, 5),
+    "E4": (300_000, 240, 240),
+    "C1": (0, 1, 1),
+    "H1": (0, 1, 1),
+    "H1b": (0, 1, 1),
+    "H2": (0, 0, 0),
+    "H3": (0, 1, 1),
+    "M1": (0.04, 0.15, 0.34),
+    "M2": (0.8, 5, 20),
+}
+XID = {"ok": "", "warn": "63", "crit": "79"}
+
+
+def observation(check: str, status: Status, model: str = "llama") -> Observation:
+    spec = CHECKS[check]
+    if status == "unknown":
+        return Observation(check, spec.group, spec.title, "unknown", None, "no such metric", "", "", "model")
+    value = VALUES[check][("ok", "warn", "crit").index(status)]
+    labels = {"host": "node-2", "gpu": "1"} if spec.group == "hardware" else {"model_name": model}
+    if check == "H2":
+        labels["xid"] = XID[status]
+    seen = observe(spec, "query", [Sample(labels, value)], 300, "model")
+    assert seen.status in {status, "warn" if spec.crit is None and spec.rule != "xid" else "crit"}
+    return seen
+
+
+def report(model: str | None = "llama", rest: Status = "ok", **found: Status) -> Report:
+    """The judgement when these checks say so and all others say `rest`."""
+    return judge([observation(check, found.get(check, rest)) for check in CHECKS], NOW, model)
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        ({}, "OK"),
+        ({"U1": "warn"}, "DEGRADED"),
+        ({"U1": "crit"}, "OUTAGE"),
+        ({"U1b": "crit"}, "OUTAGE"),
+        ({"U2": "crit"}, "DEGRADED"),
+        ({"U2b": "warn"}, "DEGRADED"),
+        ({"U3": "crit"}, "DEGRADED"),
+        ({"U4": "warn"}, "DEGRADED"),
+        ({"U4": "crit"}, "OUTAGE"),
+        ({"U5": "warn"}, "DEGRADED"),
+        ({"U5": "crit", "U1": "unknown"}, "OUTAGE"),
+        ({"U5": "crit", "U1": "warn"}, "OUTAGE"),
+        ({"U5": "crit"}, "DEGRADED"),
+        ({"U1": "unknown"}, "BLIND"),
+        ({"U2": "unknown"}, "BLIND"),
+        ({"U1": "unknown", "U2": "crit"}, "DEGRADED"),
+        ({"H1": "crit", "H2": "crit", "E1": "crit", "M1": "crit"}, "OK"),
+    ],
+)
+def test_the_verdict_is_what_users_feel_and_nothing_else(found: dict[str, Status], verdict: str) -> None:
+    assert report(None, **found).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "cause", "second", "runbook"),
+    [
+        ({"E4": "warn", "U1": "crit"}, "recent-change", "", "rollback-model-deploy"),
+        ({"E4": "warn", "U2": "warn"}, "recent-change", "", "rollback-model-deploy"),
+        ({"E4": "warn", "E3": "warn"}, "recent-change", "Containers restart", "rollback-model-deploy"),
+        ({"E4": "warn", "U1": "crit", "H2": "crit"}, "recent-change", "Hardware", "rollback-model-deploy"),
+        ({"H1": "crit", "U5": "warn"}, "hardware", "Replicas are down", "drain-node"),
+        ({"H2": "crit", "U1": "crit"}, "hardware", "", "serve-from-cache"),
+        ({"U4": "warn", "U3": "warn"}, "stall", "More arrives", "restart-pod"),
+        ({"E3": "warn"}, "restarts", "", "gpu-oom"),
+        ({"U3": "crit", "E1": "crit", "U2": "warn"}, "saturation", "More arrives", "scale-out"),
+        ({"U3": "crit", "E2": "warn", "M2": "warn"}, "saturation", "Token spike", "scale-out"),
+        ({"M2": "warn"}, "token-spike", "", "cap-spend"),
+        ({"M1": "crit"}, "drift", "", "canary-prompts"),
+        ({"U5": "crit", "U1": "crit", "U2": "unknown"}, "capacity", "", "serve-from-cache"),
+        ({"U3": "warn"}, "demand", "", "scale-out"),
+        ({"U2": "warn"}, "none", "", None),
+        ({"E4": "warn"}, "none", "", None),
+        ({"H2": "warn"}, "none", "", None),
+        ({}, "none", "", None),
+    ],
+)
+def test_the_first_cause_that_holds_is_named_and_the_next_is_the_second_guess(
+    found: dict[str, Status], cause: str, second: str, runbook: str | None
+) -> None:
+    judged = report(None, **found)
+
+    assert (judged.cause_id, judged.runbook) == (cause, runbook)
+    assert judged.second.startswith(second)
+    assert bool(judged.second) == bool(second)
+
+
+def test_a_change_of_another_model_explains_nothing() -> None:
+    observations = [observation(check, "ok") for check in CHECKS if check not in {"E4", "U1"}]
+    trouble = observation("U1", "crit", "llama")
+
+    elsewhere = judge([*observations, trouble, observation("E4", "warn", "mistral")], NOW)
+    here = judge([*observations, trouble, observation("E4", "warn", "llama")], NOW)
+
+    assert (elsewhere.cause_id, here.cause_id) == ("none", "recent-change")
+
+
+def test_confidence_counts_who_agrees_among_those_who_could_speak() -> None:
+    assert report(E4="warn", U1="crit", U2="crit", U1b="unknown", E3="unknown").confidence == "6 of 6 signals"
+    assert report(E4="warn", U1="crit", H2="crit").confidence == "4 of 8 signals"
+    assert report().confidence == ""
+
+
+def test_with_nothing_known_there_is_no_cause_no_runbook_and_no_green() -> None:
+    judged = report(rest="unknown")
+
+    assert judged.verdict is Verdict.BLIND
+    assert (judged.cause_id, judged.runbook, judged.confidence) == ("blind", None, "")
+    assert judged.unknowns == ("everything: no such metric",)
+    assert judge([], NOW).verdict is Verdict.BLIND
+
+
+def test_a_hardware_fault_under_blind_telemetry_is_not_made_the_cause() -> None:
+    assert report(rest="unknown", H1="crit").cause_id == "blind"
+
+
+def test_rolling_back_is_advised_against_when_nothing_changed_and_not_when_nobody_knows() -> None:
+    assert report(U3="crit", E1="crit").not_advised == ("rollback: nothing changed lately, deployed 3 d ago",)
+    assert report(U3="crit", E1="crit", E4="unknown").not_advised == ()
+
+
+def test_a_drain_waits_while_the_other_replicas_cannot_carry_the_load() -> None:
+    half = report(H1="crit", U5="crit", U1="crit", E4="unknown")
+    full = report(H1="crit", U5="warn", U3="warn", E4="unknown")
+
+    assert half.not_advised == ("drain-node before other replicas serve: half of the capacity is already gone",)
+    assert full.not_advised == ("drain-node before there is more capacity: the other replicas are full",)
+    assert report(H1="crit", U5="warn", E4="unknown").not_advised == ()
+
+
+def test_a_cache_that_already_answers_is_not_proposed_again_and_is_told() -> None:
+    judged = report(U5="crit", C1="warn")
+
+    assert judged.verdict is Verdict.DEGRADED
+    assert judged.runbook is None
+    assert judged.impact == "100% of replicas are down; users are answered from the cache"
+
+
+def test_the_impact_names_the_worst_first_and_the_model_only_where_the_title_does_not() -> None:
+    assert report(U1="warn", U2="crit").impact == "p99 time to first token 9.0 s; 3.0% of requests fail"
+    assert report(None, U1="warn").impact == "3.0% of requests fail (llama)"
+    assert report(U1="crit").headline == "[OUTAGE] llama: 31.0% of requests fail"
+
+
+def test_a_model_whose_name_begins_another_ones_is_not_cut_off() -> None:
+    other = observe(CHECKS["U1"], "q", [Sample({"model_name": "llama-70b"}, 0.2)], 300, "model")
+
+    assert judge([other], NOW, "llama").impact == "20.0% of requests fail (llama-70b)"
+
+
+@given(st.dictionaries(st.sampled_from(sorted(CHECKS)), st.sampled_from(["ok", "warn", "crit", "unknown"])))
+def test_every_report_survives_the_journal_and_can_be_read(found: dict[str, Status]) -> None:
+    judged = report(None, **found)
+
+    assert Report.from_dict(json.loads(json.dumps(judged.to_dict(), allow_nan=False))) == judged
+    assert lines(judged)[0] == f"[{judged.verdict}] fleet"
+    assert judged.agree <= judged.signals
+    assert (judged.cause_id in {"none", "blind"}) == (judged.signals == 0)
+
+
+def test_every_cause_speaks_of_checks_that_exist() -> None:
+    for cause in CAUSES:
+        assert {*cause.speak, *cause.silent} <= {*CHECKS}, cause.id
+        assert not {*cause.speak} & {*cause.silent}, cause.id
+
+
+def test_the_terminal_report_says_verdict_cause_and_next_step_before_the_numbers() -> None:
+    text = lines(report(E4="warn", U1="crit", H2="unknown"))
+
+    assert text[:5] == [
+        "[OUTAGE] llama",
+        "Users:       31.0% of requests fail",
+        "Cause:       Recent change: deployed 4 min ago; 31.0% of requests fail (4 of 7 signals)",
+        "Do now:      runbook rollback-model-deploy",
+        "Then:        serve-from-cache",
+    ]
+    assert "Not seen:    Xid: no such metric" in text
+    assert "18 checks at 2026-11-21 03:04:05 UTC: 15 ok, 1 warn, 1 crit, 1 unknown" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0213, "share", "2.1%"),
+        (1.0, "share", "100%"),
+        (0.28, "seconds", "0.28 s"),
+        (6.84, "seconds", "6.8 s"),
+        (184.0, "count", "184"),
+        (0.04, "rate", "0.04/s"),
+        (42.0, "rate", "42/s"),
+        (8.64, "times", "8.6x"),
+        (0.336, "score", "0.34"),
+        (7260.0, "age", "2 h"),
+    ],
+)
+def test_numbers_read_as_people_say_them(value: float, unit: str, text: str) -> None:
+    assert number(value, unit) == text  # type: ignore[arg-type]
+
+
+def test_a_duration_is_told_in_its_largest_unit() -> None:
+    assert [duration(s) for s in (0, 0.4, 59, 60, 3599, 3600, 90_000)] == [
+        "0 s",
+        "0 s",
+        "59 s",
+        "1 min",
+        "59 min",
+        "1 h",
+        "1 d",
+    ]
