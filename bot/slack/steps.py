@@ -1,0 +1,139 @@
+"""One step of a runbook as people meet it: what it would do, what it would cost, and the buttons to answer with."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bot.incident.run import Risk, Run, RunStatus, StepRun, StepSpec, StepStatus
+from bot.incident.runs import ASKS_PEOPLE, current_step
+from bot.incident.timeline import span
+from bot.slack.actions import StepDo, step_value
+from bot.slack.blocks import Block, button, confirm
+from bot.slack.text import cut, esc, line
+
+_RISK = {
+    Risk.READ: "only looks, changes nothing",
+    Risk.REVERSIBLE: "changes the service, can be undone",
+    Risk.DESTRUCTIVE: "*cannot be taken back*",
+}
+_STANDS = {
+    StepStatus.WAITING: "comes next",
+    StepStatus.PLANNING: "preview being made",
+    StepStatus.ASKING: "waits for your go",
+    StepStatus.RUNNING: "being carried out",
+    StepStatus.VERIFYING: "done, being measured",
+    StepStatus.DONE: "done",
+    StepStatus.FAILED: "failed",
+    StepStatus.INTERRUPTED: "interrupted, nobody knows yet whether it happened",
+    StepStatus.SKIPPED: "skipped",
+    StepStatus.UNDOING: "being undone",
+    StepStatus.UNDONE: "undone",
+}
+PLAN_LINES = 12
+CHECKLIST_LINES = 15
+
+
+def place(run: Run, step: StepRun) -> str:
+    """`step 2 of 3: Roll back`."""
+    number = [one.spec.id for one in run.steps].index(step.spec.id) + 1
+    return f"step {number} of {len(run.steps)}: {line(step.spec.title, 120)}"
+
+
+def standing(run: Run) -> str:
+    """Where a run stands, in one line of mrkdwn."""
+    title = f"*{line(run.title, 120)}* on {line(run.target, 80)}"
+    step = current_step(run)
+    if run.status is not RunStatus.RUNNING:
+        return f"{title}: {run.status.value}"
+    if step is None:
+        return f"{title}: finishing"
+    if step.status is StepStatus.WAITING and step.spec.risk is Risk.READ:
+        return f"{title}: {place(run, step)}, being measured"
+    if step.status is StepStatus.WAITING:
+        return f"{title}: {place(run, step)}, preview being made"
+    return f"{title}: {place(run, step)}, {_STANDS[step.status]}"
+
+
+def bullets(lines: Iterable[str], most: int, mark: str = "•") -> str:
+    """Untrusted lines as a list; what is beyond `most` is counted."""
+    every = [one for one in (line(text) for text in lines) if one]
+    more = [f"_and {len(every) - most} more_"] if len(every) > most else []
+    return "\n".join([*(f"{mark} {one}" for one in every[:most]), *more])
+
+
+def preview(plan: Mapping[str, Any]) -> str:
+    """What the step would do to the world as it is, from `contracts.Plan` as JSON."""
+    return bullets(map(str, plan.get("lines", ())), PLAN_LINES) or "• _nothing would change_"
+
+
+def prose(spec: StepSpec) -> str:
+    """The runbook's own words."""
+    return cut(esc(spec.prose).strip(), 900)
+
+
+def warnings(spec: StepSpec, plan: Mapping[str, Any]) -> str:
+    """What to think of before saying yes, the runbook's and the live system's."""
+    own = [line(spec.warning, 500)] if spec.warning else []
+    live = [line(str(text)) for text in plan.get("warnings", ())][:5]
+    return "\n".join(f":warning: {text}" for text in [*own, *live] if text)
+
+
+def terms(spec: StepSpec, plan: Mapping[str, Any]) -> str:
+    """Risk, way back, and how it is proven, in small print."""
+    risk = Risk(plan.get("risk", spec.risk))
+    back = plan.get("undo") or ""
+    undo = f"undo: {line(str(back), 120)}" if back else f"no undo: {line(spec.no_undo, 120) or 'there is no way back'}"
+    lease = f"kept for {span(spec.lease)}, then taken back unless renewed" if spec.lease else ""
+    return " · ".join(part for part in (_RISK[risk], undo, lease) if part)
+
+
+def proof(spec: StepSpec) -> str:
+    """The sentence that says when the step counts as done; empty where nothing is measured."""
+    verify = spec.verify
+    if verify is None:
+        return ""
+    query = line(verify.query, 200).replace("`", "'")
+    hold = f" for {span(verify.hold)}" if verify.hold else ""
+    return f"Done when `{query} {line(verify.expect, 40)}` holds{hold}, within {span(verify.within)}."
+
+
+def buttons(incident_id: str, run: Run, step: StepRun) -> list[Block]:
+    """The answers a step at hand takes, the best first; none while it is being worked on."""
+    value = step_value(incident_id, run.id, step.spec.id, step.plan_digest)
+    skip = button("Skip", StepDo.SKIP, value)
+    stop = button("Stop the runbook", StepDo.STOP, value)
+    if run.status is not RunStatus.RUNNING:
+        return kept(incident_id, run, step)
+    if step.status is StepStatus.ASKING and step.spec.kind in ASKS_PEOPLE:
+        return [button("Done, go on", StepDo.APPROVE, value, style="primary"), skip, stop]
+    if step.status is StepStatus.ASKING:
+        return [_go(step, value), skip, stop]
+    if step.status in (StepStatus.FAILED, StepStatus.INTERRUPTED):
+        again = button("Preview again", StepDo.RETRY, value, style="primary")
+        undo = [_undo(step, value)] if step.attempt and step.spec.undo else []
+        return [again, skip, *undo, stop]
+    return []
+
+
+def kept(incident_id: str, run: Run, step: StepRun) -> list[Block]:
+    """What can be done about an act that is in force: take it back, or keep it on longer."""
+    if not step.attempt or step.status not in (StepStatus.DONE, StepStatus.VERIFYING, StepStatus.FAILED):
+        return []
+    value = step_value(incident_id, run.id, step.spec.id)
+    undo = [_undo(step, value)] if step.spec.undo else []
+    longer = [button("Keep it on longer", StepDo.RENEW, value)] if step.lease_until else []
+    return [*longer, *undo]
+
+
+def _go(step: StepRun, value: str) -> Block:
+    if Risk(step.plan.get("risk", step.spec.risk)) is not Risk.DESTRUCTIVE:
+        return button("Run it", StepDo.APPROVE, value, style="primary")
+    what = step.plan.get("lines", ())
+    sure = confirm(
+        "This cannot be taken back", line(str(what[0]) if what else step.spec.title, 250) or "Run it?", "Run it"
+    )
+    return button("Run it", StepDo.APPROVE, value, style="danger", confirm=sure)
+
+
+def _undo(step: StepRun, value: str) -> Block:
+    back = line(str(step.plan.get("undo") or step.spec.title), 250) or "Take it back?"
+    return button("Undo", StepDo.UNDO, value, confirm=confirm("Undo this step?", back, "Undo"))
