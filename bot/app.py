@@ -4,21 +4,25 @@ import asyncio
 import contextlib
 import fcntl
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from bot import health
 from bot.config import Config, Listener
-from bot.contracts import Courier
+from bot.contracts import Courier, Transient
 from bot.desk import Desk
-from bot.engine.local import LocalEngine
+from bot.engine.local import Chore, LocalEngine
 from bot.health.courier import Courier as HealthCourier
 from bot.incident.due import next_due_at
 from bot.incident.state import Incident
@@ -27,10 +31,20 @@ from bot.journal import Journal
 from bot.journal.database import migrate, open_engine
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
+from bot.postmortem.shelf import Shelf
 from bot.runbook.courier import Courier as RunbookCourier
 from bot.runbook.library import Library
 from bot.runbook.shelf import load as load_runbooks
+from bot.slack import cards
+from bot.slack.client import Refusal, call, connect
+from bot.slack.courier import Courier as SlackCourier
+from bot.slack.directory import Directory
+from bot.slack.door import SlackDoor
+from bot.slack.listeners import Listeners
+from bot.slack.settings import Settings as SlackSettings
+from bot.slack.verbs import Verbs
 from bot.web.doors import Doors, Limits
+from bot.web.pages import pages_app
 
 log = structlog.get_logger()
 
@@ -74,3 +88,205 @@ def telemetry_of(config: Config) -> health.Telemetry | None:
     token = settings.token
     headers = {"Authorization": f"Bearer {token.reveal()}"} if token else None
     return health.Telemetry(settings.url, timeout=settings.timeout, headers=headers, settings=config.health)
+
+
+DIRECTORY_EVERY_S: Final = 45.0
+"""Under the 60 s that rights may be old, so that a click seldom has to wait for a look-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlackSide:
+    """Everything that talks to Slack."""
+
+    settings: SlackSettings
+    directory: Directory
+    listeners: Listeners
+    door: SlackDoor
+    courier: SlackCourier
+
+    def learn(self) -> None:
+        """Keeps people and rights fresh. Slack being away is no reason to stop anything."""
+        try:
+            if self.listeners.bot_user_id is None:
+                answer = call(self.listeners.app.client.auth_test)
+                self.listeners.bot_user_id = str(answer["user_id"])
+            self.directory.refresh()
+        except (Transient, Refusal) as failure:
+            log.warning("slack_not_reachable", reason=str(failure))
+
+    def listen(self) -> "Callable[[], None] | None":
+        """In Socket Mode, opens the socket and gives what closes it; otherwise the HTTP door listens."""
+        if not self.settings.socket_mode:
+            return None
+        from slack_bolt.adapter.socket_mode import SocketModeHandler
+
+        handler = SocketModeHandler(self.listeners.app, self.settings.app_token.reveal())
+        handler.connect()  # type: ignore[no-untyped-call]
+        return handler.close
+
+
+class App:
+    """The bot, put together: journal, desk, outbox, engine, and what listens."""
+
+    def __init__(self, config: Config, clock: Clock = wall_clock) -> None:
+        self.config = config
+        self.journal = open_journal(config, clock)
+        self.desk = Desk(self.journal, config.policy, config.reading, self._wake)
+        self.runbooks, faults = load_runbooks(config.runbooks_dir, endpoints=config.endpoints)
+        for fault in faults:
+            log.error("runbook_fault", fault=str(fault))
+        self.library = Library(self.runbooks, config.endpoints)
+        self.telemetry = telemetry_of(config)
+        self.shelf = Shelf(config.postmortems_dir)
+        self.slack = self._slack(config.slack, clock) if config.slack else None
+        self.outbox = Outbox(self.desk, self._couriers())
+        chores = [Chore(self.slack.learn, DIRECTORY_EVERY_S)] if self.slack else []
+        self.engine = LocalEngine(self.desk, self.outbox, chores)
+        self.doors = Doors(
+            self.desk,
+            alertmanager_tokens=config.alertmanager_tokens,
+            pagerduty_settings=config.pagerduty,
+            slack=self.slack.door if self.slack and not self.slack.settings.socket_mode else None,
+            limits=Limits(alertmanager=config.largest_body),
+            extra=[Route("/healthz", lambda _: JSONResponse({"ok": True}))],
+        )
+        self.pages = self._pages(clock)
+        self._hang_up: Callable[[], None] | None = None
+
+    def _wake(self) -> None:
+        self.engine.wake()
+
+    def start(self) -> None:
+        """Takes up the work that waits in the journal, and begins to listen to Slack."""
+        self.engine.start()
+        if self.slack:
+            threading.Thread(target=self.slack.learn, name="slack-learn", daemon=True).start()
+            self._hang_up = self.slack.listen()
+
+    def stop(self) -> None:
+        """Finishes what is in hand; what waits stays in the journal."""
+        if self._hang_up:
+            self._hang_up()
+        self.doors.close()
+        if self.slack:
+            self.slack.listeners.close()
+        self.engine.stop()
+        self.journal.close()
+
+    def survey(self, model: str) -> health.Report:
+        """The health report of a model, or of the fleet when it is empty."""
+        if self.telemetry is None:
+            raise LookupError("no Prometheus is configured")
+        return health.survey(self.telemetry, model or None, self.journal.clock())
+
+    def link(self, incident: Incident) -> str:
+        """The incident's page."""
+        return f"{self.config.pages_url}/incidents/{incident.ref}"
+
+    def _slack(self, settings: SlackSettings, clock: Clock) -> SlackSide:
+        client = connect(settings)
+        directory = Directory(client, settings, clock)
+        context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles())
+        survey = (lambda model: self.survey(model).to_dict()) if self.telemetry else None
+        verbs = Verbs(self.desk, self.library, survey, context)
+        listeners = Listeners(client, settings, self.desk, directory, verbs)
+        return SlackSide(
+            settings=settings,
+            directory=directory,
+            listeners=listeners,
+            door=SlackDoor(listeners.app, settings.signing_secret, clock),
+            courier=SlackCourier(client, settings, context, self.config.oncall, self.journal.entry),
+        )
+
+    def _couriers(self) -> Mapping[str, Courier]:
+        config = self.config
+        couriers: dict[str, Courier] = {
+            "postmortem": PostmortemCourier(self.shelf, self.journal.entries, config.pages_url)
+        }
+        if self.slack:
+            couriers["slack"] = self.slack.courier
+        if config.pagerduty:
+            couriers["pager"] = pagerduty.Courier(config.pagerduty, self.link)
+        if self.telemetry:
+            couriers["health"] = HealthCourier(self.survey)
+        if config.prometheus:
+            measuring = prometheus.Prometheus(config.prometheus)
+            acts = {"http.request": http.HttpRequest(config.endpoints)}
+            couriers["runbook"] = RunbookCourier(acts, {"promql.assert": measuring}, measuring.measure)
+        return couriers
+
+    def _pages(self, clock: Clock) -> Starlette:
+        config = self.config
+        texts = {
+            book.id: (book.title, (config.runbooks_dir / book.file).read_text(encoding="utf-8"))
+            for book in self.runbooks.values()
+        }
+        hosts = {config.pages.host, urlsplit(config.pages_url).hostname or config.pages.host, "localhost", "127.0.0.1"}
+        return pages_app(
+            self.journal,
+            self.shelf,
+            texts,
+            clock,
+            policy=config.policy,
+            hosts=sorted(hosts),
+            numbers=self.numbers,
+        )
+
+    def numbers(self) -> Mapping[str, Any]:
+        """Figures for health and metrics."""
+        return {**self.journal.numbers(), "delivered": self.outbox.delivered, "failed": self.outbox.failed}
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server among others in one process: the process, not the server, answers to signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _server(app: Starlette, at: Listener) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=at.host,
+            port=at.port,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+
+
+async def _listen(servers: list[_Server]) -> None:
+    """Serves until a signal to end comes."""
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    await asyncio.gather(*(server.serve() for server in servers))
+
+
+def serve(config: Config) -> None:
+    """Runs the bot until it is told to end. Raises AlreadyRunning."""
+    with alone(config.data_dir):
+        app = App(config)
+        app.start()
+        log.info(
+            "serving",
+            doors=f"{config.doors.host}:{config.doors.port}",
+            pages=config.pages_url,
+            runbooks=len(app.runbooks),
+        )
+        try:
+            asyncio.run(_listen([_server(app.doors.app, config.doors), _server(app.pages, config.pages)]))
+        finally:
+            app.stop()

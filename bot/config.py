@@ -1,4 +1,4 @@
-"""`fixfirst.toml` and the secrets of the environment, read once. Every fault is reported, each with its key and its fix.
+"""`fixfirst.toml` and the secrets of the environment, read once. Every fault is reported, with its key and its fix.
 
 Secrets never stand in the file: it may name them, the environment holds them. This is the only module that reads it.
 """
@@ -159,7 +159,8 @@ def _tokens(values: Mapping[str, Any], secret: SecretOf, faults: list[str]) -> t
     given = (secret("FIXFIRST_ALERTMANAGER_TOKENS") or "").split(",")
     tokens = tuple(Secret(token.strip()) for token in given if token.strip())
     if any(len(token.reveal()) < 16 for token in tokens):
-        faults.append("FIXFIRST_ALERTMANAGER_TOKENS: a token is shorter than 16 characters; make one with openssl rand -hex 24")
+        name = "FIXFIRST_ALERTMANAGER_TOKENS"
+        faults.append(f"{name}: a token is shorter than 16 characters; make one with openssl rand -hex 24")
     return tokens
 
 

@@ -1,8 +1,9 @@
 """The engine for one machine: threads that wake on every commit, and APScheduler as the sweeper behind them."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -25,6 +26,14 @@ GROUP_PAUSE: Final = timedelta(seconds=1)
 KEEP_DELIVERED: Final = timedelta(days=7)
 
 
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Something to do again and again that no incident waits for."""
+
+    work: Callable[[], None]
+    every_s: float
+
+
 def _take_over(txn: Txn) -> None:
     txn.release_all()
     txn.refresh_due()
@@ -33,7 +42,7 @@ def _take_over(txn: Txn) -> None:
 class LocalEngine:
     """Drains the inbox, delivers the outbox and fires timers. `wake()` may be called from anywhere, however often."""
 
-    def __init__(self, desk: Desk, outbox: Outbox) -> None:
+    def __init__(self, desk: Desk, outbox: Outbox, chores: Sequence[Chore] = ()) -> None:
         self._desk = desk
         self._outbox = outbox
         self._clock: Callable[[], datetime] = desk.journal.clock
@@ -45,12 +54,14 @@ class LocalEngine:
         self._drained: dict[str, datetime] = {}
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._scheduler = BackgroundScheduler(
-            executors={"default": SchedulerPool(1)},
+            executors={"default": SchedulerPool(2)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone="UTC",
         )
         self._scheduler.add_job(self.wake, "interval", seconds=SWEEP_EVERY_S)
         self._scheduler.add_job(self._tidy, "interval", hours=1)
+        for chore in chores:
+            self._scheduler.add_job(chore.work, "interval", seconds=chore.every_s)
 
     def start(self) -> None:
         """Takes over what an earlier process left behind, then begins."""

@@ -1,0 +1,266 @@
+"""Brings cards, channels and messages to Slack: once where Slack allows it, recognisable as ours where it does not."""
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from slack_sdk import WebClient
+
+from bot.contracts import Attempt, Delivered, OnCall, Permanent, Transient
+from bot.incident import effects as ef
+from bot.incident.entry import Entry
+from bot.incident.events import CardPosted, ChannelOpened, Event
+from bot.incident.react import NEXT_ON_CALL, ON_CALL, RESPONDERS
+from bot.incident.state import Incident
+from bot.slack import cards, messages
+from bot.slack.client import Refusal, call, must
+from bot.slack.settings import Settings
+from bot.slack.text import user
+
+log = structlog.get_logger()
+
+EVENT_TYPE: Final = "fixfirst"
+"""Type of the metadata that every message of ours carries, so that a repeat finds it."""
+GONE: Final = frozenset(
+    {"message_not_found", "channel_not_found", "is_archived", "cant_update_message", "edit_window_closed"}
+)
+"""The card cannot be edited any more, so a new one is posted."""
+HARMLESS_INVITES: Final = frozenset(
+    {
+        "already_in_channel",
+        "cant_invite_self",
+        "user_not_found",
+        "cant_invite",
+        "user_is_restricted",
+        "ura_max_channels",
+    }
+)
+LOOK_BACK: Final = 100
+"""Messages looked through for our own; a channel of ours has few of anybody else's."""
+CHANNEL_NAME_MAX: Final = 80
+TOPIC_MAX: Final = 250
+
+
+class Courier:
+    """Delivers RefreshCard, OpenChannel and Tell."""
+
+    def __init__(
+        self,
+        client: WebClient,
+        settings: Settings,
+        context: cards.Context,
+        oncall: OnCall,
+        entry: Callable[[str], Entry | None],
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._context = context
+        self._oncall = oncall
+        self._entry = entry
+        self._lock = threading.Lock()
+        self._shown: dict[tuple[str, str], str] = {}
+
+    def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
+        """Carries one effect out. Raises Transient, Permanent."""
+        match effect:
+            case ef.RefreshCard():
+                return self._refresh(incident, attempt)
+            case ef.OpenChannel():
+                return self._open_channel(incident, attempt)
+            case ef.Tell():
+                self._tell(effect, incident, attempt)
+                return []
+            case other:
+                raise TypeError(f"Slack cannot carry out {type(other).__name__}")
+
+    def _refresh(self, incident: Incident, attempt: Attempt) -> Sequence[Event]:
+        """Until the incident has a channel the card lives in the intake channel; then that becomes an announcement."""
+        posted: list[Event] = []
+        full = cards.incident_card(incident, self._context)
+        if incident.channel:
+            posted += self._show("incident", incident.channel, full, incident, attempt)
+            short = cards.announcement(incident, self._context)
+            posted += self._show("intake", self._settings.intake_channel, short, incident, attempt)
+        else:
+            posted += self._show("intake", self._settings.intake_channel, full, incident, attempt)
+        return posted
+
+    def _show(
+        self, surface: str, channel: str, message: cards.Message, incident: Incident, attempt: Attempt
+    ) -> list[Event]:
+        content: dict[str, Any] = {"text": message.text, "blocks": message.blocks}
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        mark = {"incident": incident.id, "surface": surface}
+        place = incident.cards.get(surface)
+        ts = place.ts if place else self._find(channel, mark) if attempt.number > 1 else ""
+        if ts and self._remembered(incident.id, surface) == digest:
+            return []
+        if ts and not self._edit(channel, ts, content, mark):
+            ts = ""
+        elif ts:
+            self._remember(incident.id, surface, digest)
+            return [] if place else [CardPosted(surface, channel, ts)]
+        ts = self._post(channel, content, mark)
+        self._remember(incident.id, surface, digest)
+        if surface == "incident":
+            self._pin(channel, ts)
+        return [CardPosted(surface, channel, ts)]
+
+    def _remembered(self, incident: str, surface: str) -> str:
+        with self._lock:
+            return self._shown.get((incident, surface), "")
+
+    def _remember(self, incident: str, surface: str, digest: str) -> None:
+        with self._lock:
+            self._shown[incident, surface] = digest
+            while len(self._shown) > 2_000:
+                self._shown.pop(next(iter(self._shown)))
+
+    def _post(self, channel: str, content: dict[str, Any], mark: dict[str, str], **more: Any) -> str:
+        metadata = {"event_type": EVENT_TYPE, "event_payload": mark}
+        answer = must(
+            self._client.chat_postMessage,
+            channel=channel,
+            metadata=metadata,
+            unfurl_links=False,
+            unfurl_media=False,
+            **content,
+            **more,
+        )
+        return str(answer["ts"])
+
+    def _edit(self, channel: str, ts: str, content: dict[str, Any], mark: dict[str, str]) -> bool:
+        metadata = {"event_type": EVENT_TYPE, "event_payload": mark}
+        try:
+            call(self._client.chat_update, channel=channel, ts=ts, metadata=metadata, **content)
+        except Refusal as refusal:
+            if refusal.error in GONE:
+                return False
+            raise Permanent(str(refusal)) from refusal
+        return True
+
+    def _find(self, channel: str, mark: dict[str, str], thread_ts: str = "") -> str:
+        """The ts of our own message with this mark, empty when there is none; for after a call with unknown outcome."""
+        if thread_ts:
+            answer = must(
+                self._client.conversations_replies,
+                channel=channel,
+                ts=thread_ts,
+                limit=LOOK_BACK,
+                include_all_metadata=True,
+            )
+        else:
+            answer = must(
+                self._client.conversations_history, channel=channel, limit=LOOK_BACK, include_all_metadata=True
+            )
+        for message in answer.get("messages", []):
+            metadata = message.get("metadata") or {}
+            payload = metadata.get("event_payload") or {}
+            if metadata.get("event_type") == EVENT_TYPE and all(payload.get(k) == v for k, v in mark.items()):
+                return str(message["ts"])
+        return ""
+
+    def _pin(self, channel: str, ts: str) -> None:
+        try:
+            call(self._client.pins_add, channel=channel, timestamp=ts)
+        except Refusal as refusal:
+            log.info("card_not_pinned", reason=refusal.error)
+
+    def _open_channel(self, incident: Incident, attempt: Attempt) -> Sequence[Event]:
+        if incident.channel:
+            return []
+        name = channel_name(incident)
+        try:
+            channel = call(self._client.conversations_create, name=name)["channel"]["id"]
+        except Refusal as refusal:
+            if refusal.error != "name_taken":
+                raise Permanent(str(refusal)) from refusal
+            name, channel = self._adopt(name, incident)
+        self._settle_in(str(channel), incident, attempt.now)
+        return [ChannelOpened(str(channel), name)]
+
+    def _adopt(self, name: str, incident: Incident) -> tuple[str, str]:
+        """Finds the channel of that name when it is ours from an earlier try; else takes a name nobody has."""
+        cursor = ""
+        while True:
+            answer = must(
+                self._client.conversations_list, limit=200, cursor=cursor, exclude_archived=True, types="public_channel"
+            )
+            for channel in answer.get("channels", []):
+                if channel["name"] == name and incident.ref in channel.get("purpose", {}).get("value", incident.ref):
+                    return name, str(channel["id"])
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
+            if not cursor:
+                break
+        other = f"{name[: CHANNEL_NAME_MAX - 7]}-{incident.id[-6:]}"
+        return other, str(must(self._client.conversations_create, name=other)["channel"]["id"])
+
+    def _settle_in(self, channel: str, incident: Incident, now: datetime) -> None:
+        """Purpose, topic and people. None of it is worth failing for: the channel itself is what counts."""
+        topic = f"{incident.severity} {incident.title}"[:TOPIC_MAX]
+        purpose = f"{incident.ref}: one incident, from alert to postmortem"
+        people = [u for u in (incident.declared_by.id, *self._oncall.on_call(now)) if re.fullmatch(r"[UW][A-Z0-9]+", u)]
+        calls: list[tuple[Callable[..., Any], dict[str, Any]]] = [
+            (self._client.conversations_setPurpose, {"channel": channel, "purpose": purpose}),
+            (self._client.conversations_setTopic, {"channel": channel, "topic": topic}),
+        ]
+        for person in dict.fromkeys(people):
+            calls.append((self._client.conversations_invite, {"channel": channel, "users": person}))
+        for method, arguments in calls:
+            try:
+                call(method, **arguments)
+            except Refusal as refusal:
+                if refusal.error not in HARMLESS_INVITES:
+                    log.warning("channel_not_settled", incident=incident.ref, reason=str(refusal))
+
+    def _tell(self, effect: ef.Tell, incident: Incident, attempt: Attempt) -> None:
+        entry = self._entry(effect.entry)
+        if entry is None:
+            raise Permanent("the entry to tell about is gone")
+        mark = {"incident": incident.id, "entry": entry.id}
+        channel, thread = self._place(incident)
+        if attempt.number > 1 and self._find(channel, mark, thread):
+            return
+        mention = self._mention(effect.mention, incident, attempt.now)
+        message = messages.render(entry, incident, self._context, mention)
+        more = {"thread_ts": thread} if thread else {}
+        self._post(channel, {"text": message.text, "blocks": message.blocks}, mark, **more)
+
+    def _place(self, incident: Incident) -> tuple[str, str]:
+        """The incident's channel; without one, the thread under its card in the intake channel."""
+        if incident.channel:
+            return incident.channel, ""
+        card = incident.cards.get("intake")
+        if card is None:
+            raise Transient("the incident has neither a channel nor a card yet", retry_after=0.2)
+        return card.channel, card.ts
+
+    def _mention(self, whom: str, incident: Incident, now: datetime) -> str:
+        people = self._oncall.on_call(now)
+        match whom:
+            case "":
+                return ""
+            case _ if whom == ON_CALL:
+                called = people[:1]
+            case _ if whom == NEXT_ON_CALL:
+                level = min(incident.escalations, len(people) - 1)
+                called = people[level : level + 1] if people else ()
+            case _ if whom == RESPONDERS:
+                taken = incident.acknowledged.by.id if incident.acknowledged else ""
+                called = (taken,) if taken else people[:1]
+            case _:
+                raise ValueError(f"nobody is called {whom}")
+        if not called and self._settings.responders:
+            return f"<!subteam^{self._settings.responders[0]}>"
+        return " ".join(user(person) for person in called)
+
+
+def channel_name(incident: Incident) -> str:
+    """`inc-42-llama-70b-answers-with-errors`: lower case letters, digits and hyphens, at most 80 characters."""
+    slug = re.sub(r"[^a-z0-9]+", "-", incident.title.lower()).strip("-")
+    return f"inc-{incident.number}-{slug}"[:CHANNEL_NAME_MAX].rstrip("-")

@@ -1,0 +1,333 @@
+"""From Slack's payloads to commands at the desk, and back to the person who asked.
+
+Every request is answered after the commit and before any call to Slack. What has to call Slack (open a modal, post an
+ephemeral answer, ask who somebody is) happens afterwards on a small pool, once; if it fails, the person is told.
+"""
+
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+from slack_bolt import Ack, App, BoltResponse, Respond
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.error import BoltUnhandledRequestError
+from slack_sdk import WebClient
+
+from bot.contracts import Transient
+from bot.desk import Desk
+from bot.incident import commands as cmd
+from bot.incident.people import Actor, Refused
+from bot.journal import Busy
+from bot.slack import cards, modals
+from bot.slack.actions import Do
+from bot.slack.client import Refusal, call
+from bot.slack.directory import Directory
+from bot.slack.settings import Settings
+from bot.slack.verbs import Asked, Reply, Verbs
+
+log = structlog.get_logger()
+
+COMMAND: Final = "/incident"
+DIRECT_THREADS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """How one kind of request is answered: at once, or later when we first had to ask who it is."""
+
+    at_once: Callable[[Reply], None]
+    later: Callable[[Reply], None]
+
+
+class Listeners:
+    """Bolt's listeners. `app` is ready to dispatch; `close` lets go of the threads."""
+
+    def __init__(self, client: WebClient, settings: Settings, desk: Desk, directory: Directory, verbs: Verbs) -> None:
+        self._client = client
+        self._settings = settings
+        self._desk = desk
+        self._directory = directory
+        self._verbs = verbs
+        self._direct = ThreadPoolExecutor(DIRECT_THREADS, "slack-direct")
+        self.bot_user_id: str | None = None
+        self.app = App(
+            client=client,
+            authorize=self._authorize,
+            signing_secret="checked at our own door",  # noqa: S106 - not a secret: SlackDoor verifies every request
+            request_verification_enabled=False,
+            process_before_response=True,
+            raise_error_for_unhandled_request=True,
+            token_verification_enabled=False,
+        )
+        self.app.command(COMMAND)(self._command)
+        self.app.action(re.compile(".*"))(self._action)
+        self.app.view(re.compile(r"modal\..*"))(self._submission)
+        self.app.event("reaction_added")(self._reaction)
+        self.app.event("app_mention")(self._mention)
+        self.app.error(self._failed)
+
+    def close(self) -> None:
+        """Lets go of the threads."""
+        self._direct.shutdown(wait=False, cancel_futures=True)
+
+    def _authorize(self) -> AuthorizeResult:
+        """The one workspace we serve; asks nobody."""
+        return AuthorizeResult(
+            enterprise_id=None,
+            team_id=self._settings.team_id,
+            bot_user_id=self.bot_user_id,
+            bot_token=self._settings.bot_token.reveal(),
+        )
+
+    # -- who asks ---------------------------------------------------------------------------------------------------
+
+    def _serve(
+        self, user_id: str, team_id: str, work: Callable[[Actor], Reply], door: Door, acknowledge: Callable[[], object]
+    ) -> None:
+        """Carries `work` out for this person. Unknown people are looked up after the acknowledgement."""
+        actor = self._directory.stranger(user_id, team_id) or self._directory.known(user_id)
+        if actor is not None:
+            door.at_once(answer_of(work, actor))
+            return
+        acknowledge()
+
+        def late() -> None:
+            try:
+                found = self._directory.look_up(user_id)
+            except Refused as refused:
+                door.later(Reply(problem=str(refused)))
+            else:
+                door.later(answer_of(work, found))
+
+        self._later(late)
+
+    def _later(self, work: Callable[[], None]) -> None:
+        self._direct.submit(work).add_done_callback(_log_failure)
+
+    # -- slash command ----------------------------------------------------------------------------------------------
+
+    def _command(self, ack: Ack, body: dict[str, Any], respond: Respond) -> None:
+        word, _, rest = str(body.get("text") or "").strip().partition(" ")
+        channel, trigger = str(body.get("channel_id", "")), str(body.get("trigger_id", ""))
+        user = str(body.get("user_id", ""))
+
+        def work(actor: Actor) -> Reply:
+            asked = Asked(actor, rest.strip(), channel, self._desk.journal.clock(), f"slack:cmd:{trigger}")
+            return self._verbs.command(word.lower(), asked)
+
+        def at_once(reply: Reply) -> None:
+            message = reply.as_message()
+            if message is None:
+                ack()
+            else:
+                ack(text=message.text, blocks=message.blocks, response_type="ephemeral")
+            self._follow_up(reply, trigger, lambda more: _say(respond, more))
+
+        def later(reply: Reply) -> None:
+            _say(respond, reply)
+            self._follow_up(reply, trigger, lambda more: _say(respond, more))
+
+        self._serve(user, str(body.get("team_id", "")), work, Door(at_once, later), ack)
+
+    def _follow_up(self, reply: Reply, trigger: str, say: Callable[[Reply], None]) -> None:
+        """What a reply still needs from Slack or from slow sources: a modal to open, a report to wait for."""
+        view, slow = reply.view, reply.slow
+        if view is not None:
+            self._later(lambda: self._open(trigger, view, say))
+        if slow is not None:
+            self._later(lambda: say(_caught(slow)))
+
+    def _open(self, trigger: str, view: Mapping[str, Any], say: Callable[[Reply], None]) -> None:
+        try:
+            call(self._client.views_open, trigger_id=trigger, view=dict(view))
+        except (Transient, Refusal) as failure:
+            say(Reply(problem=f"Slack could not open the form ({failure}); please try again."))
+
+    # -- buttons ----------------------------------------------------------------------------------------------------
+
+    def _action(self, ack: Ack, body: dict[str, Any], action: dict[str, Any], respond: Respond) -> None:
+        user = body.get("user") or {}
+        trigger = str(body.get("trigger_id", ""))
+        view = body.get("view")
+        channel = str((body.get("channel") or {}).get("id", ""))
+        container = (body.get("container") or {}).get("message_ts") or (view or {}).get("id", "")
+        key = f"slack:act:{container}:{action.get('action_ts', trigger)}:{user.get('id')}"
+
+        if view is not None:
+            ack()
+            if action.get("action_id") == "runbook":
+                chosen = str((action.get("selected_option") or {}).get("value", ""))
+                self._later(lambda: self._refill(view, chosen))
+            return
+
+        def work(actor: Actor) -> Reply:
+            asked = Asked(actor, "", channel, self._desk.journal.clock(), key)
+            return self._verbs.button(str(action.get("action_id", "")), _value(action), asked)
+
+        def answer(reply: Reply) -> None:
+            ack()
+            self._later(lambda: _say(respond, reply))
+            self._follow_up(reply, trigger, lambda more: _say(respond, more))
+
+        team = str(user.get("team_id") or (body.get("team") or {}).get("id", ""))
+        self._serve(str(user.get("id", "")), team, work, Door(answer, answer), ack)
+
+    def _refill(self, view: Mapping[str, Any], runbook: str) -> None:
+        """The run form again, with the fields of the runbook that was just chosen."""
+        fresh = self._verbs.run_form(str(view.get("private_metadata", "")), runbook)
+        try:
+            call(self._client.views_update, view_id=view["id"], hash=view.get("hash"), view=fresh)
+        except Refusal as refusal:
+            log.info("form_not_refilled", reason=refusal.error)
+
+    # -- forms ------------------------------------------------------------------------------------------------------
+
+    def _submission(self, ack: Ack, body: dict[str, Any], view: dict[str, Any]) -> None:
+        user = body.get("user") or {}
+        values = modals.values(view.get("state") or {})
+        key = f"slack:view:{view.get('root_view_id') or view.get('id')}"
+
+        def work(actor: Actor) -> Reply:
+            asked = Asked(actor, "", "", self._desk.journal.clock(), key)
+            return self._verbs.form(str(view.get("callback_id")), str(view.get("private_metadata", "")), values, asked)
+
+        def at_once(reply: Reply) -> None:
+            if reply.problem:
+                ack(response_action="errors", errors={reply.field or _first_input(view): reply.problem})
+            else:
+                ack()
+
+        def later(reply: Reply) -> None:
+            if reply.problem:
+                self._whisper(str(user.get("id", "")), str(view.get("private_metadata", "")), reply)
+
+        self._serve(str(user.get("id", "")), str(user.get("team_id", "")), work, Door(at_once, later), ack)
+
+    def _whisper(self, user: str, metadata: str, reply: Reply) -> None:
+        """An answer to somebody whose form has already closed, where they can see it."""
+        incident = self._verbs.incident_of(metadata)
+        channel = incident.channel if incident and incident.channel else self._settings.intake_channel
+        message = reply.as_message()
+        if message is not None:
+            call(self._client.chat_postEphemeral, channel=channel, user=user, text=message.text, blocks=message.blocks)
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def _reaction(self, ack: Ack, event: dict[str, Any], body: dict[str, Any]) -> None:
+        """A message somebody marked joins the timeline. Its text must be fetched, so the acknowledgement goes first."""
+        ack()
+        item = event.get("item") or {}
+        if event.get("reaction") != self._settings.pin_reaction or item.get("type") != "message":
+            return
+        self._later(lambda: self._pin(event, str(body.get("event_id", ""))))
+
+    def _pin(self, event: Mapping[str, Any], event_id: str) -> None:
+        channel, ts, user = event["item"]["channel"], event["item"]["ts"], str(event["user"])
+        incident = self._desk.journal.by_channel(channel)
+        if incident is None:
+            return
+        try:
+            actor = self._directory.look_up(user)
+            message = self._message(channel, ts)
+            link = call(self._client.chat_getPermalink, channel=channel, message_ts=ts).get("permalink", "")
+            self._desk.handle(
+                cmd.PinMessage(
+                    incident=incident.id,
+                    by=actor,
+                    at=datetime.fromtimestamp(float(ts), UTC),
+                    key=f"slack:event:{event_id}",
+                    source="slack",
+                    source_id=event_id,
+                    text=str(message.get("text", "")),
+                    author=str(message.get("user") or message.get("bot_id") or user),
+                    link=str(link),
+                )
+            )
+        except (Refused, Busy, Transient, Refusal) as failure:
+            text = f"That message did not make it into the timeline: {failure}"
+            call(self._client.chat_postEphemeral, channel=channel, user=user, text=text)
+
+    def _message(self, channel: str, ts: str) -> Mapping[str, Any]:
+        exact = {"channel": channel, "latest": ts, "oldest": ts, "inclusive": True, "limit": 1}
+        found = call(self._client.conversations_history, **exact).get("messages", [])
+        if not found:
+            found = call(self._client.conversations_replies, **exact, ts=ts).get("messages", [])
+        match = next((message for message in found if message.get("ts") == ts), None)
+        if match is None:
+            raise Refused("the message could not be found any more.")
+        return dict(match)
+
+    def _mention(self, ack: Ack, event: dict[str, Any]) -> None:
+        ack()
+        message = cards.help_card(self._verbs.context)
+        self._later(
+            lambda: _ignore(
+                call(
+                    self._client.chat_postEphemeral,
+                    channel=event["channel"],
+                    user=event["user"],
+                    text=message.text,
+                    blocks=message.blocks,
+                )
+            )
+        )
+
+    # -- what nobody foresaw ----------------------------------------------------------------------------------------
+
+    def _failed(self, error: Exception, body: dict[str, Any], respond: Respond) -> BoltResponse:
+        """Unmatched requests are answered 200, or Slack sends them again; a bug is logged whole and told in short."""
+        if isinstance(error, BoltUnhandledRequestError):
+            log.info("slack_request_without_listener", type=body.get("type") or body.get("command"))
+            return BoltResponse(status=200)
+        ref = uuid.uuid4().hex[:8]
+        log.error("slack_listener_bug", ref=ref, exc_info=error)
+        if body.get("response_url"):
+            self._later(lambda: _say(respond, Reply(problem=f"Something broke on our side (reference {ref}).")))
+        return BoltResponse(status=200)
+
+
+def answer_of(work: Callable[[Actor], Reply], actor: Actor) -> Reply:
+    """The reply, or the sentence why not."""
+    return _caught(lambda: work(actor))
+
+
+def _caught(work: Callable[[], Reply]) -> Reply:
+    try:
+        return work()
+    except Refused as refused:
+        return Reply(problem=str(refused))
+    except Busy:
+        return Reply(problem="The journal is busy and nothing was recorded; please try again in a moment.")
+
+
+def _say(respond: Respond, reply: Reply) -> None:
+    """Tells the person by response_url, visible to nobody else. Tried once."""
+    message = reply.as_message()
+    if message is not None:
+        respond(text=message.text, blocks=message.blocks, response_type="ephemeral", replace_original=False)
+
+
+def _value(action: Mapping[str, Any]) -> str:
+    if action.get("type") == "overflow" or action.get("action_id") == Do.MORE:
+        return str((action.get("selected_option") or {}).get("value", ""))
+    return str(action.get("value", ""))
+
+
+def _first_input(view: Mapping[str, Any]) -> str:
+    """The block to show an error at when it is about no field in particular."""
+    inputs = [block["block_id"] for block in view.get("blocks", []) if block.get("type") == "input"]
+    return str(inputs[-1]) if inputs else ""
+
+
+def _log_failure(done: Future[None]) -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        log.error("slack_follow_up_failed", exc_info=error)
+
+
+def _ignore(_: object) -> None:
+    """For a call made only for its effect."""
