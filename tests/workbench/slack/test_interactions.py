@@ -134,6 +134,22 @@ def test_a_click_carries_the_app_s_own_value_and_the_message(workspace: Workspac
     assert sent["state"]["values"]["steps"]["severity"] == {"type": "static_select", "selected_option": None}
 
 
+def test_a_click_on_a_whisper_names_no_message_and_its_answer_may_replace_it(
+    workspace: Workspace, app: ScriptedApp, api: Called
+) -> None:
+    api.fine("chat.postEphemeral", channel=INCIDENTS, user="U0MAYA", text="sure?", blocks=CARD)
+    whisper = workspace.ephemerals("maya")[0]
+    workspace.click("maya", "incidents", whisper.ts, "ack")
+    sent = app.last.payload
+    assert sent["container"]["is_ephemeral"]
+    assert "message" not in sent
+    token = sent["response_url"].rsplit("/", 1)[1]
+    assert workspace.respond(token, b'{"text": "done", "replace_original": true}')[0] == 200
+    assert [message.text for message in workspace.ephemerals("maya")] == ["done"]
+    with pytest.raises(SlackError, match="message_not_found"):
+        workspace.click("jonas", "incidents", whisper.ts, "ack")
+
+
 def test_a_choice_carries_the_option(workspace: Workspace, app: ScriptedApp, card: str) -> None:
     workspace.click("maya", "incidents", card, "severity", "SEV2")
     sent = app.last.payload
