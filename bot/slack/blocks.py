@@ -85,7 +85,7 @@ def fields(pairs: Sequence[tuple[str, str]]) -> Block | None:
     return {"type": "section", "fields": shown[:10]} if shown else None
 
 
-def context(*lines: str) -> Block | None:
+def small(*lines: str) -> Block | None:
     """Small print; None when there is nothing to say."""
     shown = [mrkdwn(text) for text in lines if text.strip()]
     return {"type": "context", "elements": shown[:10]} if shown else None
