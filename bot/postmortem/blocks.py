@@ -73,3 +73,8 @@ def _end(lines: list[str], at: int) -> int | None:
 def _digest(lines: list[str]) -> str:
     """Guards against accidents, not against forgery; white space at line ends, which editors change, does not count."""
     return sha256("\n".join(line.rstrip() for line in lines).encode()).hexdigest()[:16]
+
+
+def without_markers(text: str) -> str:
+    """The text as readers see it: marker lines are gone, what stands between them stays."""
+    return "\n".join(line for line in text.split("\n") if not OPENS.fullmatch(line.strip()) and line.strip() != CLOSES)
