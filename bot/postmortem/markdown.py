@@ -3,8 +3,8 @@
 import re
 from typing import Final
 
-SPECIAL: Final = re.compile(r"[\\`*\[\]<>|~&$]")
-"""What can mean something in the middle of a line, including HTML, entities and GitHub's mathematics."""
+SPECIAL: Final = re.compile(r"[\\`*\[\]<>|~&$]|(?<= )#")
+"""What can mean something in the middle of a line, including HTML, entities, GitHub's mathematics, a heading's end."""
 EDGE_UNDERSCORE: Final = re.compile(r"(?<!\w)_+|_+(?!\w)")
 """An underscore inside a word is only itself, so `request_success_total` stays readable in the source."""
 LINE_START: Final = re.compile(r"^(?:[-+=#]|\d+(?=[.)]))")

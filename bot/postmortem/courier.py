@@ -1,0 +1,43 @@
+"""Drafts the postmortem when an incident is over, and brings the draft up to date when it ends once more."""
+
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bot.contracts import Attempt, Delivered, Permanent, Transient
+from bot.incident.effects import DraftPostmortem, Effect
+from bot.incident.entry import Entry
+from bot.incident.events import PostmortemDrafted
+from bot.incident.state import Incident
+from bot.postmortem.draft import draft
+from bot.postmortem.shelf import Restless, Shelf, TooLarge
+
+PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE})
+"""What time or housekeeping cures. The rest (rights, a link, a read-only disk) needs a person, who is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """`entries` gives an incident's journal by its id. `pages_url` is where people read, without a slash at the end."""
+
+    shelf: Shelf
+    entries: Callable[[str], Sequence[Entry]]
+    pages_url: str
+
+    def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:
+        """Writes the draft and says where it is. A repeat finds nothing to change. Raises Transient, Permanent."""
+        if not isinstance(effect, DraftPostmortem):
+            raise TypeError(f"a postmortem cannot carry out {type(effect).__name__}")
+        markdown = draft(incident, self.entries(incident.id), attempt.now, self.pages_url)
+        try:
+            return [PostmortemDrafted(self.shelf.write(incident, markdown))]
+        except Restless as busy:
+            raise Transient(str(busy)) from busy
+        except TooLarge as large:
+            raise Permanent(str(large)) from large
+        except OSError as error:
+            reason = f"{self.shelf.root}: {error.strerror or error}"
+            if error.errno in PASSING:
+                raise Transient(reason) from error
+            raise Permanent(reason) from error
