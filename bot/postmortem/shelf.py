@@ -61,9 +61,10 @@ class Shelf:
             return None
         try:
             with self._open() as folder:
-                return _read(folder, name)[0]
+                text, _ = _read(folder, name)
         except FileNotFoundError:
             return None
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
     def write(self, incident: Incident, markdown: str) -> str:
         """Writes a draft, or brings the untouched parts of the one that is there up to date; the file's name.
