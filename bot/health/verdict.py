@@ -1,6 +1,6 @@
 """From observations to a judgement: how bad it is for users, why, how sure we are, and what to do first. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -49,8 +49,12 @@ class Report:
 
     @property
     def runbook(self) -> str | None:
-        """The one to propose."""
+        """The one to propose, were every runbook there."""
         return self.runbooks[0] if self.runbooks else None
+
+    def propose(self, available: Container[str]) -> str:
+        """The best of those that are there, or ""."""
+        return next((runbook for runbook in self.runbooks if runbook in available), "")
 
     @property
     def confidence(self) -> str:
@@ -182,7 +186,7 @@ CAUSES: tuple[Cause, ...] = (
         lambda signals: signals.bad("E3"),
         speak=("E3", "U5"),
         silent=("E4", "H1", "H2"),
-        runbooks=("gpu-oom",),
+        runbooks=("restart-loop",),
     ),
     Cause(
         "saturation",

@@ -89,7 +89,7 @@ def test_the_verdict_is_what_users_feel_and_nothing_else(found: dict[str, Status
         ({"H1": "crit", "U5": "warn"}, "hardware", "Replicas are down", "drain-node"),
         ({"H2": "crit", "U1": "crit"}, "hardware", "", "serve-from-cache"),
         ({"U4": "warn", "U3": "warn"}, "stall", "More arrives", "restart-pod"),
-        ({"E3": "warn"}, "restarts", "", "gpu-oom"),
+        ({"E3": "warn"}, "restarts", "", "restart-loop"),
         ({"U3": "crit", "E1": "crit", "U2": "warn"}, "saturation", "More arrives", "scale-out"),
         ({"U3": "crit", "E2": "warn", "M2": "warn"}, "saturation", "Token spike", "scale-out"),
         ({"M2": "warn"}, "token-spike", "", "cap-spend"),
@@ -161,6 +161,14 @@ def test_a_cache_that_already_answers_is_not_proposed_again_and_is_told() -> Non
     assert judged.verdict is Verdict.DEGRADED
     assert judged.runbook is None
     assert judged.impact == "100% of replicas are down; users are answered from the cache"
+
+
+def test_only_a_runbook_that_is_there_is_proposed() -> None:
+    saturated = report(U3="crit", E1="crit")
+
+    assert saturated.runbooks == ("scale-out", "serve-from-cache")
+    assert saturated.propose({"serve-from-cache", "rollback-model-deploy"}) == "serve-from-cache"
+    assert saturated.propose(()) == ""
 
 
 def test_the_impact_names_the_worst_first_and_the_model_only_where_the_title_does_not() -> None:
