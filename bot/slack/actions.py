@@ -84,14 +84,3 @@ def read_more_value(text: str) -> tuple[Do, str]:
     if not incident_id:
         raise ValueError("the menu's value is not ours")
     return Do(do), incident_id
-
-
-def run_value(incident_id: str, runbook: str) -> str:
-    """The value of a button that starts one named runbook."""
-    return f"{incident_id}:{runbook}" if runbook else incident_id
-
-
-def read_run_value(text: str) -> tuple[str, str]:
-    """The incident's id and the runbook's, empty when the button named none."""
-    incident_id, _, runbook = text.partition(":")
-    return incident_id, runbook

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from bot.incident.advice import Advice, Next, SixStep, advise, proposed_runbook, six_steps
+from bot.incident.advice import Advice, Next, SixStep, advise, six_steps
 from bot.incident.events import Role
 from bot.incident.policy import Policy
 from bot.incident.run import StepStatus
@@ -19,7 +19,6 @@ from bot.slack.blocks import (
     button,
     fields,
     header,
-    link_button,
     message,
     more,
     section,
@@ -34,6 +33,7 @@ from bot.slack.parts import (
     alerts_line,
     durations,
     headline,
+    postmortem_button,
     run_button,
     status_line,
     trouble,
@@ -186,7 +186,7 @@ def _buttons(incident: Incident, advice: Advice, context: Context) -> list[Block
     if advice.step is Next.ANSWER_STEP and (run := incident.active_run) and (step := current_step(run)):
         first = steps.buttons(incident.id, run, step)[:1]
     elif advice.step is Next.RUN:
-        first, used = [run_button(incident, proposed_runbook(incident), context)], used | {Do.RUN}
+        first, used = [run_button(incident, context)], used | {Do.RUN}
     elif advice.step in _PRIMARY:
         do, label = _PRIMARY[advice.step]
         first, used = [button(label, do, incident.id, style="primary")], used | {do}
@@ -204,11 +204,6 @@ def _buttons(incident: Incident, advice: Advice, context: Context) -> list[Block
 def _ended_card(incident: Incident, context: Context) -> Message:
     ended = incident.resolved
     reason = line(ended.what, 800) if ended else ""
-    postmortem = None
-    if incident.postmortem and context.pages_url.startswith(("http://", "https://")):
-        postmortem = link_button("Open the postmortem", context.postmortem_url(incident)) | {"style": "primary"}
-    elif incident.status is Status.RESOLVED:
-        postmortem = button("Open the postmortem", Do.POSTMORTEM, incident.id)
     snoozed = ""
     if incident.snoozed_until and incident.firing:
         snoozed = (
@@ -227,7 +222,7 @@ def _ended_card(incident: Incident, context: Context) -> Message:
             _troubles(incident),
             _links(incident, context),
             actions(
-                postmortem,
+                postmortem_button(incident, context),
                 button("Timeline", Do.TIMELINE, incident.id),
                 button("Add a note", Do.NOTE, incident.id),
             ),

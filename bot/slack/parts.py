@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote as url_quote
 
+from bot.incident.advice import proposed_runbook
 from bot.incident.events import DeliveryFailed
 from bot.incident.policy import Policy
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import span
-from bot.slack.actions import Do, run_value
+from bot.slack.actions import Do
 from bot.slack.blocks import (
     Block,
     button,
+    link_button,
 )
 from bot.slack.text import clock, line, name_of, plain, when
 
@@ -114,12 +116,20 @@ def alerts_line(incident: Incident) -> str:
     return f"Alerts: {incident.firing} firing · {incident.recovered} recovered{such_as}{cut_off}"
 
 
-def run_button(incident: Incident, runbook: str, context: Context, style: str = "primary") -> Block:
-    """Starts that runbook; any, when we have none of that name."""
-    title = context.runbooks.get(runbook)
+def run_button(incident: Incident, context: Context) -> Block:
+    """Opens the form with the runbook to offer already chosen; with none chosen when there is none of that name."""
+    title = context.runbooks.get(proposed_runbook(incident))
     label = f"Run: {plain(title, 68)}" if title else LABELS[Do.RUN]
-    value = run_value(incident.id, runbook if title else "")
-    return button(label, Do.RUN, value, style="primary" if style else "")
+    return button(label, Do.RUN, incident.id, style="primary")
+
+
+def postmortem_button(incident: Incident, context: Context) -> Block | None:
+    """Opens the draft in a browser, or asks the bot for it while nobody can reach our pages; None without a draft."""
+    if not incident.postmortem:
+        return None
+    if context.pages_url.startswith(("http://", "https://")):
+        return link_button("Open the postmortem", context.postmortem_url(incident)) | {"style": "primary"}
+    return button("Open the postmortem", Do.POSTMORTEM, incident.id, style="primary")
 
 
 def trouble(failed: DeliveryFailed) -> str:

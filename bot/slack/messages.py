@@ -1,0 +1,242 @@
+"""What is said in an incident's channel: one journal entry, one message."""
+
+from bot.incident import events as ev
+from bot.incident import timeline
+from bot.incident.entry import Entry
+from bot.incident.run import Run, StepRun
+from bot.incident.runs import spec_from_json
+from bot.incident.state import Incident, Status
+from bot.incident.timeline import count
+from bot.slack import steps
+from bot.slack.actions import Do
+from bot.slack.blocks import Block, Message, actions, button, message, section, small
+from bot.slack.parts import (
+    VERDICT_MARKS,
+    Context,
+    acknowledge,
+    alerts_line,
+    durations,
+    postmortem_button,
+    run_button,
+    trouble,
+)
+from bot.slack.text import clock, line, link, name_of, quote, told
+
+STEPS_SHOWN = 20
+
+
+def render(entry: Entry, incident: Incident, context: Context, mention: str = "") -> Message:
+    """The message about `entry`; `incident` may be of any later time. `mention` is ready-made mrkdwn, put first."""
+    said = told(entry, incident) or line(timeline.kind(entry.event), 40)
+    push = f"{incident.ref}: {_for_a_phone(entry, incident)}"
+    body = _about_run(entry, incident) or _about_incident(entry, incident, context) or [small(f"{_mark(entry)} {said}")]
+    first = section(mention)
+    return message(f"{mention} {push}".strip(), [first, *body])
+
+
+def _for_a_phone(entry: Entry, incident: Incident) -> str:
+    """The line of a notification: what to know before the phone is unlocked."""
+    match entry.event:
+        case ev.IncidentOpened(title=title, severity=severity):
+            return f"{severity} {line(title, 150)}"
+        case ev.Reopened(firing=firing):
+            return f"{incident.severity} is back: {line(incident.title, 150)} ({count(firing, 'alert')} firing)"
+        case ev.AckDeadlineMissed():
+            return f"{incident.severity} {line(incident.title, 150)}: nobody has it yet"
+        case ev.StepPlanned(run=run, step=step):
+            return f"{_title(incident, run, step)}: preview ready, waits for your go"
+        case ev.StepAsked(run=run, step=step):
+            return f"{_title(incident, run, step)}: your turn"
+        case ev.UpdateReminded():
+            return "stakeholders have heard nothing for too long"
+        case ev.StepInterrupted(run=run, step=step):
+            return f"{_title(incident, run, step)}: unclear whether it happened, please look"
+        case _:
+            return told(entry, incident, 400) or line(incident.title, 150)
+
+
+def _title(incident: Incident, run: str, step: str) -> str:
+    return line(incident.runs[run].step(step).spec.title, 120)
+
+
+_MARKS = {
+    ev.Acknowledged: ":raised_hand:",
+    ev.SeverityChanged: ":vertical_traffic_light:",
+    ev.RoleAssigned: ":bust_in_silhouette:",
+    ev.ImpactStated: ":busts_in_silhouette:",
+    ev.NoteAdded: ":memo:",
+    ev.MessagePinned: ":pushpin:",
+    ev.Cancelled: ":heavy_minus_sign:",
+    ev.EvidenceFailed: ":black_circle:",
+    ev.StepSkipped: ":fast_forward:",
+    ev.StepUndone: ":leftwards_arrow_with_hook:",
+    ev.UndoStarted: ":leftwards_arrow_with_hook:",
+}
+
+
+def _mark(entry: Entry) -> str:
+    return _MARKS.get(type(entry.event), ":small_blue_diamond:")
+
+
+def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[Block | None]:
+    match entry.event:
+        case ev.IncidentOpened(title=title, severity=severity):
+            by = f"Declared by {name_of(entry.by)}" if entry.by.is_person else f"From {name_of(entry.by)}"
+            again = " · it has happened before" if entry.event.recurs else ""
+            drill = " · *this is a drill*" if entry.event.drill else ""
+            return [
+                section(f":rotating_light: *{severity} · {incident.ref} · {line(title)}*\n{_affected(incident)}"),
+                small(f"{by}, {clock(entry.at)}{again}{drill}", alerts_line(incident)),
+                _take(incident),
+            ]
+        case ev.Reopened(generation=generation, firing=firing):
+            return [
+                section(f":rotating_light: *{incident.ref} is back* · {line(incident.title)}"),
+                small(f"{count(firing, 'alert')} firing · round {generation}, {clock(entry.at)}"),
+                _take(incident),
+            ]
+        case ev.Relapsed(firing=firing):
+            said = f":rotating_light: *{incident.ref} is no longer mitigated*: {count(firing, 'alert')} firing again."
+            run = run_button(incident, context) if incident.is_live else None
+            return [section(said), _take(incident) or actions(run)]
+        case ev.AckDeadlineMissed(level=level):
+            return [
+                section(f":bell: *Nobody has {incident.ref} yet* · {incident.severity} · {line(incident.title)}"),
+                small(f"Call {level}. Acknowledge and nobody else is called."),
+                _take(incident),
+            ]
+        case ev.UpdateReminded():
+            update = button("Post an update", Do.UPDATE, incident.id, style="primary")
+            return [
+                small(":speech_balloon: Stakeholders have heard nothing for a while. One sentence is enough."),
+                actions(update),
+            ]
+        case ev.UpdatePosted(text=text):
+            return [section(f":mega: *Update* from {name_of(entry.by)}\n{quote(text)}")]
+        case ev.Mitigated(text=text):
+            how = f": {line(text, 800)}" if text.strip() else "."
+            hint = "Tell people, then watch the alerts recover."
+            return [small(f":large_yellow_circle: {name_of(entry.by)} called it mitigated{how}", hint)]
+        case ev.EvidenceCollected():
+            return _evidence(entry.event, incident, context)
+        case ev.Resolved(reason=reason, firing=firing, snoozed_until=snoozed):
+            again = f" · they page again at {clock(snoozed)}" if snoozed else ""
+            burning = f":warning: {count(firing, 'alert')} still firing{again}" if firing else ""
+            took = durations(incident) if incident.status is Status.RESOLVED else ""
+            return [
+                section(
+                    f":white_check_mark: *{incident.ref} is resolved* by {name_of(entry.by)}\n{line(reason, 1000)}"
+                ),
+                small(burning, took),
+            ]
+        case ev.PostmortemDrafted():
+            return [
+                section(":page_facing_up: *The postmortem is drafted.* It waits for what only you know."),
+                actions(postmortem_button(incident, context)),
+            ]
+        case ev.PageAccepted(pager=pager, link=url):
+            name = line(pager, 40)
+            return [small(f":pager: {link(url, pager) if url else name} accepted the page")]
+        case ev.DeliveryFailed():
+            return [small(trouble(entry.event))]
+        case _:
+            return []
+
+
+def _affected(incident: Incident) -> str:
+    return " · ".join(part for part in (line(incident.service, 80), line(incident.model, 80)) if part)
+
+
+def _take(incident: Incident) -> Block | None:
+    return actions(acknowledge(incident)) if incident.status is Status.OPEN else None
+
+
+def _evidence(found: ev.EvidenceCollected, incident: Incident, context: Context) -> list[Block | None]:
+    mark = VERDICT_MARKS.get(found.verdict, ":black_circle:")
+    agree, signals = found.report.get("agree", 0), found.report.get("signals", 0)
+    sure = f" ({agree} of {signals} signals)" if signals else ""
+    seen = [f"*Likely cause* {line(found.cause, 800)}{sure}"] if found.cause.strip() else []
+    title = context.runbooks.get(found.runbook, "")
+    if title:
+        seen.append(f"*Do now* {line(title, 150)}")
+    against = found.report.get("not_advised", ())
+    return [
+        section(f"{mark} *Telemetry: {line(found.verdict, 40)}* · {line(found.impact, 800)}"),
+        section("\n".join(seen)),
+        small(*(f":no_entry_sign: Not advised: {line(str(text))}" for text in list(against)[:3])),
+        actions(run_button(incident, context)) if title and incident.is_live else None,
+    ]
+
+
+def _about_run(entry: Entry, incident: Incident) -> list[Block | None]:
+    match entry.event:
+        case ev.RunStarted(title=title, target=target):
+            specs = [spec_from_json(step) for step in entry.event.steps]
+            numbered = [f"{n}. {line(spec.title, 150)}" for n, spec in enumerate(specs[:STEPS_SHOWN], 1)]
+            left = [f"_and {len(specs) - STEPS_SHOWN} more_"] if len(specs) > STEPS_SHOWN else []
+            head = f":gear: *{line(title, 150)}* on {line(target, 80)}, started by {name_of(entry.by)}"
+            return [
+                section("\n".join([head, *numbered, *left])),
+                small("Looking happens at once; every act is shown here first and waits for your go."),
+            ]
+        case ev.RunFinished(run=run, outcome=outcome):
+            mark = ":white_check_mark:" if outcome == "done" else ":octagonal_sign:"
+            by = f" by {name_of(entry.by)}" if entry.by.is_person and outcome != "done" else ""
+            return [small(f"{mark} Runbook *{line(incident.runs[run].title, 150)}*: {line(outcome, 40)}{by}")]
+        case ev.StepPlanned() | ev.StepAsked() | ev.StepFailed() | ev.StepInterrupted() | ev.StepSucceeded():
+            run_now = incident.runs[entry.event.run]
+            return _about_step(entry, incident, run_now, run_now.step(entry.event.step))
+        case ev.UndoStarted(run=run, step=step, why="lease"):
+            said = f"The time of *{_title(incident, run, step)}* is up and nobody kept it on. Taking it back."
+            return [section(f":hourglass: {said}")]
+        case ev.UndoFailed(run=run, step=step, text=text):
+            said = f":rotating_light: *Could not undo {_title(incident, run, step)}*\n{line(text, 1000)}"
+            return [
+                section(said),
+                small("It is still in force. Take it back by hand, or try again."),
+                actions(*steps.buttons(incident.id, incident.runs[run], incident.runs[run].step(step))),
+            ]
+        case _:
+            return []
+
+
+def _about_step(entry: Entry, incident: Incident, run: Run, step: StepRun) -> list[Block | None]:
+    spec = step.spec
+    head = f"*{line(run.title, 120)}* · {steps.place(run, step)}"
+    answers = actions(*steps.buttons(incident.id, run, step))
+    match entry.event:
+        case ev.StepPlanned(plan=plan, digest=digest):
+            # An older preview is answered by a newer one: its own buttons would be refused.
+            current = digest == step.plan_digest
+            return [
+                section(f":mag: {head}\n{steps.preview(plan)}"),
+                section(steps.prose(spec)),
+                section(steps.warnings(spec, plan)),
+                small(steps.terms(spec, plan), steps.proof(spec)),
+                answers if current else None,
+            ]
+        case ev.StepAsked():
+            checklist = steps.bullets(spec.checklist, steps.CHECKLIST_LINES, ":white_medium_square:")
+            return [
+                section(f":point_right: {head}"),
+                section(steps.prose(spec)),
+                section(checklist),
+                section(steps.warnings(spec, {})),
+                answers,
+            ]
+        case ev.StepFailed(text=text, inconclusive=blind):
+            what = "could not be measured" if blind else "did not work"
+            return [section(f":x: {head}: *{what}*\n{line(text, 1000)}"), answers]
+        case ev.StepInterrupted(text=text):
+            look = "Look at the service before you try again."
+            return [
+                section(f":grey_question: {head}: *unclear whether it happened*\n{line(text, 1000)}"),
+                small(look),
+                answers,
+            ]
+        case ev.StepSucceeded(text=text):
+            until = f" · on until {clock(step.lease_until)}, then taken back" if step.lease_until else ""
+            said = f":white_check_mark: {steps.place(run, step)} · {line(text, 600)}{until}"
+            return [small(said), actions(*steps.kept(incident.id, run, step))]
+        case _:
+            return []
