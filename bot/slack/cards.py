@@ -1,4 +1,4 @@
-"""The cards: an incident as it stands, at full length and in brief."""
+"""The cards: an incident as it stands, at full length and in brief. The slash command's answers are reached here too."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -12,6 +12,7 @@ from bot.incident.state import Incident, Status
 from bot.incident.timeline import count, span
 from bot.slack import steps
 from bot.slack.actions import Do
+from bot.slack.answers import health_card, help_card, list_card, timeline_card
 from bot.slack.blocks import (
     Block,
     Message,
@@ -39,6 +40,17 @@ from bot.slack.parts import (
     trouble,
 )
 from bot.slack.text import channel, clock, line, link, name_of, user, when
+
+__all__ = [
+    "Context",
+    "Message",
+    "announcement",
+    "health_card",
+    "help_card",
+    "incident_card",
+    "list_card",
+    "timeline_card",
+]
 
 _SHORT_ROLES: Final[Mapping[Role, str]] = {
     Role.COMMANDER: "Commander",

@@ -12,7 +12,7 @@ from bot.incident.events import Role, Severity
 from bot.incident.state import Incident
 from bot.slack.actions import Do
 from bot.slack.blocks import Block, plain_text, section, small
-from bot.slack.text import cut, line, when
+from bot.slack.text import line, when
 
 INPUT_MAX: Final = 3000
 """https://docs.slack.dev/reference/block-kit/block-elements/plain-text-input-element"""
@@ -20,6 +20,16 @@ TITLE_MAX: Final = 150
 METADATA_MAX: Final = 3000
 RUNBOOKS_MAX: Final = 100
 OPTION_VALUE_MAX: Final = 75
+_ONE_VALUE: Final = (
+    "value",
+    "selected_user",
+    "selected_channel",
+    "selected_conversation",
+    "selected_date",
+    "selected_time",
+    "selected_date_time",
+)
+_MANY_VALUES: Final = ("selected_users", "selected_channels", "selected_conversations")
 _SEVERITIES: Final[Mapping[Severity, str]] = {
     Severity.SEV1: "users cannot work",
     Severity.SEV2: "many users feel it",
@@ -227,17 +237,14 @@ def values(state: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _value(element: Mapping[str, Any]) -> str:
-    for key in ("value", "selected_user", "selected_channel", "selected_conversation", "selected_date"):
-        if element.get(key):
-            return str(element[key])
-    for key in ("selected_time", "selected_date_time"):
+    for key in _ONE_VALUE:
         if element.get(key):
             return str(element[key])
     if element.get("selected_option"):
         return str(element["selected_option"].get("value", ""))
     if element.get("selected_options"):
         return ",".join(str(option.get("value", "")) for option in element["selected_options"])
-    for key in ("selected_users", "selected_channels", "selected_conversations"):
+    for key in _MANY_VALUES:
         if element.get(key):
             return ",".join(map(str, element[key]))
     return ""
@@ -278,7 +285,7 @@ def _line(name: str, initial: str, limit: int, example: str) -> Block:
     element: Block = {"type": "plain_text_input", "action_id": name, "max_length": limit}
     if initial.strip():
         # What stands in a field is data, never marked text, so it is not escaped.
-        element["initial_value"] = cut(" ".join(initial.split()), limit)
+        element["initial_value"] = " ".join(initial.split())[:limit].rstrip()
     if example:
         element["placeholder"] = plain_text(example, 150)
     return element
@@ -293,7 +300,7 @@ def _text(name: str, initial: str, example: str) -> Block:
         "placeholder": plain_text(example, 150),
     }
     if initial.strip():
-        element["initial_value"] = initial.strip()[:INPUT_MAX]
+        element["initial_value"] = initial.strip()[:INPUT_MAX].rstrip()
     return element
 
 
