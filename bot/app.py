@@ -6,6 +6,7 @@ import fcntl
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,22 +115,24 @@ class SlackSide:
         except (Transient, Refusal) as failure:
             log.warning("slack_not_reachable", reason=str(failure))
 
-    def listen(self) -> "Callable[[], None] | None":
+    def listen(self) -> Callable[[], None] | None:
         """In Socket Mode, opens the socket and gives what closes it; otherwise the HTTP door listens."""
         if not self.settings.socket_mode:
             return None
-        from slack_bolt.adapter.socket_mode import SocketModeHandler
+        from bot.slack.socket import listen
 
-        handler = SocketModeHandler(self.listeners.app, self.settings.app_token.reveal())
-        handler.connect()  # type: ignore[no-untyped-call]
-        return handler.close
+        return listen(self.listeners.app, self.settings)
 
 
 class App:
-    """The bot, put together: journal, desk, outbox, engine, and what listens."""
+    """The bot, put together: journal, desk, outbox, engine, and what listens.
 
-    def __init__(self, config: Config, clock: Clock = wall_clock) -> None:
+    `direct` carries out what a click still needs from Slack after its acknowledgement; a small pool when None.
+    """
+
+    def __init__(self, config: Config, clock: Clock = wall_clock, direct: Executor | None = None) -> None:
         self.config = config
+        self._direct = direct
         self.journal = open_journal(config, clock)
         self.desk = Desk(self.journal, config.policy, config.reading, self._wake)
         self.runbooks, faults = load_runbooks(config.runbooks_dir, endpoints=config.endpoints)
@@ -189,7 +192,7 @@ class App:
         context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles())
         survey = (lambda model: self.survey(model).to_dict()) if self.telemetry else None
         verbs = Verbs(self.desk, self.library, survey, context)
-        listeners = Listeners(client, settings, self.desk, directory, verbs)
+        listeners = Listeners(client, settings, self.desk, directory, verbs, self._direct)
         return SlackSide(
             settings=settings,
             directory=directory,

@@ -83,6 +83,14 @@ class LocalEngine:
         """Something may have changed: look."""
         self._news.set()
 
+    def turn(self) -> int:
+        """One turn by hand, on the caller's thread, for a process without threads: how many things it did."""
+        done = self._drain() + self._fire()
+        for job in self._outbox.ready():
+            self._outbox.deliver(job.id)
+            done += 1
+        return done
+
     def _loop(self) -> None:
         while not self._stopping.is_set():
             self._news.wait()
@@ -96,20 +104,24 @@ class LocalEngine:
             except Busy as busy:
                 log.warning("journal_busy", reason=str(busy))
 
-    def _drain(self) -> None:
-        now = self._clock()
+    def _drain(self) -> int:
+        now, drained = self._clock(), 0
         for group_key in self._desk.journal.waiting_groups():
             last = self._drained.get(group_key)
             if last is not None and now - last < GROUP_PAUSE:
                 continue
             self._drained[group_key] = now
             self._desk.drain(group_key).result()
+            drained += 1
         if len(self._drained) > 10_000:
             self._drained = {key: at for key, at in self._drained.items() if now - at < GROUP_PAUSE}
+        return drained
 
-    def _fire(self) -> None:
-        for incident_id in self._desk.journal.due(self._clock()):
+    def _fire(self) -> int:
+        due = self._desk.journal.due(self._clock())
+        for incident_id in due:
             self._desk.check_timers(incident_id).result()
+        return len(due)
 
     def _dispatch(self) -> None:
         for job in self._outbox.ready():

@@ -7,7 +7,7 @@ ephemeral answer, ask who somebody is) happens afterwards on a small pool, once;
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -47,13 +47,21 @@ class Door:
 class Listeners:
     """Bolt's listeners. `app` is ready to dispatch; `close` lets go of the threads."""
 
-    def __init__(self, client: WebClient, settings: Settings, desk: Desk, directory: Directory, verbs: Verbs) -> None:
+    def __init__(
+        self,
+        client: WebClient,
+        settings: Settings,
+        desk: Desk,
+        directory: Directory,
+        verbs: Verbs,
+        direct: Executor | None = None,
+    ) -> None:
         self._client = client
         self._settings = settings
         self._desk = desk
         self._directory = directory
         self._verbs = verbs
-        self._direct = ThreadPoolExecutor(DIRECT_THREADS, "slack-direct")
+        self._direct = direct or ThreadPoolExecutor(DIRECT_THREADS, "slack-direct")
         self.bot_user_id: str | None = None
         self.app = App(
             client=client,

@@ -43,13 +43,15 @@ PUMP_S = 0.1
 @dataclass(frozen=True)
 class Options:
     """What a run is asked for. `directory` None: a fresh temporary one. `bot`, `monitoring`: start those
-    too. `paced`: keep Slack's rate limits."""
+    too. `paced`: keep Slack's rate limits. `live` False: events, webhooks and escalations leave when the caller
+    says `workspace.deliver_events()` and `pagerduty.advance()`, not by themselves."""
 
     ports: Ports = field(default_factory=Ports)
     directory: Path | None = None
     bot: bool = True
     monitoring: bool = True
     paced: bool = True
+    live: bool = True
     manifest: Path = MANIFEST
     clock: Callable[[], float] = time.time
 
@@ -120,9 +122,10 @@ class Workbench:
         """Start the servers, then monitoring, then the bot; on a failure everything started is ended again."""
         try:
             self._servers.start()
-            self.workspace.start()
-            for pump in self._pumps:
-                pump.start()
+            if self.options.live:
+                self.workspace.start()
+                for pump in self._pumps:
+                    pump.start()
             if self.options.monitoring:
                 self.monitoring.start()
             if self.options.bot:

@@ -60,6 +60,8 @@ def channel_for(state: State, channel: Channel, user: str) -> Json:
         "is_archived": channel.is_archived,
         "topic": channel.topic.value,
         "purpose": channel.purpose.value,
+        "members": list(channel.members),
+        "created": channel.created,
         "is_member": member,
         "unread": len(news) if member else 0,
         "mention": member and any(channel.is_im or mentions(state, message, user) for message in news),

@@ -161,7 +161,7 @@ def act(state: State, user: str, container: Mapping[str, str], sent: Mapping[str
             view = _view_of(state, user, container["view_id"])
             entry = _entry(state, view.body["blocks"], sent)
             typed = (sent.get("state") or {}).get("values") or {}
-            view.values = filled(view.body["blocks"], view.values, {**typed, **_choice(entry)})
+            view.values = filled(view.body["blocks"], view.values, _with_choice(typed, entry))
             payload = block_actions(state, user, entry, view=view)
             where = None
         else:
@@ -169,7 +169,7 @@ def act(state: State, user: str, container: Mapping[str, str], sent: Mapping[str
             blocks = [*message.blocks, *(b for a in message.attachments for b in a.get("blocks", []))]
             entry = _entry(state, blocks, sent)
             typed = (sent.get("state") or {}).get("values") or {}
-            values = filled(blocks, initial_values(blocks), {**typed, **_choice(entry)})
+            values = filled(blocks, initial_values(blocks), _with_choice(typed, entry))
             payload = block_actions(state, user, entry, place=(channel, message), values=values)
             where = channel
     if url is None:
@@ -198,6 +198,12 @@ def _entry(state: State, blocks: list[Json], sent: Mapping[str, Any]) -> Json:
         raise SlackError("action_not_found")
     block_id, element = found
     return action_entry(state, block_id, element, sent)
+
+
+def _with_choice(typed: Json, entry: Json) -> Json:
+    """What was typed so far with this choice on top; the other controls of the same block keep theirs."""
+    chosen = {block: {**typed.get(block, {}), **values} for block, values in _choice(entry).items()}
+    return {**typed, **chosen}
 
 
 def _choice(entry: Json) -> Json:
