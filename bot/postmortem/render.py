@@ -54,8 +54,13 @@ def _parser() -> MarkdownIt:
 
 
 def _permitted(_tag: str, attribute: str, value: str) -> str | None:
-    """A link may lead to http(s), a mailbox, a place on this page or a page of ours; `//elsewhere` is none of these."""
-    return None if attribute == "href" and not LINK.fullmatch(value) else value
+    """A link may lead to http(s), a mailbox, a place on this page or a page of ours; `//elsewhere` is none of these.
+
+    The allow-list lets `title` and `lang` through on every tag, and nobody here needs them.
+    """
+    if attribute in ("title", "lang") or (attribute == "href" and not LINK.fullmatch(value)):
+        return None
+    return value
 
 
 def _anchor(tokens: Sequence[Token]) -> None:

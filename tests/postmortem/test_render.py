@@ -1,0 +1,68 @@
+"""A page made of Markdown can be read and does nothing else."""
+
+import re
+
+import pytest
+
+from bot.postmortem.render import to_html
+from tests.postmortem.stories import drafted, night
+
+ATTACKS = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg/onload=alert(1)>",
+    "<a href='javascript:alert(1)'>x</a>",
+    "[x](javascript:alert(1))",
+    "[x](JaVaScRiPt:alert(1))",
+    "[x](java&#10;script:alert(1))",
+    "[x](data:text/html;base64,PHNjcmlwdD4=)",
+    "[x](vbscript:x)",
+    "[x](//evil.example)",
+    "[x](/\\evil.example)",
+    "![x](https://evil.example/track.png)",
+    "<javascript:alert(1)>",
+    "[x]: javascript:alert(1)\n\n[x]",
+    '[x](https://e.example "onmouseover=alert(1)")',
+    "```html\n<script>alert(1)</script>\n```",
+    "<style>*{display:none}</style>",
+    "<iframe src=https://evil.example>",
+    "<base href=https://evil.example>",
+    "<form action=https://evil.example><input name=a></form>",
+    "<!--><script>alert(1)</script>-->",
+    "> [!WARNING] <b onclick=x>",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_is_only_text(attack: str) -> None:
+    """A whole web address may become a link, which shows where it leads; nothing else of an attack becomes a tag."""
+    html = to_html(f"# T\n\n{attack}\n\n| a |\n|---|\n| {attack.splitlines()[0]} |\n")
+    for tag in re.findall(r"<[^>]*>", html):
+        assert re.fullmatch(
+            r"</?(?:h1|p|a|table|thead|tbody|tr|th|td|pre|code|blockquote|em|strong|br|s)"
+            r"(?: (?:href=\"(?:https://|/%5C)[a-z./]+\"|rel=\"noopener noreferrer\"|id=\"t\"|class=\"warning\"))* ?/?>",
+            tag,
+        ), tag
+
+
+def test_a_draft_shows_its_tables_and_hides_its_markers() -> None:
+    html = to_html(drafted(night()))
+    assert html.count("<table>") == 6
+    assert "gen:" not in html
+    assert '<h2 id="timeline">Timeline</h2>' in html
+
+
+def test_whole_addresses_are_links_and_file_names_are_not() -> None:
+    html = to_html("see https://a.example/b_c and serve.py and [ours](/incidents/INC-1)")
+    assert '<a href="https://a.example/b_c" rel="noopener noreferrer">' in html
+    assert '<a href="/incidents/INC-1"' in html
+    assert "serve.py</a>" not in html
+
+
+def test_a_front_matter_does_not_show_and_headings_can_be_pointed_at() -> None:
+    html = to_html("---\nid: x\n---\n\n## Steps\n\n## Steps\n")
+    assert html == '<h2 id="steps">Steps</h2>\n<h2 id="steps-2">Steps</h2>\n'
+
+
+def test_a_warning_looks_like_one() -> None:
+    assert '<blockquote class="warning">' in to_html("> [!WARNING]\n> hot")
