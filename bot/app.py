@@ -211,7 +211,7 @@ class App:
         if config.pagerduty:
             couriers["pager"] = pagerduty.Courier(config.pagerduty, self.link)
         if self.telemetry:
-            couriers["health"] = HealthCourier(self.survey)
+            couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
         if config.prometheus:
             measuring = prometheus.Prometheus(config.prometheus)
             acts = {"http.request": http.HttpRequest(config.endpoints)}

@@ -64,11 +64,15 @@ class LocalEngine:
             self._scheduler.add_job(chore.work, "interval", seconds=chore.every_s)
 
     def start(self) -> None:
-        """Takes over what an earlier process left behind, then begins."""
-        self._desk.journal.write(_take_over).result()
+        """Takes over what an earlier process left behind, and begins."""
+        self.take_over()
         self._thread.start()
         self._scheduler.start()
         self.wake()
+
+    def take_over(self) -> None:
+        """Gives back what an earlier process had claimed, and reckons deadlines by the settings of today."""
+        self._desk.journal.write(_take_over).result()
 
     def stop(self) -> None:
         """Finishes what is in hand; what is waiting stays in the journal for the next start."""

@@ -12,9 +12,13 @@ from bot.incident.state import Incident
 
 @dataclass(frozen=True, slots=True)
 class Courier:
-    """`survey` asks about one model, or about everything when it is empty; it takes at most its own time budget."""
+    """`survey` asks about one model, or about everything when it is empty; it takes at most its own time budget.
+
+    `runbooks` are the ids at hand: what the report would like but we do not have is not proposed.
+    """
 
     survey: Callable[[str], Report]
+    runbooks: frozenset[str]
 
     def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:  # noqa: ARG002
         """The report as evidence. A telemetry that does not answer is itself a finding: the verdict is then BLIND."""
@@ -24,7 +28,7 @@ class Courier:
                 verdict=report.verdict,
                 impact=report.impact,
                 cause=report.cause,
-                runbook=report.runbook or "",
+                runbook=report.propose(self.runbooks),
                 report=report.to_dict(),
             )
         ]

@@ -190,6 +190,7 @@ token_env = "FLEET_TOKEN"
 [endpoints.model-deploy.observe]
 url = "{fleet}/v1/models/{{model}}"
 done = {{ revision = "{{before.previous}}" }}
+pin = ["rolling_to"]
 
 [endpoints.model-deploy.undo]
 method = "POST"
