@@ -108,7 +108,7 @@ def help_card(context: Context) -> Message:
         [
             section("*`/incident` and a word.* In an incident's channel it is about that incident."),
             section(words),
-            small(f"{known} at hand. Elsewhere, name the incident last: `/incident ack INC-42`."),
+            small(f"{known} at hand. Elsewhere, name the incident first: `/incident ack INC-42`."),
             actions(
                 button("Declare an incident", Do.DECLARE, "", style="primary"),
                 button("Open incidents", Do.LIST, ""),
