@@ -1,0 +1,191 @@
+"""What is said in the incident's channel, entry by entry."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.incident import commands as cmd
+from bot.incident import events as ev
+from bot.incident.entry import Entry
+from bot.incident.policy import Policy
+from bot.slack.actions import Do, StepDo, read_step_value
+from bot.slack.blocks import Message
+from bot.slack.cards import Context
+from bot.slack.messages import render
+from bot.workbench.slack.blockkit import interactive
+from tests.core.case import Case, act, ask
+from tests.slack import stories
+from tests.slack.stories import EVIDENCE, HOSTILE, PLAN, STORIES, harmless, labels, sound, words
+
+TEXTS = st.text(max_size=400) | st.sampled_from([HOSTILE, HOSTILE * 60, "&" * 4000, "\n" * 50, "\u200b"])
+
+
+def about(case: Case, kind: type[ev.Event], context: Context, mention: str = "") -> Message:
+    """The message about the latest entry of that kind, as rendered when it came about."""
+    entry = next(entry for entry in reversed(case.entries) if isinstance(entry.event, kind))
+    return sound(render(entry, case.inc, context, mention))
+
+
+def everything(case: Case) -> list[Entry]:
+    return [entry for entry in case.entries if not isinstance(entry.event, ev.CardPosted | ev.StepApplied)]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_every_entry_of_every_story_is_a_message_that_slack_takes(story: Callable[[], Case], context: Context) -> None:
+    case = story()
+    for entry in case.entries:
+        for mention in ("", "<@U0MAYA> <!subteam^S0ONCALL>"):
+            message = sound(render(entry, case.inc, context, mention))
+            assert message.text.startswith(mention)
+            assert case.inc.ref in message.text
+            assert message.blocks
+
+
+def test_a_page_starts_with_the_person_and_ends_with_one_button(context: Context) -> None:
+    message = about(stories.burning(), ev.IncidentOpened, context, "<@U0MAYA>")
+    assert message.text == "<@U0MAYA> INC-42: SEV1 llama-70b fails"
+    assert message.blocks[0]["text"]["text"] == "<@U0MAYA>"
+    assert labels(message) == ["Acknowledge"]
+    button = next(interactive(message.blocks))
+    assert (button["action_id"], button["value"]) == (Do.ACK, "i1")
+
+
+def test_acknowledge_is_not_offered_once_somebody_has_it(context: Context) -> None:
+    assert labels(about(stories.taken(), ev.IncidentOpened, context)) == []
+
+
+def test_the_next_person_reads_why_they_are_called(context: Context) -> None:
+    message = about(stories.everybody_called(), ev.AckDeadlineMissed, context, "<@U0JONAS>")
+    assert message.text == "<@U0JONAS> INC-42: SEV1 llama-70b fails: nobody has it yet"
+    assert labels(message) == ["Acknowledge"]
+
+
+def test_evidence_offers_its_runbook_when_we_have_it(context: Context) -> None:
+    message = about(stories.taken(), ev.EvidenceCollected, context)
+    text = words(message.blocks)
+    assert "*Telemetry: OUTAGE* · 31.0% of requests fail" in text
+    assert "(4 of 5 signals)" in text
+    assert labels(message) == ["Run: Roll back a model deploy"]
+    without = Context(Policy(), context.pages_url, {})
+    assert labels(about(stories.taken(), ev.EvidenceCollected, without)) == []
+
+
+def test_a_run_begins_with_its_numbered_steps(context: Context) -> None:
+    text = words(about(stories.running(), ev.RunStarted, context).blocks)
+    assert "*Roll back a model deploy* on model/llama-70b, started by Maya" in text
+    assert "1. Are errors up?\n2. Look at the change\n3. Roll back" in text
+
+
+def test_a_preview_shows_what_it_does_what_it_costs_and_how_it_is_proven(context: Context) -> None:
+    message = about(stories.previewed(), ev.StepPlanned, context)
+    text = words(message.blocks)
+    for said in (
+        "step 1 of 1: Roll back",
+        "• llama-70b: r42 -&gt; r41",
+        "Goes back to the revision before.",
+        ":warning: In-flight requests are dropped.",
+        ":warning: r41 is 9 days old",
+        "undo: back to r42",
+        "kept for 60 min, then taken back unless renewed",
+        "Done when `errors &lt; 0.01` holds for 15 s, within 5 min.",
+    ):
+        assert said in text
+    assert labels(message) == ["Run it", "Skip", "Stop the runbook"]
+    assert read_step_value(next(interactive(message.blocks))["value"]).digest == "d1"
+
+
+def test_what_cannot_be_taken_back_says_so_and_asks_twice(context: Context) -> None:
+    message = about(stories.destructive(), ev.StepPlanned, context)
+    go = next(interactive(message.blocks))
+    assert go["style"] == "danger"
+    assert "confirm" in go
+    assert "*cannot be taken back* · no undo: requests are lost" in words(message.blocks)
+
+
+def test_an_older_preview_has_no_buttons_left(context: Context) -> None:
+    case = stories.previewed()
+    old = case.entries[-1]
+    case.do(cmd.RetryStep, run="r1", step="rollback")
+    case.receipt(ev.StepPlanned("r1", "rollback", {**PLAN, "lines": ["r43 -> r41"]}, "d2"))
+    assert labels(sound(render(old, case.inc, context))) == []
+
+
+def test_a_step_for_people_shows_its_checklist(context: Context) -> None:
+    case = stories.running().receipt(ev.StepSucceeded("r1", "check", "0.31 (want > 0.01)"))
+    message = about(case, ev.StepAsked, context)
+    assert "Ask in #deploys" in words(message.blocks)
+    assert labels(message) == ["Done, go on", "Skip", "Stop the runbook"]
+
+
+def test_after_a_failure_one_may_try_again_skip_undo_or_stop(context: Context) -> None:
+    wanted = ["Preview again", "Skip", "Undo", "Stop the runbook"]
+    assert labels(about(stories.failed(), ev.StepFailed, context)) == wanted
+    assert labels(about(stories.interrupted(), ev.StepInterrupted, context)) == wanted
+
+
+def test_nothing_is_undone_that_never_happened(context: Context) -> None:
+    case = stories.running(stories.ROLLBACK).receipt(ev.StepFailed("r1", "rollback", "404: no such deployment"))
+    assert labels(about(case, ev.StepFailed, context)) == ["Preview again", "Skip", "Stop the runbook"]
+
+
+def test_a_leased_act_can_be_kept_or_taken_back(context: Context) -> None:
+    message = about(stories.fixed(), ev.StepSucceeded, context)
+    assert labels(message) == ["Keep it on longer", "Undo"]
+    assert "0.002 (want &lt; 0.01)" in words(message.blocks)
+    undo = list(interactive(message.blocks))[1]
+    assert undo["action_id"] == StepDo.UNDO
+    assert undo["confirm"]["text"]["text"] == "back to r42"
+
+
+def test_a_failed_undo_is_loud(context: Context) -> None:
+    message = about(stories.lease_ran_out(), ev.UndoFailed, context, "<@U0MAYA>")
+    assert "*Could not undo Roll back*" in words(message.blocks)
+    assert "still in force" in words(message.blocks)
+    assert labels(message) == ["Undo"]
+
+
+def test_an_update_is_quoted_line_by_line(context: Context) -> None:
+    text = words(about(stories.mitigated(), ev.UpdatePosted, context).blocks)
+    assert ">One in three fails.\n>Rolled back." in text
+
+
+def test_the_end_says_why_and_how_long_it_took(context: Context) -> None:
+    text = words(about(stories.resolved(), ev.Resolved, context).blocks)
+    assert "*INC-42 is resolved* by Jonas\nErrors are at 0.2 %" in text
+    assert "resolved after 15 min" in text
+    link = next(interactive(about(stories.resolved(), ev.PostmortemDrafted, context).blocks))
+    assert link["url"] == "https://fixfirst.example/postmortems/2026-11-21-inc-42.md"
+
+
+def test_small_things_are_one_line_of_small_print(context: Context) -> None:
+    for kind in (ev.Acknowledged, ev.RoleAssigned, ev.SeverityChanged, ev.ImpactStated):
+        message = about(stories.staffed(), kind, context)
+        assert [block["type"] for block in message.blocks] == ["context"]
+
+
+@given(TEXTS, TEXTS)
+def test_no_text_can_break_a_message_or_speak_through_it(one: str, two: str) -> None:
+    context = Context(Policy(), "https://fixfirst.example", {"rollback-model-deploy": one, two: one})
+    spec = act(title=one, prose=two, warning=one, checklist=(one, two) * 30, no_undo=two)
+    plan = {**PLAN, "lines": [one, two] * 50, "undo": two, "warnings": [one, two] * 9}
+    case = Case().alerts(firing=2, new=2, title=one, service=two, model=two)
+    evidence = ev.EvidenceCollected(one, two, one, two, {**EVIDENCE.report, "not_advised": [one, two]})
+    case.receipt(evidence, ev.EvidenceFailed(one), ev.PageAccepted(one, 1, two), ev.DeliveryFailed(one, two, one))
+    case.do(cmd.Acknowledge).do(cmd.AssignRole, role=ev.Role.SCRIBE, user=two or "x")
+    case.do(cmd.PinMessage, text=f"x{one}", author=two).do(cmd.PostUpdate, text=f"x{two}").do(cmd.Mitigate, text=one)
+    start = cmd.StartRun
+    case.do(start, run="r1", runbook=two, title=one, source_digest="", target=two, steps=(spec, ask(title=two)))
+    case.receipt(ev.StepPlanned("r1", "rollback", plan, "d1")).do(
+        cmd.ApproveStep, run="r1", step="rollback", digest="d1"
+    )
+    seen = [render(entry, case.inc, context, "<@U0MAYA>") for entry in everything(case)]
+    case.receipt(ev.StepInterrupted("r1", "rollback", one))
+    seen += [render(case.entries[-1], case.inc, context)]
+    case.do(cmd.SkipStep, run="r1", step="rollback", reason=two).do(cmd.Resolve, reason=f"x{one}", despite_firing=True)
+    seen += [render(entry, case.inc, context) for entry in everything(case)]
+    for message in seen:
+        sound(message)
+        harmless(message.blocks)
+        harmless(message.text)
