@@ -106,7 +106,7 @@ def _minute(at: datetime) -> str:
 
 def _said(entries: Sequence[Entry], kind: type[ev.Event], people: People) -> list[Said]:
     return [
-        Said(entry.at, people.call(entry.by), people.without_ids(getattr(entry.event, "text", "")))
+        Said(entry.at, people.call(entry.by), people.without_slack(getattr(entry.event, "text", "")))
         for entry in entries
         if isinstance(entry.event, kind)
     ]
@@ -212,7 +212,7 @@ def _told_step(step: StepRun, people: People) -> ToldStep:
         status=step.status + (f", {count(step.attempt, 'attempt')}" if step.attempt > 1 else ""),
         did="; ".join(step.plan.get("lines", ())),
         approved_by=people.call_user(step.approved_by) if step.approved_by else "",
-        outcome="" if step.status is StepStatus.UNDONE else people.without_ids(step.outcome),
+        outcome="" if step.status is StepStatus.UNDONE else people.without_slack(step.outcome),
         undo=_undo(step),
     )
 

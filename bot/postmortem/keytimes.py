@@ -1,7 +1,7 @@
 """The key times of an incident and the four spans between them, each with its formula; nothing is guessed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bot.incident.state import Incident, Status
@@ -34,13 +34,17 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class KeyTimes:
-    """The five moments of the present round and the spans between them."""
+    """The five moments and the spans between them.
+
+    After a reopening `started` and `detected` are those of the first round, the other three those of the present one.
+    """
 
     started: KeyTime
     detected: KeyTime
     acknowledged: KeyTime
     mitigated: KeyTime
     resolved: KeyTime
+    rounds: int = 1
 
     def __iter__(self) -> Iterator[KeyTime]:
         return iter((self.started, self.detected, self.acknowledged, self.mitigated, self.resolved))
@@ -48,11 +52,16 @@ class KeyTimes:
     @property
     def spans(self) -> tuple[Span, Span, Span, Span]:
         """TTD, TTA, TTM, TTR."""
+        all_rounds = f"over {self.rounds} rounds, the quiet between them included" if self.rounds > 1 else ""
+        answer = _span("TTA", "time to acknowledge", self.acknowledged, self.detected)
+        if self.rounds > 1 and answer.length is not None:
+            reason = f"acknowledged is of round {self.rounds}, detected of round 1"
+            answer = replace(answer, length=None, why_not=reason, remark="")
         return (
             _span("TTD", "time to detect", self.detected, self.started),
-            _span("TTA", "time to acknowledge", self.acknowledged, self.detected),
-            _span("TTM", "time to mitigate", self.mitigated, self.started),
-            _span("TTR", "time to resolve", self.resolved, self.started),
+            answer,
+            _span("TTM", "time to mitigate", self.mitigated, self.started, all_rounds),
+            _span("TTR", "time to resolve", self.resolved, self.started, all_rounds),
         )
 
 
@@ -68,6 +77,7 @@ def key_times(incident: Incident) -> KeyTimes:
         acknowledged=_time("acknowledged", acknowledged.at if acknowledged else None, "nobody acknowledged it"),
         mitigated=_time("mitigated", mitigated.at if mitigated else None, over),
         resolved=_time("resolved", ended, "it was called off" if called_off else over),
+        rounds=incident.generation,
     )
 
 
@@ -75,11 +85,12 @@ def _time(name: str, at: datetime | None, why_not: str) -> KeyTime:
     return KeyTime(name, at, "" if at else why_not)
 
 
-def _span(name: str, meaning: str, end: KeyTime, start: KeyTime) -> Span:
+def _span(name: str, meaning: str, end: KeyTime, start: KeyTime, remark: str = "") -> Span:
     formula = f"{end.name} - {start.name}"
     if end.at is None or start.at is None:
         missing = "; ".join(f"{time.name}: {time.why_not}" for time in (start, end) if time.at is None)
         return Span(name, meaning, formula, None, missing)
     length = end.at - start.at
-    remark = f"{end.name} before {start.name}" if length < timedelta() else ""
+    if length < timedelta():
+        remark = f"{end.name} before {start.name}"
     return Span(name, meaning, formula, length, "", remark)

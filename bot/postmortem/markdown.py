@@ -8,6 +8,8 @@ SPECIAL: Final = re.compile(r"[\\`*\[\]<>|~&$]|(?<= )#")
 EDGE_UNDERSCORE: Final = re.compile(r"(?<!\w)_+|_+(?!\w)")
 """An underscore inside a word is only itself, so `request_success_total` stays readable in the source."""
 LINE_START: Final = re.compile(r"^(?:[-+=#](?=[-+=#\s]|$)|\d+(?=[.)]))")
+ADDRESS: Final = re.compile(r"https?://[a-zA-Z0-9][a-zA-Z0-9._~:/?#@!$&'()+,;=%-]*[a-zA-Z0-9/=]")
+"""Without what closes a cell or a link, and without the full stop of the sentence around it."""
 INVISIBLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 """Controls, line separators, and the marks that make text run backwards."""
 
@@ -24,13 +26,26 @@ def plain(text: str) -> str:
 
 
 def escape(text: str) -> Markdown:
-    """`text` in one line, to stand anywhere a paragraph, a heading or a table cell may hold text."""
-    line = EDGE_UNDERSCORE.sub(lambda found: "\\_" * len(found[0]), SPECIAL.sub(r"\\\g<0>", plain(text)))
-    start = LINE_START.match(line)
+    """`text` in one line, to stand anywhere a paragraph, a heading or a table cell may hold text.
+
+    A whole web address stays one that can be clicked: it shows where it leads.
+    """
+    line = plain(text)
+    parts: list[str] = []
+    done = 0
+    for found in ADDRESS.finditer(line):
+        parts += [_escape_words(line[done : found.start()]), f"<{found[0]}>"]
+        done = found.end()
+    escaped = "".join([*parts, _escape_words(line[done:])])
+    start = LINE_START.match(escaped)
     if start is None:
-        return Markdown(line)
+        return Markdown(escaped)
     cut = start.end() if start[0].isdigit() else 0
-    return Markdown(f"{line[:cut]}\\{line[cut:]}")
+    return Markdown(f"{escaped[:cut]}\\{escaped[cut:]}")
+
+
+def _escape_words(text: str) -> str:
+    return EDGE_UNDERSCORE.sub(lambda found: "\\_" * len(found[0]), SPECIAL.sub(r"\\\g<0>", text))
 
 
 def link(text: str, url: str) -> Markdown:

@@ -14,6 +14,7 @@ from bot.incident.state import Incident
 from bot.incident.timeline import kind, line, who
 
 MENTION: Final = re.compile(r"<@([A-Z0-9]+)(?:\|[^>]*)?>")
+SLACK_LINK: Final = re.compile(r"<((?:https?://|mailto:)[^\s|<>]+)(?:\|([^<>\n]*))?>")
 
 
 class People:
@@ -41,9 +42,15 @@ class People:
         actor = self._actors.get(user)
         return user if actor is None else self.call(actor)
 
-    def without_ids(self, text: str) -> str:
-        """Slack's `<@U…>` as the person's name."""
-        return MENTION.sub(lambda found: self.name(found[1]), text)
+    def without_slack(self, text: str) -> str:
+        """Slack's markup as a person reads it: `<@U0MAYA>` is a name, `<https://x|here>` is `here (https://x)`."""
+        said = SLACK_LINK.sub(_address, MENTION.sub(lambda found: self.name(found[1]), text))
+        return said.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _address(found: re.Match[str]) -> str:
+    address = found[1].removeprefix("mailto:")
+    return f"{found[2]} ({address})" if found[2] and found[2] != address else address
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ def story(incident: Incident, entries: Sequence[Entry], people: People) -> tuple
                 day="" if today == day else today,
                 time=clock(entry.at, entry.precision),
                 kind=kind(entry.event),
-                text=people.without_ids(said),
+                text=people.without_slack(said),
                 link=_link(entry.event),
             )
         )

@@ -58,6 +58,21 @@ def test_an_incident_called_off_has_no_time_to_resolve() -> None:
     assert "It was called off: a load test." in section(drafted(case), "Summary")
 
 
+def test_a_second_round_mixes_no_moments_of_two_rounds() -> None:
+    case = Case().alerts(1, new=1).do(cmd.StateImpact, text="some", started_at=START).do(cmd.Acknowledge)
+    case.alerts(0, resolved=1).do(cmd.Resolve, reason="ok").after(minutes=10).alerts(1, new=1)
+    case.after(minutes=1).do(cmd.Acknowledge).alerts(0, resolved=1).do(cmd.Resolve, reason="now it is")
+    _, tta, _, ttr = key_times(case.inc).spans
+    assert (tta.length, tta.why_not) == (None, "acknowledged is of round 2, detected of round 1")
+    assert (ttr.length, ttr.remark) == (timedelta(minutes=11), "over 2 rounds, the quiet between them included")
+
+
+def test_slack_markup_reads_as_people_read_it() -> None:
+    case = Case().alerts(1, new=1)
+    case.do(cmd.AddNote, text="<@U0MAYA|m> saw <https://g.example/d?a=1&amp;b=2|the graph> at p99 &gt; 2 s")
+    assert "noted: Maya saw the graph (<https://g.example/d?a=1&b=2>) at p99 \\> 2 s" in drafted(case)
+
+
 def test_repeats_of_a_burning_alert_are_one_line_and_its_end_is_another() -> None:
     case = Case().alerts(2, new=2)
     for _ in range(14):

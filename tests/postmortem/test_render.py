@@ -4,7 +4,9 @@ import re
 
 import pytest
 
+from bot.incident import commands as cmd
 from bot.postmortem.render import to_html
+from tests.core.case import Case
 from tests.postmortem.stories import drafted, night
 
 ATTACKS = [
@@ -66,3 +68,10 @@ def test_a_front_matter_does_not_show_and_headings_can_be_pointed_at() -> None:
 
 def test_a_warning_looks_like_one() -> None:
     assert '<blockquote class="warning">' in to_html("> [!WARNING]\n> hot")
+
+
+def test_an_address_in_free_text_can_be_clicked_whole() -> None:
+    case = Case().alerts(1, new=1).do(cmd.AddNote, text="see https://g.example/d?a=1&b=2_c~d, then | go.")
+    html = to_html(drafted(case))
+    assert '<a href="https://g.example/d?a=1&amp;b=2_c~d" rel="noopener noreferrer">' in html
+    assert "then | go." in html
