@@ -75,3 +75,7 @@ def test_an_address_in_free_text_can_be_clicked_whole() -> None:
     html = to_html(drafted(case))
     assert '<a href="https://g.example/d?a=1&amp;b=2_c~d" rel="noopener noreferrer">' in html
     assert "then | go." in html
+
+
+def test_html_in_the_text_is_shown_as_it_was_written() -> None:
+    assert to_html("<b>x</b>") == "<p>&lt;b&gt;x&lt;/b&gt;</p>\n"
