@@ -7,7 +7,7 @@ SPECIAL: Final = re.compile(r"[\\`*\[\]<>|~&$]|(?<= )#")
 """What can mean something in the middle of a line, including HTML, entities, GitHub's mathematics, a heading's end."""
 EDGE_UNDERSCORE: Final = re.compile(r"(?<!\w)_+|_+(?!\w)")
 """An underscore inside a word is only itself, so `request_success_total` stays readable in the source."""
-LINE_START: Final = re.compile(r"^(?:[-+=#](?=[-+=#\s]|$)|\d+(?=[.)]))")
+LINE_START: Final = re.compile(r"^(?:[-+=#](?=[-+=#\s]|$)|\d{1,9}(?=[.)](?:\s|$)))")
 ADDRESS: Final = re.compile(r"https?://[a-zA-Z0-9][a-zA-Z0-9._~:/?#@!$&'()+,;=%-]*[a-zA-Z0-9/=]")
 """Without what closes a cell or a link, and without the full stop of the sentence around it."""
 INVISIBLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
