@@ -28,7 +28,7 @@ _CHECK_MARKS: Final[Mapping[str, str]] = {
     "crit": ":red_circle:",
     "warn": ":large_yellow_circle:",
     "ok": ":white_check_mark:",
-    "unknown": ":grey_question:",
+    "unknown": ":black_circle:",
 }
 _WORDS: Final = (
     ("help", "this list"),
@@ -141,7 +141,7 @@ def health_card(report: Mapping[str, Any], context: Context, incident_id: str = 
             small(*(f":no_entry_sign: Not advised: {line(text)}" for text in seen.not_advised[:5])),
             actions(run),
             *(section("\n".join(group)) for group in groups),
-            small("\n".join(f":grey_question: Not seen: {line(text)}" for text in seen.unknowns[:10])),
+            small("\n".join(f":black_circle: Not seen: {line(text)}" for text in seen.unknowns[:10])),
             small(f"{count(len(seen.checks), 'check')} at {clock(seen.at)}: {tally(seen)}"),
         ],
     )

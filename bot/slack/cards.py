@@ -1,4 +1,4 @@
-"""The cards: an incident as it stands, at full length and in brief. The slash command's answers are reached here too."""
+"""The cards: an incident as it stands, at full length and in brief; the command's answers are reached here too."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -32,6 +32,7 @@ from bot.slack.parts import (
     Context,
     acknowledge,
     alerts_line,
+    confidence,
     durations,
     headline,
     postmortem_button,
@@ -158,7 +159,8 @@ def _evidence(incident: Incident) -> str:
         missing = line(incident.evidence_missing)
         return f":black_circle: Telemetry could not be read: {missing}" if missing else ""
     mark = VERDICT_MARKS.get(found.verdict, ":black_circle:")
-    return f"{mark} *Telemetry: {line(found.verdict, 40)}* · {line(found.impact, 400)}\n{line(found.cause, 400)}"
+    cause = f"{line(found.cause, 400)}{confidence(found)}"
+    return f"{mark} *Telemetry: {line(found.verdict, 40)}* · {line(found.impact, 400)}\n{cause}"
 
 
 def _run(incident: Incident) -> str:
@@ -205,6 +207,9 @@ def _buttons(incident: Incident, advice: Advice, context: Context) -> list[Block
     if incident.status is Status.MITIGATED:
         used.add(Do.MITIGATED)
     rest = [(label, do) for do, label in LABELS.items() if do not in used]
+    if incident.active_run is not None:
+        # A second runbook beside one under way is the exception, and easily pressed instead of its step.
+        rest.sort(key=lambda one: one[1] is Do.RUN)
     shown = max(4, len(rest) - 5)
     return [
         *first,
@@ -218,9 +223,7 @@ def _ended_card(incident: Incident, context: Context) -> Message:
     reason = line(ended.what, 800) if ended else ""
     snoozed = ""
     if incident.snoozed_until and incident.firing:
-        snoozed = (
-            f":zzz: {count(incident.firing, 'alert')} still firing; they page again at {clock(incident.snoozed_until)}."
-        )
+        snoozed = f":no_bell: {count(incident.firing, 'alert')} still firing; they page again at {clock(incident.snoozed_until)}."
     run = _run(incident)
     return message(
         headline(incident),

@@ -15,6 +15,7 @@ from bot.slack.parts import (
     Context,
     acknowledge,
     alerts_line,
+    confidence,
     durations,
     postmortem_button,
     run_button,
@@ -30,8 +31,15 @@ def render(entry: Entry, incident: Incident, context: Context, mention: str = ""
     said = told(entry, incident) or line(timeline.kind(entry.event), 40)
     push = f"{incident.ref}: {_for_a_phone(entry, incident)}"
     body = _about_run(entry, incident) or _about_incident(entry, incident, context) or [small(f"{_mark(entry)} {said}")]
-    first = section(mention)
-    return message(f"{mention} {push}".strip(), [first, *body])
+    return message(f"{mention} {push}".strip(), _called(mention, body))
+
+
+def _called(mention: str, body: list[Block | None]) -> list[Block | None]:
+    """The blocks with the mention on the first line, so that a small screen shows who is meant and why at once."""
+    first = body[0]
+    if not mention or first is None or first["type"] != "section" or "text" not in first:
+        return [section(mention), *body]
+    return [section(f"{mention} {first['text']['text']}"), *body[1:]]
 
 
 def _for_a_phone(entry: Entry, incident: Incident) -> str:
@@ -60,8 +68,7 @@ def _title(incident: Incident, run: str, step: str) -> str:
 
 
 _MARKS = {
-    ev.Acknowledged: ":raised_hand:",
-    ev.SeverityChanged: ":vertical_traffic_light:",
+    ev.Acknowledged: ":eyes:",
     ev.RoleAssigned: ":bust_in_silhouette:",
     ev.ImpactStated: ":busts_in_silhouette:",
     ev.NoteAdded: ":memo:",
@@ -69,8 +76,8 @@ _MARKS = {
     ev.Cancelled: ":heavy_minus_sign:",
     ev.EvidenceFailed: ":black_circle:",
     ev.StepSkipped: ":fast_forward:",
-    ev.StepUndone: ":leftwards_arrow_with_hook:",
-    ev.UndoStarted: ":leftwards_arrow_with_hook:",
+    ev.StepUndone: ":arrows_counterclockwise:",
+    ev.UndoStarted: ":arrows_counterclockwise:",
 }
 
 
@@ -153,9 +160,7 @@ def _take(incident: Incident) -> Block | None:
 
 def _evidence(found: ev.EvidenceCollected, incident: Incident, context: Context) -> list[Block | None]:
     mark = VERDICT_MARKS.get(found.verdict, ":black_circle:")
-    agree, signals = found.report.get("agree", 0), found.report.get("signals", 0)
-    sure = f" ({agree} of {signals} signals)" if signals else ""
-    seen = [f"*Likely cause* {line(found.cause, 800)}{sure}"] if found.cause.strip() else []
+    seen = [f"*Likely cause* {line(found.cause, 800)}{confidence(found)}"] if found.cause.strip() else []
     title = context.runbooks.get(found.runbook, "")
     if title:
         seen.append(f"*Do now* {line(title, 150)}")
@@ -216,7 +221,7 @@ def _about_step(entry: Entry, incident: Incident, run: Run, step: StepRun) -> li
                 answers if current else None,
             ]
         case ev.StepAsked():
-            checklist = steps.bullets(spec.checklist, steps.CHECKLIST_LINES, ":white_medium_square:")
+            checklist = steps.bullets(spec.checklist, steps.CHECKLIST_LINES, ":white_circle:")
             return [
                 section(f":point_right: {head}"),
                 section(steps.prose(spec)),
@@ -230,7 +235,7 @@ def _about_step(entry: Entry, incident: Incident, run: Run, step: StepRun) -> li
         case ev.StepInterrupted(text=text):
             look = "Look at the service before you try again."
             return [
-                section(f":grey_question: {head}: *unclear whether it happened*\n{line(text, 1000)}"),
+                section(f":question: {head}: *unclear whether it happened*\n{line(text, 1000)}"),
                 small(look),
                 answers,
             ]

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import quote as url_quote
 
 from bot.incident.advice import proposed_runbook
-from bot.incident.events import DeliveryFailed
+from bot.incident.events import DeliveryFailed, EvidenceCollected
 from bot.incident.policy import Policy
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import span
@@ -111,7 +111,7 @@ def alerts_line(incident: Incident) -> str:
         return ""
     names = dict.fromkeys(line(str(sample.get("name") or sample.get("title") or ""), 60) for sample in incident.samples)
     shown = ", ".join([name for name in names if name][:3])
-    cut_off = f" · the sender left out {incident.truncated}" if incident.truncated else ""
+    cut_off = f" · {incident.truncated} more left out by the sender" if incident.truncated else ""
     such_as = f" · {shown}" if shown else ""
     return f"Alerts: {incident.firing} firing · {incident.recovered} recovered{such_as}{cut_off}"
 
@@ -130,6 +130,12 @@ def postmortem_button(incident: Incident, context: Context) -> Block | None:
     if context.pages_url.startswith(("http://", "https://")):
         return link_button("Open the postmortem", context.postmortem_url(incident)) | {"style": "primary"}
     return button("Open the postmortem", Do.POSTMORTEM, incident.id, style="primary")
+
+
+def confidence(found: EvidenceCollected) -> str:
+    """` (4 of 5 signals)`, as the health report counted them; empty where it names no cause to be sure of."""
+    agree, signals = found.report.get("agree", 0), found.report.get("signals", 0)
+    return f" ({agree} of {signals} signals)" if signals else ""
 
 
 def trouble(failed: DeliveryFailed) -> str:

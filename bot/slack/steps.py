@@ -11,9 +11,9 @@ from bot.slack.blocks import Block, button, confirm
 from bot.slack.text import cut, esc, line
 
 _RISK = {
-    Risk.READ: "only looks, changes nothing",
-    Risk.REVERSIBLE: "changes the service, can be undone",
-    Risk.DESTRUCTIVE: "*cannot be taken back*",
+    Risk.READ: "Only looks, changes nothing",
+    Risk.REVERSIBLE: "Changes the service, can be undone",
+    Risk.DESTRUCTIVE: "*Cannot be taken back*",
 }
 _STANDS = {
     StepStatus.WAITING: "comes next",

@@ -88,7 +88,7 @@ def test_the_card_previews_what_its_button_approves(context: Context) -> None:
 
 def test_alerts_are_counted_and_never_listed(context: Context) -> None:
     text = words(cards.incident_card(stories.burning().inc, context).blocks)
-    said = "37 firing · 963 recovered · ErrorRateHigh, TtftHigh, PodDown · the sender left out 12"
+    said = "37 firing · 963 recovered · ErrorRateHigh, TtftHigh, PodDown · 12 more left out by the sender"
     assert said in text
 
 

@@ -46,7 +46,7 @@ def test_every_entry_of_every_story_is_a_message_that_slack_takes(story: Callabl
 def test_a_page_starts_with_the_person_and_ends_with_one_button(context: Context) -> None:
     message = about(stories.burning(), ev.IncidentOpened, context, "<@U0MAYA>")
     assert message.text == "<@U0MAYA> INC-42: SEV1 llama-70b fails"
-    assert message.blocks[0]["text"]["text"] == "<@U0MAYA>"
+    assert message.blocks[0]["text"]["text"].startswith("<@U0MAYA> :rotating_light: *SEV1")
     assert labels(message) == ["Acknowledge"]
     button = next(interactive(message.blocks))
     assert (button["action_id"], button["value"]) == (Do.ACK, "i1")
@@ -101,7 +101,7 @@ def test_what_cannot_be_taken_back_says_so_and_asks_twice(context: Context) -> N
     go = next(interactive(message.blocks))
     assert go["style"] == "danger"
     assert "confirm" in go
-    assert "*cannot be taken back* · no undo: requests are lost" in words(message.blocks)
+    assert "*Cannot be taken back* · no undo: requests are lost" in words(message.blocks)
 
 
 def test_an_older_preview_has_no_buttons_left(context: Context) -> None:
