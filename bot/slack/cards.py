@@ -223,7 +223,8 @@ def _ended_card(incident: Incident, context: Context) -> Message:
     reason = line(ended.what, 800) if ended else ""
     snoozed = ""
     if incident.snoozed_until and incident.firing:
-        snoozed = f":no_bell: {count(incident.firing, 'alert')} still firing; they page again at {clock(incident.snoozed_until)}."
+        burning, again = count(incident.firing, "alert"), clock(incident.snoozed_until)
+        snoozed = f":no_bell: {burning} still firing; they page again at {again}."
     run = _run(incident)
     return message(
         headline(incident),

@@ -73,7 +73,7 @@ _MARKS = {
     ev.ImpactStated: ":busts_in_silhouette:",
     ev.NoteAdded: ":memo:",
     ev.MessagePinned: ":pushpin:",
-    ev.Cancelled: ":heavy_minus_sign:",
+    ev.Cancelled: ":white_circle:",
     ev.EvidenceFailed: ":black_circle:",
     ev.StepSkipped: ":fast_forward:",
     ev.StepUndone: ":arrows_counterclockwise:",
@@ -223,7 +223,7 @@ def _about_step(entry: Entry, incident: Incident, run: Run, step: StepRun) -> li
         case ev.StepAsked():
             checklist = steps.bullets(spec.checklist, steps.CHECKLIST_LINES, ":white_circle:")
             return [
-                section(f":point_right: {head}"),
+                section(f":clipboard: {head}"),
                 section(steps.prose(spec)),
                 section(checklist),
                 section(steps.warnings(spec, {})),
@@ -235,7 +235,7 @@ def _about_step(entry: Entry, incident: Incident, run: Run, step: StepRun) -> li
         case ev.StepInterrupted(text=text):
             look = "Look at the service before you try again."
             return [
-                section(f":question: {head}: *unclear whether it happened*\n{line(text, 1000)}"),
+                section(f":warning: {head}: *unclear whether it happened*\n{line(text, 1000)}"),
                 small(look),
                 answers,
             ]

@@ -37,8 +37,8 @@ STATUS_MARKS: Final[Mapping[Status, str]] = {
     Status.ACKNOWLEDGED: ":large_orange_circle:",
     Status.MITIGATED: ":large_yellow_circle:",
     Status.RESOLVED: ":white_check_mark:",
-    Status.CANCELLED: ":heavy_minus_sign:",
-    Status.MERGED: ":heavy_minus_sign:",
+    Status.CANCELLED: ":white_circle:",
+    Status.MERGED: ":white_circle:",
 }
 VERDICT_MARKS: Final[Mapping[str, str]] = {
     "OUTAGE": ":red_circle:",
