@@ -100,6 +100,7 @@ class SlackSide:
     """Everything that talks to Slack."""
 
     settings: SlackSettings
+    whoami: Callable[[], Any]
     directory: Directory
     listeners: Listeners
     door: SlackDoor
@@ -109,7 +110,7 @@ class SlackSide:
         """Keeps people and rights fresh. Slack being away is no reason to stop anything."""
         try:
             if self.listeners.bot_user_id is None:
-                answer = call(self.listeners.app.client.auth_test)
+                answer = call(self.whoami)
                 self.listeners.bot_user_id = str(answer["user_id"])
             self.directory.refresh()
         except (Transient, Refusal) as failure:
@@ -142,6 +143,7 @@ class App:
         self.telemetry = telemetry_of(config)
         self.shelf = Shelf(config.postmortems_dir)
         self.slack = self._slack(config.slack, clock) if config.slack else None
+        self.pager = pagerduty.Courier(config.pagerduty, self.link) if config.pagerduty else None
         self.outbox = Outbox(self.desk, self._couriers())
         chores = [Chore(self.slack.learn, DIRECTORY_EVERY_S)] if self.slack else []
         self.engine = LocalEngine(self.desk, self.outbox, chores)
@@ -170,10 +172,16 @@ class App:
         """Finishes what is in hand; what waits stays in the journal."""
         if self._hang_up:
             self._hang_up()
+        self.engine.stop()
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of threads, connections and the journal."""
         self.doors.close()
         if self.slack:
             self.slack.listeners.close()
-        self.engine.stop()
+        if self.pager:
+            self.pager.close()
         self.journal.close()
 
     def survey(self, model: str) -> health.Report:
@@ -195,6 +203,7 @@ class App:
         listeners = Listeners(client, settings, self.desk, directory, verbs, self._direct)
         return SlackSide(
             settings=settings,
+            whoami=client.auth_test,
             directory=directory,
             listeners=listeners,
             door=SlackDoor(listeners.app, settings.signing_secret, clock),
@@ -208,8 +217,8 @@ class App:
         }
         if self.slack:
             couriers["slack"] = self.slack.courier
-        if config.pagerduty:
-            couriers["pager"] = pagerduty.Courier(config.pagerduty, self.link)
+        if self.pager:
+            couriers["pager"] = self.pager
         if self.telemetry:
             couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
         if config.prometheus:

@@ -218,7 +218,7 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
                 update_reminded_at=None,
             )
         case ev.EvidenceCollected():
-            triaged = inc.triaged or replace(mark, what=event.impact)
+            triaged = inc.triaged or replace(mark, what=f"telemetry says {event.verdict}")
             return replace(inc, evidence=event, evidence_missing="", triaged=triaged)
         case ev.EvidenceFailed():
             return replace(inc, evidence_missing=event.reason)

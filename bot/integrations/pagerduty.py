@@ -124,11 +124,23 @@ class Courier:
         self._link = link
         self._events = self._events_client(settings.routing_key)
         self._second = self._events_client(settings.second_routing_key) if settings.second_routing_key else None
+        self._rest_client: RestApiV2Client | None = None
 
     def _events_client(self, key: Secret) -> EventsApiV2Client:
         return _bounded(EventsApiV2Client(key.reveal(), **_connection(self._settings.events_url)))
 
+    def close(self) -> None:
+        """Lets go of the connections."""
+        for client in (self._events, self._second, self._rest_client):
+            if client is not None:
+                client.close()
+
     def _rest(self) -> RestApiV2Client:
+        if self._rest_client is None:
+            self._rest_client = self._new_rest_client()
+        return self._rest_client
+
+    def _new_rest_client(self) -> RestApiV2Client:
         settings = self._settings
         if not settings.api_token or not settings.from_email:
             raise Permanent("PagerDuty's REST API needs FIXFIRST_PAGERDUTY_API_TOKEN and pagerduty.from")

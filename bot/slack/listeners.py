@@ -28,6 +28,7 @@ from bot.slack.actions import Do
 from bot.slack.client import Refusal, call
 from bot.slack.directory import Directory
 from bot.slack.settings import Settings
+from bot.slack.text import heard
 from bot.slack.verbs import Asked, Reply, Verbs
 
 log = structlog.get_logger()
@@ -47,7 +48,7 @@ class Door:
 class Listeners:
     """Bolt's listeners. `app` is ready to dispatch; `close` lets go of the threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         client: WebClient,
         settings: Settings,
@@ -64,20 +65,43 @@ class Listeners:
         self._direct = direct or ThreadPoolExecutor(DIRECT_THREADS, "slack-direct")
         self.bot_user_id: str | None = None
         self.app = App(
-            client=client,
-            authorize=self._authorize,
+            # Bolt only copies the address from it; the token comes from `authorize`, and with both it complains.
+            client=WebClient(base_url=client.base_url, timeout=client.timeout, retry_handlers=[]),
+            authorize=lambda: self._authorize(),  # noqa: PLW0108 - Bolt would ask for the `self` of a bound method
             signing_secret="checked at our own door",  # noqa: S106 - not a secret: SlackDoor verifies every request
             request_verification_enabled=False,
             process_before_response=True,
             raise_error_for_unhandled_request=True,
             token_verification_enabled=False,
         )
-        self.app.command(COMMAND)(self._command)
-        self.app.action(re.compile(".*"))(self._action)
-        self.app.view(re.compile(r"modal\..*"))(self._submission)
-        self.app.event("reaction_added")(self._reaction)
-        self.app.event("app_mention")(self._mention)
-        self.app.error(self._failed)
+        self._register(self.app)
+
+    def _register(self, app: App) -> None:
+        """Bolt fills in arguments by their names and takes `self` for one of them, so it is given plain functions."""
+
+        @app.command(COMMAND)
+        def command(ack: Ack, body: dict[str, Any], respond: Respond) -> None:
+            self._command(ack, body, respond)
+
+        @app.action(re.compile(".*"))
+        def action(ack: Ack, body: dict[str, Any], action: dict[str, Any], respond: Respond) -> None:
+            self._action(ack, body, action, respond)
+
+        @app.view(re.compile(r"modal\..*"))
+        def submission(ack: Ack, body: dict[str, Any], view: dict[str, Any]) -> None:
+            self._submission(ack, body, view)
+
+        @app.event("reaction_added")
+        def reaction(ack: Ack, event: dict[str, Any], body: dict[str, Any]) -> None:
+            self._reaction(ack, event, body)
+
+        @app.event("app_mention")
+        def mention(ack: Ack, event: dict[str, Any]) -> None:
+            self._mention(ack, event)
+
+        @app.error
+        def failed(error: Exception, body: dict[str, Any], respond: Respond) -> BoltResponse:
+            return self._failed(error, body, respond)
 
     def close(self) -> None:
         """Lets go of the threads."""
@@ -112,15 +136,23 @@ class Listeners:
             else:
                 door.later(answer_of(work, found))
 
-        self._later(late)
+        self._later(late, door.later)
 
-    def _later(self, work: Callable[[], None]) -> None:
-        self._direct.submit(work).add_done_callback(_log_failure)
+    def _later(self, work: Callable[[], None], tell: Callable[[Reply], None] | None = None) -> None:
+        """Does something after the acknowledgement. A bug in it is logged whole, and told in short where one can."""
+
+        def done(future: Future[None]) -> None:
+            if not future.cancelled() and (error := future.exception()) is not None:
+                broken = _broken("slack_follow_up_bug", error)
+                if tell is not None:
+                    tell(broken)
+
+        self._direct.submit(work).add_done_callback(done)
 
     # -- slash command ----------------------------------------------------------------------------------------------
 
     def _command(self, ack: Ack, body: dict[str, Any], respond: Respond) -> None:
-        word, _, rest = str(body.get("text") or "").strip().partition(" ")
+        word, _, rest = heard(str(body.get("text") or "")).strip().partition(" ")
         channel, trigger = str(body.get("channel_id", "")), str(body.get("trigger_id", ""))
         user = str(body.get("user_id", ""))
 
@@ -146,9 +178,9 @@ class Listeners:
         """What a reply still needs from Slack or from slow sources: a modal to open, a report to wait for."""
         view, slow = reply.view, reply.slow
         if view is not None:
-            self._later(lambda: self._open(trigger, view, say))
+            self._later(lambda: self._open(trigger, view, say), say)
         if slow is not None:
-            self._later(lambda: say(_caught(slow)))
+            self._later(lambda: say(_caught(slow)), say)
 
     def _open(self, trigger: str, view: Mapping[str, Any], say: Callable[[Reply], None]) -> None:
         try:
@@ -248,10 +280,10 @@ class Listeners:
                     incident=incident.id,
                     by=actor,
                     at=datetime.fromtimestamp(float(ts), UTC),
-                    key=f"slack:event:{event_id}",
+                    key=f"slack:pin:{channel}:{ts}",  # the message counts once, whoever marks it how often
                     source="slack",
                     source_id=event_id,
-                    text=str(message.get("text", "")),
+                    text=heard(str(message.get("text", ""))),
                     author=str(message.get("user") or message.get("bot_id") or user),
                     link=str(link),
                 )
@@ -261,10 +293,10 @@ class Listeners:
             call(self._client.chat_postEphemeral, channel=channel, user=user, text=text)
 
     def _message(self, channel: str, ts: str) -> Mapping[str, Any]:
-        exact = {"channel": channel, "latest": ts, "oldest": ts, "inclusive": True, "limit": 1}
-        found = call(self._client.conversations_history, **exact).get("messages", [])
-        if not found:
-            found = call(self._client.conversations_replies, **exact, ts=ts).get("messages", [])
+        exact = {"channel": channel, "latest": ts, "oldest": ts, "inclusive": True}
+        found = call(self._client.conversations_history, **exact, limit=1).get("messages", [])
+        if not found:  # a reply: what heads its thread comes with it
+            found = call(self._client.conversations_replies, **exact, limit=2, ts=ts).get("messages", [])
         match = next((message for message in found if message.get("ts") == ts), None)
         if match is None:
             raise Refused("the message could not be found any more.")
@@ -292,10 +324,13 @@ class Listeners:
         if isinstance(error, BoltUnhandledRequestError):
             log.info("slack_request_without_listener", type=body.get("type") or body.get("command"))
             return BoltResponse(status=200)
-        ref = uuid.uuid4().hex[:8]
-        log.error("slack_listener_bug", ref=ref, exc_info=error)
+        broken = _broken("slack_listener_bug", error)
+        if body.get("type") == "view_submission":
+            # An empty answer would close the form with all that was written in it.
+            errors = {_first_input(body["view"]): broken.problem}
+            return BoltResponse(status=200, body={"response_action": "errors", "errors": errors})
         if body.get("response_url"):
-            self._later(lambda: _say(respond, Reply(problem=f"Something broke on our side (reference {ref}).")))
+            self._later(lambda: _say(respond, broken))
         return BoltResponse(status=200)
 
 
@@ -332,9 +367,11 @@ def _first_input(view: Mapping[str, Any]) -> str:
     return str(inputs[-1]) if inputs else ""
 
 
-def _log_failure(done: Future[None]) -> None:
-    if not done.cancelled() and (error := done.exception()) is not None:
-        log.error("slack_follow_up_failed", exc_info=error)
+def _broken(event: str, error: BaseException) -> Reply:
+    """Logs a bug with its traceback under a reference, and gives the sentence that names it."""
+    ref = uuid.uuid4().hex[:8]
+    log.error(event, ref=ref, exc_info=error)
+    return Reply(problem=f"Something broke on our side (reference {ref}); the log has the details.")
 
 
 def _ignore(_: object) -> None:

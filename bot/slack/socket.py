@@ -12,4 +12,5 @@ def listen(app: App, settings: Settings) -> Callable[[], None]:
     """Opens the socket; gives what closes it. Slack's client reconnects by itself."""
     handler = SocketModeHandler(app, settings.app_token.reveal())
     handler.connect()  # type: ignore[no-untyped-call]
-    return lambda: handler.close()  # type: ignore[no-untyped-call]
+    close: Callable[[], None] = handler.close
+    return close

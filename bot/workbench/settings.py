@@ -155,8 +155,8 @@ responders = ["{RESPONDERS}"]
 [[oncall.rota]]
 name = "primary"
 users = [{rota}]
-handover = "2026-01-05T09:00:00Z"
-every = "7d"
+handover = "2020-01-01T00:00:00Z"
+every = "36500d"    # one long shift: whoever tries this is Maya
 
 [pagerduty]
 api_url = "{ports.url("pagerduty")}"

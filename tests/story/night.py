@@ -24,7 +24,7 @@ from bot.workbench.settings import Ports
 from bot.workbench.slack.model import Message
 
 T = TypeVar("T")
-ANY_PORTS = Ports(**{name: 0 for name in Ports.__dataclass_fields__})
+ANY_PORTS = Ports(**dict.fromkeys(Ports.__dataclass_fields__, 0))
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 MAYA, JONAS, PRIYA, SAM, GUEST = "U0MAYA", "U0JONAS", "U0PRIYA", "U0SAM", "U0GUEST"
 INTAKE = "C0INCIDENTS"
@@ -131,8 +131,7 @@ class Night:
 
     def stop_bot(self) -> None:
         self.doors.stop()
-        self.app.doors.close()
-        self.app.journal.close()
+        self.app.close()
 
     def crash(self) -> None:
         """The process dies and comes back: only what is on disk survives."""
@@ -181,7 +180,9 @@ class Night:
         self.bench.workspace.command(user, channel, text)
         self.settle()
 
-    def clicks(self, user: str, message: Message, action_id: str, channel: str = INTAKE, value: str | None = None) -> None:
+    def clicks(
+        self, user: str, message: Message, action_id: str, channel: str = INTAKE, value: str | None = None
+    ) -> None:
         self.bench.workspace.click(user, channel, message.ts, action_id, value)
         self.settle()
 
@@ -213,7 +214,7 @@ class Night:
 
     def pages(self) -> list[tuple[str, str]]:
         """Every page in PagerDuty: its dedup key's round, and where it stands."""
-        return [(str(i.dedup_key).rsplit(":", 1)[-1], i.status) for i in self.bench.pagerduty.incidents]
+        return [(i.key.rsplit(":", 1)[-1], i.status) for i in self.bench.pagerduty.incidents]
 
 
 def told(message: Message) -> str:

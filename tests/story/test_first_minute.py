@@ -2,7 +2,7 @@
 
 from bot.incident.state import Status
 from bot.slack.actions import Do
-from tests.story.night import GUEST, JONAS, MAYA, SAM, Night, alert, told
+from tests.story.night import MAYA, Night, alert, told
 
 
 def test_an_alert_becomes_a_card_a_page_and_a_channel(night: Night) -> None:
@@ -23,4 +23,4 @@ def test_from_alert_to_postmortem(night: Night) -> None:
     night.clicks(MAYA, night.card, Do.ACK, night.incident.channel)
     assert night.incident.status is Status.ACKNOWLEDGED
     assert night.pages() == [("1", "acknowledged")]
-    assert "Maya" in told(night.card)
+    assert "<@U0MAYA>" in told(night.card)
