@@ -20,6 +20,7 @@ _BROADCAST: Final = re.compile(r"@(?=(?:here|channel|everyone)\b)", re.IGNORECAS
 _SEQUENCE: Final = re.compile(r"<(?=[!@#a-z])", re.IGNORECASE)
 # Control characters have no shape; the bidirectional ones make a text read other than it is.
 _UNSEEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_MARKED: Final = re.compile(r"<(?P<sign>[@#!]|(?=[a-z]+:))(?P<target>[^<>|]+)(?:\|(?P<label>[^<>]*))?>")
 _HALF: Final = re.compile(r"(?:&[a-z]{0,3}|<[^<>]*)\Z")
 
 
@@ -31,6 +32,25 @@ def esc(text: str) -> str:
     clean = _UNSEEN.sub(" ", text)
     safe = clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _BROADCAST.sub(f"@{GAP}", safe)
+
+
+def heard(text: str) -> str:
+    """What somebody wrote, as they read it: Slack's own marks for people, links and dates turned back into words.
+
+    https://docs.slack.dev/messaging/formatting-message-text
+    """
+    words = _MARKED.sub(_as_words, text)
+    return words.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _as_words(mark: re.Match[str]) -> str:
+    sign, target, label = mark["sign"], mark["target"], mark["label"] or ""
+    if sign in ("@", "#"):
+        return f"{sign}{label or target}"
+    if sign == "!":
+        return label or f"@{target.partition('^')[0]}"
+    address = target.removeprefix("mailto:")
+    return address if not label or label in (address, address.split("://")[-1]) else f"{label} ({address})"
 
 
 def cut(text: str, limit: int) -> str:
