@@ -185,7 +185,7 @@ def facts(incident: Incident, entries: Sequence[Entry], now: datetime) -> tuple[
     burned = span((over.at if over else now) - incident.detected_at)
     rows = [
         ("Detected", f"{incident.detected_at:%Y-%m-%d %H:%M:%S} UTC"),
-        ("Lasted" if over else "Going on for", burned),
+        ("Detected to end" if over else "Since detection", burned),
         ("Users hit since", f"{incident.started_at:%Y-%m-%d %H:%M} UTC" if incident.started_at else ""),
         ("Service", incident.service),
         ("Model", incident.model),

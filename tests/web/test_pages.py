@@ -33,7 +33,7 @@ def test_the_board_tells_how_long_how_many_and_what_to_do(site: Site) -> None:
     site.alerts(14, resolved=3, new=17)
     site.after(minutes=12)
     page = words(site.get("/"))
-    assert "SEV1 INC-1 Open 12 min" in page
+    assert "SEV1 INC-1 Open for 12 min" in page
     assert "14 firing, 3 recovered" in page
     assert "Acknowledge now Triage to do" in page
     assert "Acknowledge Somebody else is called at 03:05:00 UTC." in page
