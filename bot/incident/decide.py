@@ -12,7 +12,7 @@ from bot.incident import events as ev
 from bot.incident.due import due
 from bot.incident.people import Refused, require_member, require_responder
 from bot.incident.policy import Policy
-from bot.incident.run import OnFail, RunStatus, StepRun, StepStatus
+from bot.incident.run import OnFail, Run, RunStatus, StepRun, StepStatus
 from bot.incident.runs import ASKS_PEOPLE, advance, current_step, spec_to_json
 from bot.incident.state import Incident, Status
 
@@ -45,11 +45,20 @@ def follow(incident: Incident, event: ev.Event) -> list[ev.Event]:
         ):
             following = advance(incident.runs[run])
             return [following] if isinstance(following, ev.Event) else []
+        case ev.RunFinished(run=run, outcome=RunStatus.DONE.value) if incident.status is Status.ACKNOWLEDGED:
+            proof = _proof(incident.runs[run])
+            return [ev.Mitigated(proof)] if proof else []
         case ev.StepFailed(run=run, step=step):
             going = incident.runs[run].status is RunStatus.RUNNING
             return _after_failure(incident.runs[run].step(step), event) if going else []
         case _:
             return []
+
+
+def _proof(run: Run) -> str:
+    """What was measured after the run's last act, which is what makes it a mitigation; empty when nothing was."""
+    acts = [step for step in run.steps if step.status is StepStatus.DONE and step.spec.verify is not None]
+    return f"{run.title}: {acts[-1].outcome}" if acts else ""
 
 
 def _after_failure(step: StepRun, event: ev.StepFailed) -> list[ev.Event]:

@@ -69,6 +69,21 @@ class Tell(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class ShowStep(Effect):
+    """Bring a runbook step's own message up to date, or post it: one message for its whole life."""
+
+    courier = "slack"
+    lane = "step"
+    latest_wins = True
+
+    run: str
+    step: str
+
+    def queue(self) -> str:
+        return f"{self.lane}:{self.run}:{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Effect):
     """Wake somebody. The dedup key is made of workspace, incident and generation, so twice is once."""
 
@@ -154,6 +169,7 @@ EFFECTS: Final[Mapping[str, type[Effect]]] = {
     "refresh_card": RefreshCard,
     "open_channel": OpenChannel,
     "tell": Tell,
+    "show_step": ShowStep,
     "page": Page,
     "acknowledge_page": AcknowledgePage,
     "stop_paging": StopPaging,

@@ -214,6 +214,16 @@ class CardPosted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StepShown(Event):
+    """The message in which one step of a run is shown through its whole life."""
+
+    run: str
+    step: str
+    channel: str
+    ts: str
+
+
+@dataclass(frozen=True, slots=True)
 class PageAccepted(Event):
     """The pager took the page of this generation. `link` opens it there, empty when the pager gave none."""
 
@@ -396,6 +406,7 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "evidence.failed": EvidenceFailed,
     "slack.channel_opened": ChannelOpened,
     "slack.card_posted": CardPosted,
+    "slack.step_shown": StepShown,
     "pager.page_accepted": PageAccepted,
     "delivery.failed": DeliveryFailed,
     "run.started": RunStarted,

@@ -18,15 +18,19 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
         case ev.ChannelOpened() | ev.PageAccepted() | ev.DeliveryFailed() | ev.PostmortemDrafted():
             told = _tell(entry) if isinstance(entry.event, ev.PostmortemDrafted) else []
             return [ef.RefreshCard(), *told]
-        case ev.CardPosted() | ev.NoteAdded() | ev.StepApproved():
+        case ev.CardPosted() | ev.StepShown() | ev.NoteAdded() | ev.StepApproved():
             return []
         case event:
             return [
                 *_pager(incident, entry, policy),
                 ef.RefreshCard(),
                 *_work(incident, entry),
-                *_talk(entry, event),
+                *_talk(incident, entry, event),
             ]
+
+
+def _show(run: str, step: str) -> list[ef.Effect]:
+    return [ef.ShowStep(run, step)]
 
 
 def _tell(entry: Entry, mention: str = "") -> list[ef.Effect]:
@@ -43,7 +47,7 @@ def _pager(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             before not in policy.pages and after in policy.pages and incident.acknowledged is None and incident.is_live
         ):
             return [ef.Page(generation)]
-        case ev.Acknowledged() | ev.Mitigated() if not from_pager:
+        case ev.Acknowledged() | ev.Mitigated() if not from_pager and _just_taken(incident, entry):
             return [ef.AcknowledgePage(generation)]
         case ev.Resolved() | ev.Cancelled() if not from_pager:
             return [ef.StopPaging(generation)]
@@ -51,6 +55,10 @@ def _pager(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             return [ef.EscalatePage(generation, level)]
         case _:
             return []
+
+
+def _just_taken(incident: Incident, entry: Entry) -> bool:
+    return incident.acknowledged is not None and incident.acknowledged.at == entry.at
 
 
 def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
@@ -69,16 +77,33 @@ def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
             return []
 
 
-def _talk(entry: Entry, event: ev.Event) -> list[ef.Effect]:
+def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
     match event:
         case ev.IncidentOpened() | ev.Reopened() | ev.Relapsed():
             return _tell(entry, ON_CALL)
         case ev.AckDeadlineMissed():
             return _tell(entry, NEXT_ON_CALL)
-        case ev.UpdateReminded() | ev.StepInterrupted() | ev.UndoFailed():
+        case ev.UpdateReminded():
             return _tell(entry, RESPONDERS)
-        case ev.UndoStarted(why="lease"):
-            return _tell(entry, RESPONDERS)
+        case ev.StepFailed() | ev.StepInterrupted() | ev.UndoFailed():
+            return [*_show(event.run, event.step), *_tell(entry, RESPONDERS)]
+        case ev.UndoStarted(run=run, step=step, why=why):
+            return [*_show(run, step), *(_tell(entry, RESPONDERS) if why == "lease" else [])]
+        case (
+            ev.StepPlanned(run=run, step=step)
+            | ev.StepAsked(run=run, step=step)
+            | ev.StepStarted(run=run, step=step)
+            | ev.StepApplied(run=run, step=step)
+            | ev.StepSucceeded(run=run, step=step)
+            | ev.StepRetried(run=run, step=step)
+            | ev.StepSkipped(run=run, step=step)
+            | ev.StepUndone(run=run, step=step)
+            | ev.LeaseRenewed(run=run, step=step)
+        ):
+            return _show(run, step)
+        case ev.RunFinished(run=run):
+            shown = [step.spec.id for step in incident.runs[run].steps if step.ts]
+            return [*(ef.ShowStep(run, step) for step in shown), *_tell(entry)]
         case (
             ev.Acknowledged()
             | ev.SeverityChanged()
@@ -90,12 +115,6 @@ def _talk(entry: Entry, event: ev.Event) -> list[ef.Effect]:
             | ev.Cancelled()
             | ev.EvidenceCollected()
             | ev.EvidenceFailed()
-            | ev.StepPlanned()
-            | ev.StepAsked()
-            | ev.StepFailed()
-            | ev.StepSucceeded()
-            | ev.StepUndone()
-            | ev.RunFinished()
             | ev.RunStarted()
         ):
             return _tell(entry)

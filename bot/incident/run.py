@@ -25,7 +25,7 @@ class Sample(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One measurement with the numbers a person needs to believe it: value, threshold, query."""
+    """One measurement with the numbers a person needs to believe it: the value and what was wanted of it."""
 
     sample: Sample
     text: str
@@ -93,7 +93,7 @@ class StepStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepRun:
-    """One step of one run, folded from its events."""
+    """One step of one run, folded from its events. `channel` and `ts` are where it is shown."""
 
     spec: StepSpec
     status: StepStatus = StepStatus.WAITING
@@ -104,6 +104,8 @@ class StepRun:
     approved_by: str = ""
     lease_until: datetime | None = None
     outcome: str = ""
+    channel: str = ""
+    ts: str = ""
 
 
 class RunStatus(StrEnum):

@@ -99,6 +99,8 @@ def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
             return _set(
                 runs[run], step, status=StepStatus.ASKING, plan=plan, plan_digest=digest, asked_at=at, outcome=""
             )
+        case ev.StepShown(run=run, step=step, channel=channel, ts=ts):
+            return _set(runs[run], step, channel=channel, ts=ts)
         case ev.StepAsked(run=run, step=step):
             return _set(runs[run], step, status=StepStatus.ASKING, asked_at=at, outcome="")
         case ev.StepApproved(run=run, step=step):

@@ -110,7 +110,7 @@ def line(entry: Entry, incident: Incident) -> str | None:
         case ev.Reopened(generation=generation, firing=firing):
             return f"Reopened ({count(firing, 'alert')} firing), round {generation}"
         case ev.EvidenceCollected(verdict=verdict, impact=impact, cause=cause):
-            return f"Telemetry says {verdict}: {impact} {cause}".strip()
+            return ". ".join(part.rstrip(".") for part in (f"Telemetry says {verdict}: {impact}", cause) if part)
         case ev.EvidenceFailed(reason=reason):
             return f"Telemetry could not be read: {reason}"
         case ev.PageAccepted(pager=pager):

@@ -81,15 +81,15 @@ class Prometheus:
         return self.measure(str(args["query"]), str(args["expect"]))
 
     def measure(self, query: str, expect: str) -> Reading:
-        """One measurement. On a vector every sample must hold; the text has the worst one, the threshold, the query.
+        """One measurement. On a vector every sample must hold; the text has the worst one and the threshold.
 
         Raises Transient when Prometheus cannot answer now, Permanent when it refuses the query or us.
         """
         _comparison(expect)
         answer = self._query(query)
         if isinstance(answer, str):
-            return Reading(Sample.INCONCLUSIVE, _text(answer, expect, query))
-        return judge(answer, expect, query)
+            return Reading(Sample.INCONCLUSIVE, _text(answer, expect))
+        return judge(answer, expect)
 
     def _query(self, query: str) -> Any:
         """The result as Prometheus gives it, or a sentence when it could not be evaluated."""
@@ -148,16 +148,16 @@ def _authorise(token: Secret, request: "PreparedRequest") -> "PreparedRequest":
     return request
 
 
-def judge(answer: Any, expect: str, query: str) -> Reading:
+def judge(answer: Any, expect: str) -> Reading:
     """What a query's result (Prometheus' JSON: a vector or a scalar) says about an expectation."""
     comparison = _comparison(expect)
     values = _values(answer)
     if values is None:
-        return Reading(Sample.INCONCLUSIVE, _text("not one number for each series", expect, query))
+        return Reading(Sample.INCONCLUSIVE, _text("not one number for each series", expect))
     if comparison is None:
-        return Reading(_presence(len(values), expect), _text(f"{len(values)} series", expect, query))
+        return Reading(_presence(len(values), expect), _text(f"{len(values)} series", expect))
     if not values:
-        return Reading(Sample.INCONCLUSIVE, _text("no data", expect, query))
+        return Reading(Sample.INCONCLUSIVE, _text("no data", expect))
     compare, threshold = comparison
     failing = [value for value in values if not math.isnan(value) and not compare(value, threshold)]
     unknown = [value for value in values if math.isnan(value)]
@@ -170,7 +170,7 @@ def judge(answer: Any, expect: str, query: str) -> Reading:
     shown = "NaN" if math.isnan(worst) else f"{worst:.4g}"
     if len(values) > 1:
         shown += f", the worst of {len(values)}"
-    return Reading(sample, _text(shown, expect, query))
+    return Reading(sample, _text(shown, expect))
 
 
 def _presence(count: int, expect: str) -> Sample:
@@ -199,8 +199,8 @@ def _values(answer: Any) -> list[float] | None:
         return None
 
 
-def _text(shown: str, expect: str, query: str) -> str:
-    return f"{shown} (want {expect}): {' '.join(query.split())}"
+def _text(shown: str, expect: str) -> str:
+    return f"{shown} (want {expect})"
 
 
 def _words(literal: str) -> str:

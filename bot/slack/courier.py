@@ -14,7 +14,7 @@ from slack_sdk import WebClient
 from bot.contracts import Attempt, Delivered, OnCall, Permanent, Transient
 from bot.incident import effects as ef
 from bot.incident.entry import Entry
-from bot.incident.events import CardPosted, ChannelOpened, Event
+from bot.incident.events import CardPosted, ChannelOpened, Event, StepShown
 from bot.incident.react import NEXT_ON_CALL, ON_CALL, RESPONDERS
 from bot.incident.state import Incident
 from bot.slack import cards, messages
@@ -47,7 +47,7 @@ TOPIC_MAX: Final = 250
 
 
 class Courier:
-    """Delivers RefreshCard, OpenChannel and Tell."""
+    """Delivers RefreshCard, OpenChannel, Tell and ShowStep."""
 
     def __init__(
         self,
@@ -75,6 +75,8 @@ class Courier:
             case ef.Tell():
                 self._tell(effect, incident, attempt)
                 return []
+            case ef.ShowStep():
+                return self._show_step(effect, incident, attempt)
             case other:
                 raise TypeError(f"Slack cannot carry out {type(other).__name__}")
 
@@ -217,6 +219,21 @@ class Courier:
             except Refusal as refusal:
                 if refusal.error not in HARMLESS_INVITES:
                     log.warning("channel_not_settled", incident=incident.ref, reason=str(refusal))
+
+    def _show_step(self, effect: ef.ShowStep, incident: Incident, attempt: Attempt) -> Sequence[Event]:
+        """The step's message as it is now; one for its whole life, so that no stale button is left behind."""
+        step = incident.runs[effect.run].step(effect.step)
+        message = messages.step_message(incident, effect.run, effect.step)
+        content: dict[str, Any] = {"text": message.text, "blocks": message.blocks}
+        mark = {"incident": incident.id, "run": effect.run, "step": effect.step}
+        channel, thread = (step.channel, "") if step.ts else self._place(incident)
+        ts = step.ts or (self._find(channel, mark, thread) if attempt.number > 1 else "")
+        if ts and self._edit(channel, ts, content, mark):
+            return [] if step.ts else [StepShown(effect.run, effect.step, channel, ts)]
+        if step.ts:
+            channel, thread = self._place(incident)
+        ts = self._post(channel, content, mark, **({"thread_ts": thread} if thread else {}))
+        return [StepShown(effect.run, effect.step, channel, ts)]
 
     def _tell(self, effect: ef.Tell, incident: Incident, attempt: Attempt) -> None:
         entry = self._entry(effect.entry)

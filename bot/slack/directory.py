@@ -121,5 +121,5 @@ class Directory:
 def _name(user: Mapping[str, Any]) -> str:
     profile = user.get("profile") or {}
     return str(
-        profile.get("display_name") or user.get("real_name") or profile.get("real_name") or user.get("name") or ""
+        user.get("real_name") or profile.get("real_name") or profile.get("display_name") or user.get("name") or ""
     )

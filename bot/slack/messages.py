@@ -1,10 +1,10 @@
-"""What is said in an incident's channel: one journal entry, one message."""
+"""What is said in an incident's channel: one message for a journal entry, one for the whole life of a runbook step."""
 
 from bot.incident import events as ev
 from bot.incident import timeline
 from bot.incident.entry import Entry
-from bot.incident.run import Run, StepRun
-from bot.incident.runs import spec_from_json
+from bot.incident.run import StepRun, StepStatus
+from bot.incident.runs import ASKS_PEOPLE, spec_from_json
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import count
 from bot.slack import steps
@@ -51,10 +51,6 @@ def _for_a_phone(entry: Entry, incident: Incident) -> str:
             return f"{incident.severity} is back: {line(incident.title, 150)} ({count(firing, 'alert')} firing)"
         case ev.AckDeadlineMissed():
             return f"{incident.severity} {line(incident.title, 150)}: nobody has it yet"
-        case ev.StepPlanned(run=run, step=step):
-            return f"{_title(incident, run, step)}: preview ready, waits for your go"
-        case ev.StepAsked(run=run, step=step):
-            return f"{_title(incident, run, step)}: your turn"
         case ev.UpdateReminded():
             return "stakeholders have heard nothing for too long"
         case ev.StepInterrupted(run=run, step=step):
@@ -188,9 +184,13 @@ def _about_run(entry: Entry, incident: Incident) -> list[Block | None]:
             mark = ":white_check_mark:" if outcome == "done" else ":octagonal_sign:"
             by = f" by {name_of(entry.by)}" if entry.by.is_person and outcome != "done" else ""
             return [small(f"{mark} Runbook *{line(incident.runs[run].title, 150)}*: {line(outcome, 40)}{by}")]
-        case ev.StepPlanned() | ev.StepAsked() | ev.StepFailed() | ev.StepInterrupted() | ev.StepSucceeded():
-            run_now = incident.runs[entry.event.run]
-            return _about_step(entry, incident, run_now, run_now.step(entry.event.step))
+        case ev.StepFailed(run=run, step=step, text=text, inconclusive=blind):
+            what = "could not be measured" if blind else "did not work"
+            return [section(f":x: *{_title(incident, run, step)}* {what}: {line(text, 600)}")]
+        case ev.StepInterrupted(run=run, step=step, text=text):
+            return [
+                section(f":warning: *{_title(incident, run, step)}*: unclear whether it happened. {line(text, 600)}")
+            ]
         case ev.UndoStarted(run=run, step=step, why="lease"):
             said = f"The time of *{_title(incident, run, step)}* is up and nobody kept it on. Taking it back."
             return [section(f":hourglass: {said}")]
@@ -199,49 +199,45 @@ def _about_run(entry: Entry, incident: Incident) -> list[Block | None]:
             return [
                 section(said),
                 small("It is still in force. Take it back by hand, or try again."),
-                actions(*steps.buttons(incident.id, incident.runs[run], incident.runs[run].step(step))),
             ]
         case _:
             return []
 
 
-def _about_step(entry: Entry, incident: Incident, run: Run, step: StepRun) -> list[Block | None]:
-    spec = step.spec
+def step_message(incident: Incident, run_id: str, step_id: str) -> Message:
+    """One step of a run as it stands: preview, approval, act, proof and undo all happen in this one message."""
+    run = incident.runs[run_id]
+    step = run.step(step_id)
     head = f"*{line(run.title, 120)}* · {steps.place(run, step)}"
+    text = f"{incident.ref}: {steps.place(run, step)} {steps.stands(step)}"
     answers = actions(*steps.buttons(incident.id, run, step))
-    match entry.event:
-        case ev.StepPlanned(plan=plan, digest=digest):
-            # An older preview is answered by a newer one: its own buttons would be refused.
-            current = digest == step.plan_digest
-            return [
-                section(f":mag: {head}\n{steps.preview(plan)}"),
-                section(steps.prose(spec)),
-                section(steps.warnings(spec, plan)),
-                small(steps.terms(spec, plan), steps.proof(spec)),
-                answers if current else None,
-            ]
-        case ev.StepAsked():
+    return message(text, [section(f"{steps.mark(step)} {head}"), *_step_body(step), answers])
+
+
+def _step_body(step: StepRun) -> list[Block | None]:
+    spec = step.spec
+    match step.status:
+        case StepStatus.ASKING if spec.kind in ASKS_PEOPLE:
             checklist = steps.bullets(spec.checklist, steps.CHECKLIST_LINES, ":white_circle:")
+            return [section(steps.prose(spec)), section(checklist), section(steps.warnings(spec, {}))]
+        case StepStatus.ASKING:
             return [
-                section(f":clipboard: {head}"),
+                section(steps.preview(step.plan)),
                 section(steps.prose(spec)),
-                section(checklist),
-                section(steps.warnings(spec, {})),
-                answers,
+                section(steps.warnings(spec, step.plan)),
+                small(steps.terms(spec, step.plan), steps.proof(spec)),
             ]
-        case ev.StepFailed(text=text, inconclusive=blind):
-            what = "could not be measured" if blind else "did not work"
-            return [section(f":x: {head}: *{what}*\n{line(text, 1000)}"), answers]
-        case ev.StepInterrupted(text=text):
-            look = "Look at the service before you try again."
+        case StepStatus.RUNNING | StepStatus.VERIFYING:
+            return [small(steps.first_line(step.plan), steps.stands(step)), small(steps.proof(spec))]
+        case StepStatus.FAILED:
+            return [section(f"*It did not work.* {line(step.outcome, 1000)}"), small(steps.first_line(step.plan))]
+        case StepStatus.INTERRUPTED:
             return [
-                section(f":warning: {head}: *unclear whether it happened*\n{line(text, 1000)}"),
-                small(look),
-                answers,
+                section(f"*Unclear whether it happened.* {line(step.outcome, 1000)}"),
+                small("Look at the service before you try again."),
             ]
-        case ev.StepSucceeded(text=text):
-            until = f" · on until {clock(step.lease_until)}, then taken back" if step.lease_until else ""
-            said = f":white_check_mark: {steps.place(run, step)} · {line(text, 600)}{until}"
-            return [small(said), actions(*steps.kept(incident.id, run, step))]
+        case StepStatus.DONE:
+            until = f"On until {clock(step.lease_until)}, then taken back." if step.lease_until else ""
+            return [small(" · ".join(filter(None, (steps.first_line(step.plan), line(step.outcome, 600)))), until)]
         case _:
-            return []
+            return [small(line(step.outcome, 600) or steps.stands(step))]

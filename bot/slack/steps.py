@@ -28,6 +28,18 @@ _STANDS = {
     StepStatus.UNDOING: "being undone",
     StepStatus.UNDONE: "undone",
 }
+_MARKS = {
+    StepStatus.WAITING: ":hourglass_flowing_sand:",
+    StepStatus.PLANNING: ":mag:",
+    StepStatus.RUNNING: ":gear:",
+    StepStatus.VERIFYING: ":gear:",
+    StepStatus.DONE: ":white_check_mark:",
+    StepStatus.FAILED: ":x:",
+    StepStatus.INTERRUPTED: ":warning:",
+    StepStatus.SKIPPED: ":fast_forward:",
+    StepStatus.UNDOING: ":arrows_counterclockwise:",
+    StepStatus.UNDONE: ":arrows_counterclockwise:",
+}
 PLAN_LINES = 12
 CHECKLIST_LINES = 15
 
@@ -51,6 +63,24 @@ def standing(run: Run) -> str:
     if step.status is StepStatus.WAITING:
         return f"{title}: {place(run, step)}, preview being made"
     return f"{title}: {place(run, step)}, {_STANDS[step.status]}"
+
+
+def stands(step: StepRun) -> str:
+    """Where one step stands, in a few words."""
+    return _STANDS[step.status]
+
+
+def mark(step: StepRun) -> str:
+    """The emoji of where it stands."""
+    if step.status is StepStatus.ASKING:
+        return ":clipboard:" if step.spec.kind in ASKS_PEOPLE else ":mag:"
+    return _MARKS[step.status]
+
+
+def first_line(plan: Mapping[str, Any]) -> str:
+    """The one line of a preview that says what changes."""
+    lines = plan.get("lines", ())
+    return line(str(lines[0]), 300) if lines else ""
 
 
 def bullets(lines: Iterable[str], most: int, mark: str = "•") -> str:
@@ -101,7 +131,7 @@ def buttons(incident_id: str, run: Run, step: StepRun) -> list[Block]:
     value = step_value(incident_id, run.id, step.spec.id, step.plan_digest)
     skip = button("Skip", StepDo.SKIP, value)
     stop = button("Stop the runbook", StepDo.STOP, value)
-    if run.status is not RunStatus.RUNNING:
+    if run.status is not RunStatus.RUNNING or step.status in (StepStatus.VERIFYING, StepStatus.DONE):
         return kept(incident_id, run, step)
     if step.status is StepStatus.ASKING and step.spec.kind in ASKS_PEOPLE:
         return [button("Done, go on", StepDo.APPROVE, value, style="primary"), skip, stop]

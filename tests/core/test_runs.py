@@ -96,7 +96,9 @@ def test_an_act_is_done_only_when_measured_and_then_the_run_is(taken: Case) -> N
     applied(taken)
     assert ef.VerifyStep("r1", "rollback") in taken.effects
     taken.receipt(ev.StepSucceeded("r1", "rollback", "0.002 (want < 0.01)"))
-    assert taken.caused(ev.StepSucceeded, ev.RunFinished)
+    assert taken.caused(ev.StepSucceeded, ev.RunFinished, ev.Mitigated)
+    assert taken.inc.mitigated is not None
+    assert taken.inc.mitigated.what == "Roll back a model deploy: 0.002 (want < 0.01)"
     assert taken.inc.runs["r1"].status is RunStatus.DONE
 
 

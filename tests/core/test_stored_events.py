@@ -39,6 +39,7 @@ EXAMPLES: tuple[Event, ...] = (
     ev.EvidenceFailed("Prometheus does not answer"),
     ev.ChannelOpened("C0INC", "inc-42-llama"),
     ev.CardPosted("incident", "C0INC", "1763.1"),
+    ev.StepShown("r1", "a", "C0INC", "1763.2"),
     ev.PageAccepted("PagerDuty", 1, "https://pager.example/1"),
     ev.DeliveryFailed("slack", "tell", "missing scope"),
     ev.RunStarted("r1", "rollback", "Roll back", "0" * 64, "model/llama-70b", {"model": "llama-70b"}, ({"id": "a"},)),

@@ -81,13 +81,13 @@ def _wait_until_ready(address: str, process: "subprocess.Popen[bytes]", log: Pat
 @pytest.mark.parametrize(
     ("query", "expect", "sample", "shown"),
     [
-        ("vector(0.083)", "< 0.01", FAILS, "0.083 (want < 0.01): vector(0.083)"),
-        ("vector(0.004)", "< 0.01", HOLDS, "0.004 (want < 0.01): vector(0.004)"),
-        ("2 * 2", "== 4", HOLDS, "4 (want == 4): 2 * 2"),
+        ("vector(0.083)", "< 0.01", FAILS, "0.083 (want < 0.01)"),
+        ("vector(0.004)", "< 0.01", HOLDS, "0.004 (want < 0.01)"),
+        ("2 * 2", "== 4", HOLDS, "4 (want == 4)"),
         (TWO, "< 3", FAILS, "5, the worst of 2 (want < 3)"),
         (TWO, "< 6", HOLDS, "5, the worst of 2 (want < 6)"),
         (TWO, ">= -1", HOLDS, "1, the worst of 2 (want >= -1)"),
-        ("up", "< 0.01", INCONCLUSIVE, "no data (want < 0.01): up"),
+        ("up", "< 0.01", INCONCLUSIVE, "no data (want < 0.01)"),
         ("vector(0) / vector(0)", "< 0.01", INCONCLUSIVE, "NaN (want < 0.01)"),
         ("vector(1) / vector(0)", "< 0.01", FAILS, "inf (want < 0.01)"),
         ("up", "empty", HOLDS, "0 series (want empty)"),
@@ -145,18 +145,18 @@ def test_prometheus_itself_reads_an_escaped_value_back_unchanged(server: str, va
     ],
 )
 def test_every_sample_must_hold(values: list[str], sample: Sample) -> None:
-    assert judge([{"metric": {}, "value": [0, value]} for value in values], "< 1", "q").sample is sample
+    assert judge([{"metric": {}, "value": [0, value]} for value in values], "< 1").sample is sample
 
 
 @pytest.mark.parametrize("answer", [None, 7, {"a": 1, "b": 2}, [{"metric": {}, "histogram": []}], [0, "text"], "ab"])
 def test_an_answer_of_another_shape_is_never_success(answer: Any) -> None:
     for expect in ("< 1", "!= 5", "empty", "nonempty"):
-        assert judge(answer, expect, "q").sample is INCONCLUSIVE
+        assert judge(answer, expect).sample is INCONCLUSIVE
 
 
 @given(st.lists(st.floats(), min_size=1), st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), st.integers(-9, 9))
 def test_nan_never_holds_and_holding_means_all_hold(values: list[float], compare: str, threshold: int) -> None:
-    reading = judge([{"value": [0, repr(value)]} for value in values], f"{compare} {threshold}", "q")
+    reading = judge([{"value": [0, repr(value)]} for value in values], f"{compare} {threshold}")
     every_one = all(eval(f"value {compare} {threshold}") and value == value for value in values)
     assert (reading.sample is HOLDS) == every_one
 
@@ -165,7 +165,7 @@ def test_nan_never_holds_and_holding_means_all_hold(values: list[float], compare
 @example("< 1\n")
 def test_lint_and_measurement_agree_on_what_an_expectation_is(expect: str) -> None:
     try:
-        judge([], expect, "q")
+        judge([], expect)
     except Permanent:
         understood = False
     else:
@@ -214,7 +214,7 @@ def test_the_query_goes_out_once_with_its_token_and_a_time_limit(
     body = json.dumps({"status": "success", "data": {"resultType": "scalar", "result": [0, "3"]}}).encode()
     with stub(lambda _: (200, {}, body)) as (address, heard):
         reading = Prometheus(Settings(f"{address}/prom", 2.0, Secret("canary-7f3a"))).measure("a  +\n b", "> 2")
-    assert (reading.sample, reading.text) == (HOLDS, "3 (want > 2): a + b")
+    assert (reading.sample, reading.text) == (HOLDS, "3 (want > 2)")
     ((path, headers),) = heard
     assert urlsplit(path).path == "/prom/api/v1/query"
     assert parse_qs(urlsplit(path).query) == {"query": ["a  +\n b"], "timeout": ["2s"]}

@@ -119,7 +119,7 @@ def test_only_the_last_two_troubles_are_shown(context: Context) -> None:
 def test_a_resolved_card_is_calm(context: Context) -> None:
     card = cards.incident_card(stories.resolved().inc, context)
     text = words(card.blocks)
-    assert "acknowledged after 2 min · mitigated after 10 min · resolved after 15 min" in text
+    assert "acknowledged after 2 min · mitigated after 5 min · resolved after 15 min" in text
     assert labels(card) == ["Open the postmortem", "Timeline", "Add a note"]
     assert ":red_circle:" not in text
     assert "/postmortems/2026-11-21-inc-42.md" in str(card.blocks)

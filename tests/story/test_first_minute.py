@@ -23,4 +23,4 @@ def test_from_alert_to_postmortem(night: Night) -> None:
     night.clicks(MAYA, night.card, Do.ACK, night.incident.channel)
     assert night.incident.status is Status.ACKNOWLEDGED
     assert night.pages() == [("1", "acknowledged")]
-    assert "<@U0MAYA>" in told(night.card)
+    assert "Maya Okafor has it" in told(night.card)
