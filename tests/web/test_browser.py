@@ -113,7 +113,11 @@ def test_a_selection_is_not_taken_away(site: Site, address: str, page: Page) -> 
     page.goto(f"{address}/incidents/INC-1")
     page.evaluate("getSelection().selectAllChildren(document.querySelector('h1'))")
     site.do(cmd.Acknowledge)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.clock.run_for(ROUND_MS)
+    page.evaluate("fetch('/healthz').then(answer => answer.text())")
+    assert page.url not in asked
     assert page.evaluate("String(getSelection())") == "llama-70b answers with errors"
     page.evaluate("getSelection().removeAllRanges()")
     page.clock.run_for(ROUND_MS)

@@ -23,8 +23,8 @@ def test_a_quiet_board_says_so(site: Site) -> None:
 
 
 def test_the_board_shows_the_worst_live_incident_first(site: Site) -> None:
-    site.alerts(1, new=1, title="disk fills", severity=Severity.SEV3, incident="i1")
-    site.after(minutes=1).alerts(1, new=1, title="chat is down", severity=Severity.SEV1, incident="i2")
+    site.alerts(1, new=1, title="chat is down", severity=Severity.SEV1, incident="i1")
+    site.after(minutes=1).alerts(1, new=1, title="disk fills", severity=Severity.SEV3, incident="i2")
     page = words(site.get("/"))
     assert page.index("chat is down") < page.index("disk fills")
 
