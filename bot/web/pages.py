@@ -143,6 +143,7 @@ class _Pages:
             incident=incident,
             card=views.card(incident, now, self._policy),
             facts=views.facts(incident, entries, now),
+            troubles=views.troubles(incident),
             evidence=views.evidence(incident),
             runs=views.runs(incident, entries),
             figures=() if incident.is_live else views.figures(incident),

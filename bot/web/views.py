@@ -1,6 +1,7 @@
 """Incidents as the pages show them: small frozen records of words, made from the fold and the journal. Pure."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -201,6 +202,12 @@ def _alerts(incident: Incident) -> str:
     if not incident.group_key:
         return ""
     return f"{incident.firing} firing, {incident.recovered} recovered"
+
+
+def troubles(incident: Incident) -> tuple[tuple[str, int], ...]:
+    """What could not be delivered, each once, with how often; the first to happen comes first."""
+    told = (f"{one.effect.replace('_', ' ')} by {one.courier}. {one.reason}" for one in incident.troubles)
+    return tuple(Counter(told).items())
 
 
 def evidence(incident: Incident) -> EvidenceView | None:

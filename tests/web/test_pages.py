@@ -93,8 +93,17 @@ def test_an_incident_called_off_does_not_claim_a_mitigation(site: Site) -> None:
 
 def test_what_could_not_be_delivered_is_said_loudly(site: Site) -> None:
     site.alerts(1, new=1)
-    site.receipt(ev.DeliveryFailed("pager", "page", "401 Unauthorized"))
-    assert "Not delivered: page by pager. 401 Unauthorized" in words(site.get("/incidents/INC-1"))
+    site.receipt(ev.DeliveryFailed("pager", "escalate_page", "401 Unauthorized"))
+    assert "Not delivered: escalate page by pager. 401 Unauthorized" in words(site.get("/incidents/INC-1"))
+
+
+def test_a_trouble_that_repeats_is_said_once_with_its_count(site: Site) -> None:
+    site.alerts(1, new=1)
+    for _ in range(3):
+        site.receipt(ev.DeliveryFailed("pager", "page", "401 Unauthorized"))
+    page = words(site.get("/incidents/INC-1"))
+    assert page.count("Not delivered") == 1
+    assert "Not delivered (3 times): page by pager. 401 Unauthorized" in page
 
 
 def test_an_incident_that_recurs_leads_to_the_earlier_one(site: Site) -> None:
