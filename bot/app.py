@@ -21,11 +21,12 @@ from starlette.routing import Route
 
 from bot import health
 from bot.config import Config, Listener
-from bot.contracts import Courier, Transient
+from bot.contracts import Courier, Permanent, Transient
 from bot.desk import Desk
 from bot.engine.local import Chore, LocalEngine
 from bot.health.courier import Courier as HealthCourier
 from bot.incident.due import next_due_at
+from bot.incident.run import Reading
 from bot.incident.state import Incident
 from bot.integrations import http, pagerduty, prometheus
 from bot.journal import Journal
@@ -221,10 +222,10 @@ class App:
             couriers["pager"] = self.pager
         if self.telemetry:
             couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
-        if config.prometheus:
-            measuring = prometheus.Prometheus(config.prometheus)
-            acts = {"http.request": http.HttpRequest(config.endpoints)}
-            couriers["runbook"] = RunbookCourier(acts, {"promql.assert": measuring}, measuring.measure)
+        acts = {"http.request": http.HttpRequest(config.endpoints)}
+        measuring = prometheus.Prometheus(config.prometheus) if config.prometheus else None
+        checks = {"promql.assert": measuring} if measuring else {}
+        couriers["runbook"] = RunbookCourier(acts, checks, measuring.measure if measuring else _unmeasured)
         return couriers
 
     def _pages(self, clock: Clock) -> Starlette:
@@ -247,6 +248,11 @@ class App:
     def numbers(self) -> Mapping[str, Any]:
         """Figures for health and metrics."""
         return {**self.journal.numbers(), "delivered": self.outbox.delivered, "failed": self.outbox.failed}
+
+
+def _unmeasured(query: str, expect: str) -> Reading:
+    """What stands in for measuring when no Prometheus is connected: a run then asks a person."""
+    raise Permanent(f"no Prometheus is connected to measure {query} {expect}")
 
 
 class _Server(uvicorn.Server):

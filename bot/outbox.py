@@ -58,7 +58,7 @@ class Outbox:
             raise LookupError(f"outbox job {job.id} belongs to no incident")
         courier = self._couriers.get(job.effect.courier)
         if courier is None:
-            self._bury(job, f"no {job.effect.courier} is configured")
+            self._settle(job, [])  # not connected, so there is nothing to do
             return
         now = self._journal.clock()
         attempt = Attempt(job.id, job.attempts, now, job.progress)
@@ -79,7 +79,7 @@ class Outbox:
         events = tuple(result)
         self._journal.write(lambda txn: txn.finish(job) and self._record(txn, job, events)).result()
         self.delivered += 1
-        log.info("delivered", effect=_name(job.effect), incident=job.incident, attempts=job.attempts)
+        log.debug("delivered", effect=_name(job.effect), incident=job.incident, attempts=job.attempts)
 
     def _record(self, txn: Txn, job: Job, events: tuple[Event, ...]) -> bool:
         if events:

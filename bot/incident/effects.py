@@ -56,16 +56,12 @@ class OpenChannel(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Tell(Effect):
-    """Post the journal entry with this id; the message carries the id, so that a repeat finds it.
-
-    `mention` calls people: `on-call`, `next-on-call`, `responders`, or nobody when empty.
-    """
+    """Post the journal entry with this id; the message carries the id, so that a repeat finds it."""
 
     courier = "slack"
     lane = "talk"
 
     entry: str
-    mention: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,7 @@ class ChannelOpened(Event):
 
 @dataclass(frozen=True, slots=True)
 class CardPosted(Event):
-    """Where a card lives; `surface` is "intake" or "incident"."""
+    """Where something we keep up to date lives; `surface` is `intake`, `incident` or `entry:` and an entry's id."""
 
     surface: str
     channel: str

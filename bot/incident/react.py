@@ -1,5 +1,7 @@
 """The whole policy of who hears what: an event gives the effects it calls for in the world."""
 
+from enum import StrEnum
+
 from bot.incident import effects as ef
 from bot.incident import events as ev
 from bot.incident.entry import Entry
@@ -7,14 +9,34 @@ from bot.incident.policy import Policy
 from bot.incident.runs import effects_of
 from bot.incident.state import Incident
 
-ON_CALL = "on-call"
-NEXT_ON_CALL = "next-on-call"
-RESPONDERS = "responders"
+
+class Call(StrEnum):
+    """Whom a message calls by name."""
+
+    NOBODY = ""
+    ON_CALL = "on-call"
+    NEXT_ON_CALL = "next-on-call"
+    RESPONDERS = "responders"
+
+
+def calls(event: ev.Event) -> Call:
+    """Whom the message about this event calls."""
+    match event:
+        case ev.IncidentOpened() | ev.Reopened() | ev.Relapsed():
+            return Call.ON_CALL
+        case ev.AckDeadlineMissed():
+            return Call.NEXT_ON_CALL
+        case ev.UpdateReminded() | ev.StepFailed() | ev.StepInterrupted() | ev.UndoFailed() | ev.UndoStarted():
+            return Call.RESPONDERS
+        case _:
+            return Call.NOBODY
 
 
 def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
     """What the entry calls for; `incident` is as it stands after it. The pager is told nothing that it told us."""
     match entry.event:
+        case ev.DeliveryFailed(courier=ef.RefreshCard.courier):
+            return []  # what failed in chat is not told in chat: it would fail again, for ever
         case ev.ChannelOpened() | ev.PageAccepted() | ev.DeliveryFailed() | ev.PostmortemDrafted():
             told = _tell(entry) if isinstance(entry.event, ev.PostmortemDrafted) else []
             return [ef.RefreshCard(), *told]
@@ -33,8 +55,8 @@ def _show(run: str, step: str) -> list[ef.Effect]:
     return [ef.ShowStep(run, step)]
 
 
-def _tell(entry: Entry, mention: str = "") -> list[ef.Effect]:
-    return [ef.Tell(entry.id, mention)]
+def _tell(entry: Entry) -> list[ef.Effect]:
+    return [ef.Tell(entry.id)]
 
 
 def _pager(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
@@ -79,16 +101,10 @@ def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
 
 def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
     match event:
-        case ev.IncidentOpened() | ev.Reopened() | ev.Relapsed():
-            return _tell(entry, ON_CALL)
-        case ev.AckDeadlineMissed():
-            return _tell(entry, NEXT_ON_CALL)
-        case ev.UpdateReminded():
-            return _tell(entry, RESPONDERS)
         case ev.StepFailed() | ev.StepInterrupted() | ev.UndoFailed():
-            return [*_show(event.run, event.step), *_tell(entry, RESPONDERS)]
+            return [*_show(event.run, event.step), *_tell(entry)]
         case ev.UndoStarted(run=run, step=step, why=why):
-            return [*_show(run, step), *(_tell(entry, RESPONDERS) if why == "lease" else [])]
+            return [*_show(run, step), *(_tell(entry) if why == "lease" else [])]
         case (
             ev.StepPlanned(run=run, step=step)
             | ev.StepAsked(run=run, step=step)
@@ -105,7 +121,12 @@ def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
             shown = [step.spec.id for step in incident.runs[run].steps if step.ts]
             return [*(ef.ShowStep(run, step) for step in shown), *_tell(entry)]
         case (
-            ev.Acknowledged()
+            ev.IncidentOpened()
+            | ev.Reopened()
+            | ev.Relapsed()
+            | ev.AckDeadlineMissed()
+            | ev.UpdateReminded()
+            | ev.Acknowledged()
             | ev.SeverityChanged()
             | ev.RoleAssigned()
             | ev.ImpactStated()

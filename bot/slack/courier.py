@@ -14,8 +14,8 @@ from slack_sdk import WebClient
 from bot.contracts import Attempt, Delivered, OnCall, Permanent, Transient
 from bot.incident import effects as ef
 from bot.incident.entry import Entry
-from bot.incident.events import CardPosted, ChannelOpened, Event, StepShown
-from bot.incident.react import NEXT_ON_CALL, ON_CALL, RESPONDERS
+from bot.incident.events import AckDeadlineMissed, CardPosted, ChannelOpened, Event, StepShown
+from bot.incident.react import Call, calls
 from bot.incident.state import Incident
 from bot.slack import cards, messages
 from bot.slack.client import Refusal, call, must
@@ -26,6 +26,8 @@ log = structlog.get_logger()
 
 EVENT_TYPE: Final = "fixfirst"
 """Type of the metadata that every message of ours carries, so that a repeat finds it."""
+ENTRY: Final = "entry:"
+"""Surface of a message about a journal entry that has buttons."""
 GONE: Final = frozenset(
     {"message_not_found", "channel_not_found", "is_archived", "cant_update_message", "edit_window_closed"}
 )
@@ -73,8 +75,7 @@ class Courier:
             case ef.OpenChannel():
                 return self._open_channel(incident, attempt)
             case ef.Tell():
-                self._tell(effect, incident, attempt)
-                return []
+                return self._tell(effect, incident, attempt)
             case ef.ShowStep():
                 return self._show_step(effect, incident, attempt)
             case other:
@@ -90,13 +91,26 @@ class Courier:
             posted += self._show("intake", self._settings.intake_channel, short, incident, attempt)
         else:
             posted += self._show("intake", self._settings.intake_channel, full, incident, attempt)
+        for place in incident.cards.values():
+            if place.surface.startswith(ENTRY):
+                self._show_again(place, incident)
         return posted
+
+    def _show_again(self, place: CardPosted, incident: Incident) -> None:
+        """A message about an entry once more: what can no longer be pressed has no button any more."""
+        entry = self._entry(place.surface.removeprefix(ENTRY))
+        if entry is None:
+            return
+        content = _content(messages.render(entry, incident, self._context, self._mention(entry, incident)))
+        if self._remembered(incident.id, place.surface) != _digest(content):
+            self._edit(place.channel, place.ts, content, {"incident": incident.id, "entry": entry.id})
+            self._remember(incident.id, place.surface, _digest(content))
 
     def _show(
         self, surface: str, channel: str, message: cards.Message, incident: Incident, attempt: Attempt
     ) -> list[Event]:
-        content: dict[str, Any] = {"text": message.text, "blocks": message.blocks}
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        content = _content(message)
+        digest = _digest(content)
         mark = {"incident": incident.id, "surface": surface}
         place = incident.cards.get(surface)
         ts = place.ts if place else self._find(channel, mark) if attempt.number > 1 else ""
@@ -224,7 +238,7 @@ class Courier:
         """The step's message as it is now; one for its whole life, so that no stale button is left behind."""
         step = incident.runs[effect.run].step(effect.step)
         message = messages.step_message(incident, effect.run, effect.step)
-        content: dict[str, Any] = {"text": message.text, "blocks": message.blocks}
+        content = _content(message)
         mark = {"incident": incident.id, "run": effect.run, "step": effect.step}
         channel, thread = (step.channel, "") if step.ts else self._place(incident)
         ts = step.ts or (self._find(channel, mark, thread) if attempt.number > 1 else "")
@@ -235,18 +249,21 @@ class Courier:
         ts = self._post(channel, content, mark, **({"thread_ts": thread} if thread else {}))
         return [StepShown(effect.run, effect.step, channel, ts)]
 
-    def _tell(self, effect: ef.Tell, incident: Incident, attempt: Attempt) -> None:
+    def _tell(self, effect: ef.Tell, incident: Incident, attempt: Attempt) -> Sequence[Event]:
         entry = self._entry(effect.entry)
         if entry is None:
             raise Permanent("the entry to tell about is gone")
         mark = {"incident": incident.id, "entry": entry.id}
         channel, thread = self._place(incident)
-        if attempt.number > 1 and self._find(channel, mark, thread):
-            return
-        mention = self._mention(effect.mention, incident, attempt.now)
-        message = messages.render(entry, incident, self._context, mention)
-        more = {"thread_ts": thread} if thread else {}
-        self._post(channel, {"text": message.text, "blocks": message.blocks}, mark, **more)
+        message = messages.render(entry, incident, self._context, self._mention(entry, incident))
+        ts = self._find(channel, mark, thread) if attempt.number > 1 else ""
+        if not ts:
+            ts = self._post(channel, _content(message), mark, **({"thread_ts": thread} if thread else {}))
+        if not any(block["type"] == "actions" for block in message.blocks):
+            return []
+        surface = f"{ENTRY}{entry.id}"
+        self._remember(incident.id, surface, _digest(_content(message)))
+        return [CardPosted(surface, channel, ts)]
 
     def _place(self, incident: Incident) -> tuple[str, str]:
         """The incident's channel; without one, the thread under its card in the intake channel."""
@@ -257,24 +274,31 @@ class Courier:
             raise Transient("the incident has neither a channel nor a card yet", retry_after=0.2)
         return card.channel, card.ts
 
-    def _mention(self, whom: str, incident: Incident, now: datetime) -> str:
-        people = self._oncall.on_call(now)
-        match whom:
-            case "":
+    def _mention(self, entry: Entry, incident: Incident) -> str:
+        """Who is called by name, as it stood when the entry was made."""
+        people = self._oncall.on_call(entry.at)
+        match calls(entry.event):
+            case Call.NOBODY:
                 return ""
-            case _ if whom == ON_CALL:
+            case Call.ON_CALL:
                 called = people[:1]
-            case _ if whom == NEXT_ON_CALL:
-                level = min(incident.escalations, len(people) - 1)
+            case Call.NEXT_ON_CALL:
+                level = min(entry.event.level if isinstance(entry.event, AckDeadlineMissed) else 1, len(people) - 1)
                 called = people[level : level + 1] if people else ()
-            case _ if whom == RESPONDERS:
+            case Call.RESPONDERS:
                 taken = incident.acknowledged.by.id if incident.acknowledged else ""
                 called = (taken,) if taken else people[:1]
-            case _:
-                raise ValueError(f"nobody is called {whom}")
         if not called and self._settings.responders:
             return f"<!subteam^{self._settings.responders[0]}>"
         return " ".join(user(person) for person in called)
+
+
+def _content(message: cards.Message) -> dict[str, Any]:
+    return {"text": message.text, "blocks": message.blocks}
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def channel_name(incident: Incident) -> str:

@@ -218,6 +218,13 @@ def test_resolving_drafts_the_postmortem_and_a_false_alarm_does_not(taken: Case)
     assert taken.calls_for(ef.DraftPostmortem)
 
 
+def test_a_failure_of_the_chat_is_not_told_in_the_chat(burning: Case) -> None:
+    burning.receipt(ev.DeliveryFailed("slack", "refresh_card", "missing scope"))
+    assert burning.effects == []
+    burning.receipt(ev.DeliveryFailed("pager", "page", "no answer; still trying"))
+    assert burning.effects == [ef.RefreshCard()]
+
+
 def test_an_impossible_step_is_a_bug_not_a_silent_change(taken: Case) -> None:
     taken.alerts(firing=0, resolved=3).do(cmd.Resolve, reason="done")
     with pytest.raises(ValueError, match="cannot go from resolved"):

@@ -108,5 +108,5 @@ def test_a_lost_field_without_default_is_an_error_not_a_guess() -> None:
 
 
 def test_effects_survive_storage() -> None:
-    assert effect_in(*effect_out(Tell("e1", "on-call"))) == Tell("e1", "on-call")
+    assert effect_in(*effect_out(Tell("e1"))) == Tell("e1")
     assert len(EFFECTS) == len(set(EFFECTS.values()))
