@@ -240,6 +240,7 @@ def _reading(values: Mapping[str, Any], faults: list[str]) -> Reading:
         ),
         service=table.texts("service_labels", standard.service),
         model=table.texts("model_labels", standard.model),
+        host=table.texts("host_labels", standard.host),
         runbook=table.texts("runbook_annotations", standard.runbook),
         group_by=table.texts("group_by", standard.group_by),
         storm_groups=table.whole("storm_groups", standard.storm_groups, low=1, high=1000),

@@ -29,7 +29,8 @@ class Reading:
     """Which labels mean what; of several names the first that is present counts.
 
     `group_by` names what one incident is about: alerts that agree in all of these are one group. An alert that has no
-    service and no model is grouped by its name.
+    service and no model is grouped by its machine (all that one dying GPU sets off is one incident), else by its name.
+    More than `storm_groups` groups in one message are a storm, and one incident by alert name and cluster.
     """
 
     severity: tuple[str, ...] = ("severity", "priority")
@@ -37,6 +38,7 @@ class Reading:
     default_severity: Severity = Severity.SEV3
     service: tuple[str, ...] = ("service", "app", "job")
     model: tuple[str, ...] = ("model_name", "model")
+    host: tuple[str, ...] = ("node", "Hostname", "hostname")
     runbook: tuple[str, ...] = ("runbook", "runbook_id")
     group_by: tuple[str, ...] = ("cluster", "namespace", "service", "model")
     storm_groups: int = 10
@@ -51,7 +53,8 @@ class Reading:
         known = {"service": service, "model": model}
         parts = [(key, known.get(key) or labels.get(key, "")) for key in self.group_by]
         if not service and not model:
-            parts.append(("alertname", name))
+            host = first(labels, self.host)
+            parts.append(("host", host) if host else ("alertname", name))
         return group_key(parts)
 
     def storm_of(self, name: str, labels: Mapping[str, str]) -> str:

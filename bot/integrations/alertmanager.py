@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from bot.contracts import Malformed
+from bot.incident.redact import redact
 from bot.intake.alerts import Delivery, Message
 from bot.intake.reading import Reading, first
-from bot.intake.redact import redact
 
 SOURCE: Final = "alertmanager"
 MAX_LABELS: Final = 256

@@ -20,6 +20,7 @@ from bot.incident import commands as cmd
 from bot.incident import effects as ef
 from bot.incident.events import Event, PageAccepted, Severity
 from bot.incident.people import Actor, ActorKind, Right
+from bot.incident.redact import redact
 from bot.incident.state import Incident
 from bot.intake.alerts import Delivery, Message
 from bot.settings import Secret, Table
@@ -347,7 +348,7 @@ def as_alert(inbound: Inbound) -> Message:
                 fingerprint=inbound.group_key.removeprefix(GROUP_PREFIX),
                 firing=firing,
                 name="PagerDuty",
-                title=inbound.title,
+                title=redact(inbound.title),
                 severity=Severity.SEV1 if inbound.urgent else Severity.SEV3,
                 service=inbound.service,
                 model="",

@@ -15,6 +15,7 @@ from bot.incident.commands import Command
 from bot.incident.effects import Effect
 from bot.incident.entry import Entry
 from bot.incident.events import VERSION, Event
+from bot.incident.redact import redact
 from bot.incident.state import Incident, evolve, fold
 from bot.journal import ledger, post
 from bot.journal.chain import entry_hash, new_salt, text_digest
@@ -131,7 +132,7 @@ class Txn(_Reader):
         texts: list[dict[str, Any]] = []
 
         def keep(text: str) -> str:
-            salt = new_salt()
+            text, salt = redact(text), new_salt()
             digest = text_digest(salt, text)
             texts.append({"digest": digest, "incident": command.incident, "salt": salt, "text": text})
             return digest
@@ -326,7 +327,11 @@ class Journal:
             row = reader.connection.execute(select(event).where(event.c.id == entry_id)).mappings().first()
             if row is None:
                 return None
-            return next((e for e in reader.entries(row["incident"]) if e.id == entry_id), None)
+            digests = [value for value in row["body"].values() if isinstance(value, str)]
+            texts = reader.connection.execute(
+                select(blob.c.digest, blob.c.text).where(blob.c.digest.in_(digests), blob.c.text.is_not(None))
+            )
+            return entry_from_row(dict(row), {text[0]: text[1] for text in texts})
 
     def find(self, ref: str) -> Incident | None:
         """By what people call it: `INC-42`, `inc-42`, `42`, or the id."""

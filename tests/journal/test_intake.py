@@ -1,14 +1,15 @@
 """Alerts through both stages of intake on a real ledger."""
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.incident import commands as cmd
+from bot.incident.redact import redact
 from bot.incident.state import Status
 from bot.intake.reading import Reading, group_key
-from bot.intake.redact import redact
 from tests.journal.conftest import MAYA, House
 
 
@@ -141,6 +142,13 @@ def test_alerts_of_one_model_are_one_incident_whatever_their_names(house: House)
     assert len(house.journal.live()) == 1
 
 
+def test_what_one_dying_gpu_sets_off_is_one_incident(house: House) -> None:
+    on_node: dict[str, Any] = {"labels": {"node": "node-2", "gpu": "1"}, "service": "", "model": ""}
+    house.receive(house.alert("f1", name="GPUVanished", **on_node), house.alert("f2", name="GPUXid", **on_node))
+    house.drain()
+    assert len(house.journal.live()) == 1
+
+
 @given(st.dictionaries(st.text(min_size=1, max_size=30), st.text(max_size=400), max_size=8))
 def test_any_labels_give_a_key_that_fits_and_names_its_recipe(labels: dict[str, str]) -> None:
     key = Reading().group_of("SomeAlert", labels)
@@ -150,6 +158,20 @@ def test_any_labels_give_a_key_that_fits_and_names_its_recipe(labels: dict[str, 
 
 def test_long_keys_that_differ_only_at_their_end_stay_apart() -> None:
     assert group_key([("service", "x" * 400 + "a")]) != group_key([("service", "x" * 400 + "b")])
+
+
+def test_a_secret_in_a_note_never_reaches_the_disk(house: House) -> None:
+    house.receive(house.alert("f1"))
+    house.drain()
+    (live,) = house.journal.live()
+    note = cmd.AddNote(
+        incident=live.id, by=MAYA, at=house.clock(), key="n", source="slack", text="password=correct-horse"
+    )
+    house.desk.handle(note)
+    house.reopen()
+    stored = (house.folder / "fixfirst.db").read_bytes()
+    assert b"[secret]" in stored
+    assert b"correct-horse" not in stored
 
 
 def test_secrets_in_alert_text_are_blanked() -> None:

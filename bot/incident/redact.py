@@ -1,4 +1,4 @@
-"""Secrets that stray into alert text are blanked before anything is stored or shown."""
+"""Secrets that stray into what alerts and people say are blanked before anything is stored or shown."""
 
 import re
 from typing import Final
