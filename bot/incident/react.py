@@ -87,8 +87,10 @@ def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
     match entry.event:
         case ev.IncidentOpened():
             return [ef.OpenChannel(), ef.CollectEvidence()]
-        case ev.Reopened() | ev.Relapsed():
+        case ev.Reopened() | ev.Relapsed() | ev.Mitigated():
             return [ef.CollectEvidence()]
+        case ev.AlertsReported(firing=0) if incident.is_live:
+            return [ef.CollectEvidence()]  # whether the service is healthy again is asked, not concluded from silence
         case ev.Resolved():
             return [ef.DraftPostmortem()]
         case ev.RunStarted(run=run) | ev.StepStarted(run=run) | ev.StepApplied(run=run) | ev.StepSucceeded(run=run):

@@ -1,6 +1,7 @@
 """The cards: an incident as it stands, at full length and in brief; the command's answers are reached here too."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from bot.incident.advice import Advice, Next, SixStep, advise, six_steps
@@ -90,6 +91,7 @@ def incident_card(incident: Incident, context: Context) -> Message:
             section(_impact(incident)),
             section(_evidence(incident)),
             section(_run(incident)),
+            small(_last_update(incident)),
             _small_print(incident),
             _troubles(incident),
             _links(incident, context),
@@ -113,8 +115,18 @@ def announcement(incident: Incident, context: Context) -> Message:
     place = f"Work goes on in {where}." if where else ""
     return message(
         headline(incident),
-        [section("\n".join(part for part in (title, status_line(incident), called, place) if part)), actions(*ack)],
+        [
+            section("\n".join(part for part in (title, status_line(incident), called, place) if part)),
+            small(_last_update(incident)),
+            actions(*ack),
+        ],
     )
+
+
+def _last_update(incident: Incident) -> str:
+    """What stakeholders were last told, where they look for it."""
+    told = incident.communicated
+    return f":mega: *Update*, {clock(told.at)}, {name_of(told.by)}: {line(told.what, 400)}" if told else ""
 
 
 def _why(incident: Incident, advice: Advice, policy: Policy) -> str:
@@ -160,7 +172,9 @@ def _evidence(incident: Incident) -> str:
         return f":black_circle: Telemetry could not be read: {missing}" if missing else ""
     mark = VERDICT_MARKS.get(found.verdict, ":black_circle:")
     cause = f"{line(found.cause, 400)}{confidence(found)}"
-    return f"{mark} *Telemetry: {line(found.verdict, 40)}* · {line(found.impact, 400)}\n{cause}"
+    at = found.report.get("at")
+    since = f" at {clock(datetime.fromisoformat(at))}" if isinstance(at, str) else ""
+    return f"{mark} *Telemetry: {line(found.verdict, 40)}*{since} · {line(found.impact, 400)}\n{cause}"
 
 
 def _run(incident: Incident) -> str:
