@@ -30,6 +30,8 @@ class Advice:
 
 def advise(incident: Incident, policy: Policy) -> Advice:
     """The one thing to do now: fix first, so an untried runbook comes before words, and words before closing."""
+    if incident.status is Status.OPEN and incident.escalations >= policy.max_escalations:
+        return Advice(Next.ACKNOWLEDGE, "Everybody on the list has been called.")
     if incident.status is Status.OPEN:
         by = (incident.escalated_at or incident.opened_at) + policy.ack_within
         return Advice(Next.ACKNOWLEDGE, f"Somebody else is called at {by:%H:%M:%S} UTC.")

@@ -6,7 +6,6 @@ from typing import Final
 
 from bot.incident.advice import Advice, Next, SixStep, advise, six_steps
 from bot.incident.events import Role
-from bot.incident.policy import Policy
 from bot.incident.run import StepStatus
 from bot.incident.runs import current_step
 from bot.incident.state import Incident, Status
@@ -85,7 +84,7 @@ def incident_card(incident: Incident, context: Context) -> Message:
         headline(incident),
         [
             header(f"{incident.severity} · {incident.ref} · {incident.title}"),
-            section(f"{status_line(incident)}\n{_why(incident, advice, context.policy)}"),
+            section(f"{status_line(incident)}\n{advice.why}"),
             fields(_facts(incident)),
             section(_steps(incident, advice)),
             section(_impact(incident)),
@@ -111,7 +110,7 @@ def announcement(incident: Incident, context: Context) -> Message:
         return message(headline(incident), [small(" · ".join(part for part in (words, where) if part))])
     title = f"*{incident.severity} · {incident.ref} · {line(incident.title, 200)}*"
     ack = [acknowledge(incident)] if incident.status is Status.OPEN else []
-    called = _why(incident, advise(incident, context.policy), context.policy) if ack else ""
+    called = advise(incident, context.policy).why if ack else ""
     place = f"Work goes on in {where}." if where else ""
     return message(
         headline(incident),
@@ -127,12 +126,6 @@ def _last_update(incident: Incident) -> str:
     """What stakeholders were last told, where they look for it."""
     told = incident.communicated
     return f":mega: *Update*, {clock(told.at)}, {name_of(told.by)}: {line(told.what, 400)}" if told else ""
-
-
-def _why(incident: Incident, advice: Advice, policy: Policy) -> str:
-    if incident.status is Status.OPEN and incident.escalations >= policy.max_escalations:
-        return "Everybody on the list has been called."
-    return advice.why
 
 
 def _facts(incident: Incident) -> list[tuple[str, str]]:

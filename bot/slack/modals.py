@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from bot.incident.advice import proposed_runbook
 from bot.incident.events import Role, Severity
+from bot.incident.policy import Policy
 from bot.incident.state import Incident
+from bot.incident.timeline import span
 from bot.slack.actions import Do
 from bot.slack.blocks import Block, plain_text, section, small
 from bot.slack.text import line, when
@@ -137,9 +139,9 @@ def mitigated(incident: Incident) -> Block:
     )
 
 
-def resolve(incident: Incident) -> Block:
+def resolve(incident: Incident, policy: Policy) -> Block:
     """It is over; with alerts still firing, only after a look at their number."""
-    burning = [] if not incident.firing else _still_firing(incident)
+    burning = [] if not incident.firing else _still_firing(incident, policy)
     return _view(
         Do.RESOLVE,
         f"Resolve {incident.ref}",
@@ -158,12 +160,14 @@ def resolve(incident: Incident) -> Block:
     )
 
 
-def _still_firing(incident: Incident) -> list[Block | None]:
+def _still_firing(incident: Incident, policy: Policy) -> list[Block | None]:
     alerts = "1 alert is" if incident.firing == 1 else f"{incident.firing} alerts are"
     recovered = f", {incident.recovered} recovered" if incident.recovered else ""
     return [
         section(f":warning: *{alerts} still firing*{recovered}."),
-        small("If you resolve now they stay quiet for 30 minutes; what fires then opens this incident again."),
+        small(
+            f"If you resolve now they stay quiet for {span(policy.snooze)}; what fires then opens this incident again."
+        ),
         _input("confirm", "Are you sure?", _boxes("confirm", "Resolve all the same"), optional=True),
     ]
 

@@ -142,6 +142,8 @@ class Verbs:
         if do is Do.RUN:
             incident = self._by_id(value)
             return self._run_view(incident, proposed_runbook(incident))
+        if do is Do.RESOLVE:
+            return modals.resolve(self._by_id(value), self.context.policy)
         make = FORMS_OF.get(do)
         return make(self._by_id(value)) if make else None
 
@@ -289,7 +291,7 @@ class Verbs:
     def _resolve(self, asked: Asked) -> Reply:
         incident, rest = self._meant(asked)
         if not rest or incident.firing:
-            return Reply(view=modals.resolve(incident))
+            return Reply(view=modals.resolve(incident, self.context.policy))
         self._do(cmd.Resolve(**self._common(incident.id, asked), reason=rest))
         return said(f"{incident.ref} is resolved. The postmortem is being drafted.")
 
@@ -358,7 +360,9 @@ class Verbs:
         incident = self._by_id(metadata)
         confirmed = bool(values.get("confirm"))
         if incident.firing and not confirmed:
-            return Reply(problem="Alerts still fire; tick the box to resolve all the same.", field="confirm")
+            if "confirm" in values:
+                return Reply(problem="Alerts still fire; tick the box to resolve all the same.", field="confirm")
+            return Reply(problem="Alerts began to fire meanwhile; close this form and open it again.", field="reason")
         self._do(cmd.Resolve(**common, reason=values["reason"], despite_firing=confirmed))
         return NOTHING
 
@@ -417,6 +421,5 @@ FORMS_OF: Final[Mapping[Do, Callable[[Incident], View]]] = {
     Do.NOTE: modals.note,
     Do.UPDATE: modals.update,
     Do.MITIGATED: modals.mitigated,
-    Do.RESOLVE: modals.resolve,
 }
-"""The buttons that open a form about their incident; the run form needs the runbooks too."""
+"""The buttons whose form needs nothing but the incident."""

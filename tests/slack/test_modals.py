@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bot.incident import commands as cmd
 from bot.incident.events import Role, Severity
+from bot.incident.policy import Policy
 from bot.incident.state import Incident
 from bot.slack import modals
 from bot.slack.actions import Do, StepRef, more_value, read_more_value, read_step_value, step_value
@@ -20,8 +21,14 @@ from tests.slack.stories import HOSTILE, STORIES, harmless, words
 
 View = dict[str, Any]
 TITLES = {"rollback-model-deploy": "Roll back a model deploy", "scale-out": "Scale out"}
+
+
+def resolve(incident: Incident) -> View:
+    return modals.resolve(incident, Policy())
+
+
 FORMS: tuple[Callable[[Incident], View], ...] = (
-    modals.severity, modals.role, modals.impact, modals.note, modals.update, modals.mitigated, modals.resolve,
+    modals.severity, modals.role, modals.impact, modals.note, modals.update, modals.mitigated, resolve,
 )  # fmt: skip
 TEXTS = st.text(max_size=400) | st.sampled_from([HOSTILE, HOSTILE * 60, "&" * 4000, "<" * 4000, "\n" * 50, "\u200b"])
 
@@ -80,16 +87,16 @@ def test_an_update_starts_from_the_last_one() -> None:
 
 
 def test_resolving_under_fire_warns_with_numbers_and_asks() -> None:
-    view = modals.resolve(stories.taken().inc)
+    view = modals.resolve(stories.taken().inc, Policy())
     text = words(view["blocks"])
     assert "*37 alerts are still firing*, 963 recovered." in text
-    assert "quiet for 30 minutes" in text
+    assert "quiet for 30 min;" in text
     # Not required by the form itself: a false alarm is cancelled without it, so the server asks for it.
     assert fields(view)["confirm"]["optional"]
 
 
 def test_resolving_when_all_is_quiet_asks_only_for_the_reason() -> None:
-    view = modals.resolve(stories.recovered().inc)
+    view = modals.resolve(stories.recovered().inc, Policy())
     assert list(fields(view)) == ["reason", "cancel"]
     assert ":warning:" not in words(view["blocks"])
 
