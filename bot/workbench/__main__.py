@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--dir", type=Path, help="keep all state here (default: a fresh temporary directory)")
     result.add_argument("--manifest", type=Path, default=MANIFEST, help="the bot's Slack app manifest")
     result.add_argument("--no-bot", action="store_true", help="start everything but the bot")
+    result.add_argument("--socket-mode", action="store_true", help="Slack and the bot talk over a WebSocket")
     result.add_argument("--open", action="store_true", help="open the page in a browser")
     return result
 
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         directory=args.dir,
         bot=not args.no_bot,
         manifest=args.manifest,
+        socket_mode=args.socket_mode,
     )
     ending = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -44,7 +44,8 @@ PUMP_S = 0.1
 class Options:
     """What a run is asked for. `directory` None: a fresh temporary one. `bot`, `monitoring`: start those
     too. `paced`: keep Slack's rate limits. `live` False: events, webhooks and escalations leave when the caller
-    says `workspace.deliver_events()` and `pagerduty.advance()`, not by themselves."""
+    says `workspace.deliver_events()` and `pagerduty.advance()`, not by themselves. `socket_mode`: the bot opens a
+    WebSocket to Slack instead of listening for its requests."""
 
     ports: Ports = field(default_factory=Ports)
     directory: Path | None = None
@@ -52,6 +53,7 @@ class Options:
     monitoring: bool = True
     paced: bool = True
     live: bool = True
+    socket_mode: bool = False
     manifest: Path = MANIFEST
     clock: Callable[[], float] = time.time
 
@@ -82,7 +84,7 @@ class Workbench:
                 alertmanager=f"{LOOPBACK}:{ports.alertmanager}",
             )
         )
-        self.bot_config = write_bot_files(self.directory, ports, self.secrets)
+        self.bot_config = write_bot_files(self.directory, ports, self.secrets, socket_mode=self.options.socket_mode)
         self.bot = Child(
             "The bot",
             [sys.executable, "-m", "bot.cli", "serve", "--config", str(self.bot_config)],
@@ -194,6 +196,7 @@ class Workbench:
         return WorkspaceConfig(
             signing_secret=self.secrets.slack_signing_secret,
             bot_token=self.secrets.slack_bot_token,
+            app_token=self.secrets.slack_app_token if self.options.socket_mode else None,
             manifest=manifest,
             bot_url=self.ports.url("doors"),
             public_url=self.ports.url("page"),

@@ -52,6 +52,7 @@ class Secrets:
 
     slack_bot_token: str
     slack_signing_secret: str
+    slack_app_token: str
     pagerduty_routing_key: str
     pagerduty_api_token: str
     pagerduty_webhook_secret: str
@@ -64,6 +65,7 @@ class Secrets:
         return cls(
             slack_bot_token=f"xoxb-{secrets.randbelow(10**12):012d}-{secrets.token_hex(12)}",
             slack_signing_secret=secrets.token_hex(16),
+            slack_app_token=f"xapp-1-{secrets.token_hex(24)}",
             pagerduty_routing_key=secrets.token_hex(16),
             pagerduty_api_token=f"u+{secrets.token_hex(9)}",
             pagerduty_webhook_secret=secrets.token_hex(32),
@@ -87,6 +89,7 @@ class Secrets:
         return {
             "FIXFIRST_SLACK_BOT_TOKEN": self.slack_bot_token,
             "FIXFIRST_SLACK_SIGNING_SECRET": self.slack_signing_secret,
+            "FIXFIRST_SLACK_APP_TOKEN": self.slack_app_token,
             "FIXFIRST_PAGERDUTY_ROUTING_KEY": self.pagerduty_routing_key,
             "FIXFIRST_PAGERDUTY_API_TOKEN": self.pagerduty_api_token,
             "FIXFIRST_PAGERDUTY_WEBHOOK_SECRETS": self.pagerduty_webhook_secret,
@@ -113,16 +116,16 @@ def write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-def write_bot_files(directory: Path, ports: Ports, kept: Secrets) -> Path:
+def write_bot_files(directory: Path, ports: Ports, kept: Secrets, *, socket_mode: bool = False) -> Path:
     """Write `fixfirst.toml` and, for starting the bot by hand, `bot.env`; returns the path of the former."""
     config = directory / "fixfirst.toml"
-    config.write_text(bot_config(directory, ports), encoding="utf-8")
+    config.write_text(bot_config(directory, ports, socket_mode=socket_mode), encoding="utf-8")
     lines = (f"export {name}={value}\n" for name, value in kept.bot_environment().items())
     write_private(directory / "bot.env", "".join(lines))
     return config
 
 
-def bot_config(directory: Path, ports: Ports) -> str:
+def bot_config(directory: Path, ports: Ports, *, socket_mode: bool = False) -> str:
     """The bot's configuration for this run, as TOML."""
     fleet = ports.url("fleet")
     users = "\n".join(f"{person.alias} = {_quoted(person.email)}" for person in PEOPLE)
@@ -147,6 +150,7 @@ api_url = "{ports.url("page")}/api/"
 team_id = "T0FIXFIRST"
 intake_channel = "{INTAKE_CHANNEL}"
 pin_reaction = "pushpin"
+socket_mode = {"true" if socket_mode else "false"}
 
 [access]
 responders = ["{RESPONDERS}"]

@@ -223,10 +223,17 @@ def told(message: Message) -> str:
 
 
 @contextmanager
-def open_night(folder: Path) -> Iterator[Night]:
+def open_night(folder: Path, *, socket_mode: bool = False) -> Iterator[Night]:
     clock = HandClock()
     options = Options(
-        ports=ANY_PORTS, directory=folder, bot=False, monitoring=False, paced=False, live=False, clock=clock.seconds
+        ports=ANY_PORTS,
+        directory=folder,
+        bot=False,
+        monitoring=False,
+        paced=False,
+        live=False,
+        socket_mode=socket_mode,
+        clock=clock.seconds,
     )
     with Workbench(options) as bench:
         config, faults = load(bench.bot_config, bench.secrets.bot_environment().get)

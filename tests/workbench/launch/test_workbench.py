@@ -127,9 +127,8 @@ def test_the_bot_gets_a_configuration_it_can_parse(tmp_path: Path) -> None:
     config = tomllib.loads(bot_config(tmp_path / 'a "quoted" \\ directory', Ports()))
     assert config["data_dir"].endswith('a "quoted" \\ directory/data')
     assert config["slack"]["api_url"] == "http://127.0.0.1:8066/api/"
-    assert config["oncall"]["rota"] == [
-        {"name": "primary", "users": ["U0MAYA", "U0JONAS"], "handover": "2026-01-05T09:00:00Z", "every": "7d"}
-    ]
+    (rota,) = config["oncall"]["rota"]
+    assert rota["users"][0] == "U0MAYA", "whoever tries it is on call"
     assert config["pagerduty"]["users"]["U0JONAS"] == "jonas@night-shift.example"
     deploy = config["endpoints"]["model-deploy"]
     assert deploy["json"] == {"revision": "{before.previous}"}
