@@ -1,0 +1,99 @@
+"""`make bench`: the real `fixfirst serve` against a floor of our own, in the same minutes on the same machine.
+
+Three rounds; every ratio is the median of the rounds' own ratios. Ends with 1 when a promise of the table is missed.
+Loopback only, bounded in time (under four minutes), and it cleans up after itself.
+"""
+
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+from tests.bench import house, measure, report
+from tests.bench.measure import Pair
+
+ROUNDS: Final = 3
+IDLE_S: Final = 5.0
+CLICK_AT_MOST: Final = 5.0
+INTAKE_AT_LEAST: Final = 0.4
+CARD_BELOW_S: Final = 1.0
+MEMORY_BELOW_MB: Final = 120.0
+COLD_START_BELOW_S: Final = 2.0
+
+
+def starts(folder: Path, outside: int) -> list[report.Line]:
+    """Cold starts on an empty folder and on a known one, idle memory, and the way from webhook to card."""
+    first: list[float] = []
+    again: list[float] = []
+    idle: list[float] = []
+    middle: list[float] = []
+    worst: list[float] = []
+    for number in range(ROUNDS):
+        with house.product(folder / f"start-{number}", outside) as bot:
+            first.append(bot.cold_start)
+            if number == 0:
+                time.sleep(IDLE_S)
+                idle.append(bot.resident() / 1e6)
+                p50, p99 = measure.cards(bot.port, outside)
+                middle.append(p50)
+                worst.append(p99)
+        with house.product(folder / f"start-{number}", outside) as bot:
+            again.append(bot.cold_start)
+    return [
+        report.absolute("webhook to card at Slack, p50", middle, "s", None),
+        report.absolute("webhook to card at Slack, p99", worst, "s", CARD_BELOW_S),
+        report.absolute("memory after 5 s of idling", idle, "MB", MEMORY_BELOW_MB),
+        report.absolute("cold start on an empty folder", first, "s", COLD_START_BELOW_S),
+        report.absolute("cold start on a known folder", again, "s", COLD_START_BELOW_S),
+    ]
+
+
+def loads(folder: Path, outside: int) -> list[report.Line]:
+    """Clicks under load and durable intake, floor and product by turns."""
+    p50s: dict[str, list[Pair]] = defaultdict(list)
+    p99s: dict[str, list[Pair]] = defaultdict(list)
+    intakes: dict[str, list[Pair]] = defaultdict(list)
+    storms: list[Pair] = []
+    with (
+        house.floor(folder / "listener", keeps=False) as listener,
+        house.floor(folder / "keeper", keeps=True) as keeper,
+        house.product(folder / "product", outside) as bot,
+    ):
+        measure.warm_up(listener, keeper, bot.port)
+        for _ in range(ROUNDS):
+            for shape, (rate, alerts) in measure.SHAPES.items():
+                p50, p99 = measure.click(listener, bot.port, rate, alerts)
+                p50s[shape].append(p50)
+                p99s[shape].append(p99)
+            for kind, traffic in measure.KINDS.items():
+                for concurrency in measure.CONCURRENCY:
+                    pair = measure.intake(keeper, bot.port, traffic, concurrency)
+                    intakes[f"durable intake, {kind}, c={concurrency}"].append(pair)
+            storms.append(measure.storm(keeper, bot.port))
+    lines: list[report.Line] = []
+    for shape in measure.SHAPES:
+        lines.append(report.waits(f"slash command p50 at {shape}", p50s[shape], None))
+        lines.append(report.waits(f"slash command p99 at {shape}", p99s[shape], CLICK_AT_MOST))
+    lines += [report.rates(name, pairs, INTAKE_AT_LEAST) for name, pairs in intakes.items()]
+    lines.append(report.waits("one webhook of 1,000 new alerts", storms, 1 / INTAKE_AT_LEAST))
+    return lines
+
+
+def main() -> int:
+    """Runs it all; the exit status says whether every promise was kept."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="fixfirst-bench-") as name:
+        folder = Path(name)
+        with house.outside(folder / "outside") as outside:
+            lines = [*loads(folder, outside), *starts(folder, outside)]
+    missed = [line.name for line in lines if line.kept is False]
+    verdict = f"Missed: {'; '.join(missed)}." if missed else "Every promise is kept."
+    took = f"{time.monotonic() - began:.0f} s, {ROUNDS} rounds"
+    sys.stdout.write(f"{report.table(lines)}\n\n{took}. {verdict}\n")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The floor: what checking, and what keeping, cost at least on this machine. `python -m tests.bench.floor PORT [FILE]`.
+
+`/slack/events` checks the signature and answers. `/hooks/alertmanager` checks an HMAC and, without a FILE, answers;
+with one it parses, upserts every alert and answers after a commit on disk that it shares with whoever else is waiting. No
+groups, no history, no outbox.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import queue
+import sqlite3
+import sys
+import threading
+import time
+from typing import Any, Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tests.bench.traffic import ALERT_TOKEN, SLACK_SECRET
+
+MOST_TOGETHER: Final = 512
+TABLE: Final = (
+    "CREATE TABLE alert (fingerprint TEXT PRIMARY KEY, status TEXT, first REAL, last REAL, times INT, body TEXT)"
+)
+UPSERT: Final = (
+    "INSERT INTO alert VALUES (?, ?, ?, ?, 1, ?) "
+    "ON CONFLICT (fingerprint) DO UPDATE SET status = excluded.status, last = excluded.last, times = times + 1"
+)
+Row = tuple[str, str, float, float, str]
+Waiting = tuple[list[Row], "asyncio.Future[None]"]
+
+
+class Keeper:
+    """One thread that commits whatever has come in meanwhile."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._waiting: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def keep(self, rows: list[Row]) -> None:
+        """Returns when the rows are on disk."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            threading.Thread(target=self._work, args=(self._loop,), daemon=True).start()
+        done = self._loop.create_future()
+        self._waiting.put((rows, done))
+        await done
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        connection = sqlite3.connect(self._file, isolation_level=None)
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", TABLE):
+            connection.execute(statement)
+        while True:
+            batch = self._take()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(UPSERT, [row for rows, _ in batch for row in rows])
+            connection.execute("COMMIT")
+            loop.call_soon_threadsafe(_tell, [done for _, done in batch])
+
+    def _take(self) -> list[Waiting]:
+        batch = [self._waiting.get()]
+        while len(batch) < MOST_TOGETHER:
+            try:
+                batch.append(self._waiting.get_nowait())
+            except queue.Empty:
+                break
+        return batch
+
+
+def _tell(waiting: list["asyncio.Future[None]"]) -> None:
+    for done in waiting:
+        done.set_result(None)
+
+
+def _sealed(body: bytes, secret: str, prefix: bytes = b"") -> str:
+    return hmac.new(secret.encode(), prefix + body, hashlib.sha256).hexdigest()
+
+
+def app(keeper: Keeper | None) -> Starlette:
+    """The floor as an application: with a keeper a durable intake, without one a listener that does nothing."""
+
+    async def slack(request: Request) -> Response:
+        body = await request.body()
+        stamp = request.headers["x-slack-request-timestamp"].encode()
+        wanted = f"v0={_sealed(body, SLACK_SECRET, b'v0:' + stamp + b':')}"
+        fits = hmac.compare_digest(wanted, request.headers["x-slack-signature"])
+        return Response(status_code=200 if fits else 401)
+
+    async def intake(request: Request) -> Response:
+        body = await request.body()
+        hmac.compare_digest(_sealed(body, ALERT_TOKEN), "0" * 64)
+        if keeper is None:
+            return Response()
+        now = time.time()
+        alerts: list[dict[str, Any]] = json.loads(body)["alerts"]
+        await keeper.keep([(item["fingerprint"], item["status"], now, now, json.dumps(item)) for item in alerts])
+        return Response()
+
+    return Starlette(
+        routes=[
+            Route("/slack/events", slack, methods=["POST"]),
+            Route("/hooks/alertmanager", intake, methods=["POST"]),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    port, *file = sys.argv[1:]
+    served = app(Keeper(*file) if file else None)
+    uvicorn.run(served, port=int(port), http="httptools", lifespan="off", access_log=False, log_level="warning")

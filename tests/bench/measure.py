@@ -1,0 +1,94 @@
+"""The measurements: each drives floor and product in the same round, so that a ratio means something on any machine."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tests.bench import house, traffic
+from tests.bench.load import Stream, closed_loop, paced
+
+Traffic = Callable[[int], Iterator[bytes]]
+
+CLICKS_A_SECOND: Final = 50.0
+CLICKS_FOR_S: Final = 5.0
+SHAPES: Final = {"500 webhooks/s of 1 alert": (500.0, 1), "10 webhooks/s of 50 alerts": (10.0, 50)}
+"""Five hundred alerts a second, as single alerts and as grouped ones: webhooks a second, alerts in each."""
+INTAKE_FOR_S: Final = 1.5
+KINDS: Final[dict[str, Traffic]] = {"repeats": traffic.repeats, "new": traffic.news}
+CONCURRENCY: Final = (1, 16, 64)
+SETTLE_S: Final = 3.0
+STORM: Final = 1_000
+STORMS: Final = 4
+CARDS: Final = 40
+CARDS_EVERY_S: Final = 0.15
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same load on both: seconds or rates, whatever the measurement is about."""
+
+    floor: float
+    product: float
+
+
+def _rendered(requests: Iterator[bytes], count: float) -> Iterator[bytes]:
+    """The requests made before the clock runs."""
+    return iter(list(itertools.islice(requests, int(count) + 1)))
+
+
+def warm_up(*ports: int) -> None:
+    """Opens the incidents that commands are about, and lets every path run once."""
+    for port in ports:
+        asyncio.run(closed_loop(port, traffic.repeats(), concurrency=1, count=2 * traffic.SERVICES))
+    time.sleep(SETTLE_S)
+
+
+async def clicks(port: int, rate: float, alerts: int) -> tuple[float, float]:
+    """p50 and p99 in seconds of a slash command's acknowledgement while the alerts come in."""
+    commands = _rendered(traffic.commands(), CLICKS_A_SECOND * CLICKS_FOR_S)
+    webhooks = _rendered(traffic.mixed(alerts), rate * CLICKS_FOR_S)
+    answers, _ = await paced(port, [Stream(commands, CLICKS_A_SECOND), Stream(webhooks, rate)], CLICKS_FOR_S)
+    return answers.quantile(0.5), answers.quantile(0.99)
+
+
+def click(floor: int, product: int, rate: float, alerts: int) -> tuple[Pair, Pair]:
+    """p50 and p99 of a slash command's acknowledgement, on a listener that does nothing and on the product."""
+    idle = asyncio.run(clicks(floor, rate, alerts))
+    real = asyncio.run(clicks(product, rate, alerts))
+    return Pair(idle[0], real[0]), Pair(idle[1], real[1])
+
+
+def intake(floor: int, product: int, kind: Traffic, concurrency: int) -> Pair:
+    """Alerts a second, each on disk when it is answered, one alert a webhook."""
+
+    def rate(port: int) -> float:
+        return asyncio.run(closed_loop(port, kind(1), concurrency=concurrency, seconds=INTAKE_FOR_S)).rate
+
+    return Pair(rate(floor), rate(product))
+
+
+def storm(floor: int, product: int) -> Pair:
+    """Seconds until one webhook with a thousand new alerts is on disk and answered."""
+
+    def median(port: int) -> float:
+        requests = _rendered(traffic.news(STORM), STORMS)
+        return asyncio.run(closed_loop(port, requests, concurrency=1, count=STORMS)).quantile(0.5)
+
+    return Pair(median(floor), median(product))
+
+
+def cards(product: int, outside: int) -> tuple[float, float]:
+    """p50 and p99 in seconds from sending the webhook of a new incident to its card's arrival at Slack."""
+    sent: dict[str, float] = {}
+    for number in range(CARDS):
+        sent[str(number)] = time.monotonic()
+        house.wait_for(product, traffic.first_of_its_group(number))
+        time.sleep(CARDS_EVERY_S)
+    limit = time.monotonic() + 10.0
+    while len(posted := house.posted(outside)) < CARDS and time.monotonic() < limit:
+        time.sleep(0.05)
+    waits = sorted(posted.get(number, float("inf")) - at for number, at in sent.items())
+    return waits[len(waits) // 2], waits[int(len(waits) * 0.99)]
