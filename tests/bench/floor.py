@@ -1,8 +1,8 @@
 """The floor: what checking, and what keeping, cost at least on this machine. `python -m tests.bench.floor PORT [FILE]`.
 
 `/slack/events` checks the signature and answers. `/hooks/alertmanager` checks an HMAC and, without a FILE, answers;
-with one it parses, upserts every alert and answers after a commit on disk that it shares with whoever else is waiting. No
-groups, no history, no outbox.
+with one it parses, upserts every alert and answers after a commit on disk that it shares with whoever else is waiting.
+No groups, no history, no outbox.
 """
 
 import asyncio
