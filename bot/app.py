@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -92,6 +93,8 @@ def telemetry_of(config: Config) -> health.Telemetry | None:
     return health.Telemetry(settings.url, timeout=settings.timeout, headers=headers, settings=config.health)
 
 
+SWITCH_INTERVAL_S: Final = 0.0005
+"""A click passes through four threads; by Python's default each may keep the next waiting for 5 ms."""
 DIRECTORY_EVERY_S: Final = 45.0
 """Under the 60 s that rights may be old, so that a click seldom has to wait for a look-up."""
 
@@ -295,6 +298,7 @@ async def _listen(servers: list[_Server]) -> None:
 
 def serve(config: Config) -> None:
     """Runs the bot until it is told to end. Raises AlreadyRunning."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     with alone(config.data_dir):
         app = App(config)
         app.start()

@@ -56,7 +56,14 @@ class Desk:
 
     def receive(self, message: Message) -> Future[int]:
         """First stage of intake: the ledger and the inbox, no incident. Resolves to the number of groups with news."""
-        return self._write(lambda txn: self._take_in(txn, message), urgent=False)
+        future = self.journal.write(lambda txn: self._take_in(txn, message), urgent=False)
+        future.add_done_callback(self._wake_for_news)
+        return future
+
+    def _wake_for_news(self, done: Future[int]) -> None:
+        """A mere repeat leaves nothing to do, and in a storm that is nearly everything that comes in."""
+        if done.exception() is None and done.result():
+            self._wake()
 
     def drain(self, group_key: str) -> Future[Outcome | None]:
         """Second stage: works a group's news into its incident; None when there were none."""
