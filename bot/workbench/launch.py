@@ -27,7 +27,7 @@ from bot.workbench.server import LOOPBACK, PortTaken, Servers, Site, bind, free_
 from bot.workbench.settings import PORT_OPTIONS, Ports, Secrets, write_bot_files
 from bot.workbench.slack.app import slack_app
 from bot.workbench.slack.config import WorkspaceConfig
-from bot.workbench.slack.deliver import http_post
+from bot.workbench.slack.deliver import Poster, http_post
 from bot.workbench.slack.manifest import ManifestError, load_manifest
 from bot.workbench.slack.workspace import Workspace
 
@@ -56,6 +56,7 @@ class Options:
     socket_mode: bool = False
     manifest: Path = MANIFEST
     clock: Callable[[], float] = time.time
+    post: Poster = http_post
 
 
 class Workbench:
@@ -72,8 +73,8 @@ class Workbench:
         self.ports, sockets = _take_ports(self.options.ports)
         clock, ports = self.options.clock, self.ports
         self.fleet = Fleet(clock)
-        self.pagerduty = PagerDuty(self.secrets.pagerduty(ports), clock, http_post)
-        self.workspace = Workspace(self._workspace_config(manifest), clock=clock, post=http_post)
+        self.pagerduty = PagerDuty(self.secrets.pagerduty(ports), clock, self.options.post)
+        self.workspace = Workspace(self._workspace_config(manifest), clock=clock, post=self.options.post)
         self.monitoring = Monitoring(
             MonitoringConfig(
                 directory=self.directory / "monitoring",

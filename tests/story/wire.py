@@ -1,0 +1,76 @@
+"""What goes between the bot and the world, kept: what the outside sent and how it was answered, and a Prometheus."""
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from bot.workbench.slack.deliver import Poster
+from bot.workbench.slack.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One request to the bot. `calls` is how many Web API calls the bot made before it answered."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    status: int
+    answer: bytes
+    calls: int
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.url).path
+
+
+@dataclass
+class Wire:
+    """Carries requests to the bot and keeps them; keeps, too, how the bot's answers at response_urls were taken."""
+
+    post: Poster
+    heard: list[Heard] = field(default_factory=list)
+    responses: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    workspace: Workspace | None = None
+
+    def __call__(
+        self, url: str, headers: Mapping[str, str], body: bytes, timeout: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        before = self._calls()
+        status, out, answer = self.post(url, headers, body, timeout)
+        self.heard.append(Heard(url, headers, body, status, answer, self._calls() - before))
+        return status, out, answer
+
+    def watch(self, workspace: Workspace) -> None:
+        """Listen in on this workspace's response_urls too."""
+        self.workspace, respond = workspace, workspace.respond
+
+        def kept(token: str, body: bytes) -> tuple[int, dict[str, Any]]:
+            answer = respond(token, body)
+            self.responses.append(answer)
+            return answer
+
+        workspace.respond = kept  # type: ignore[method-assign]
+
+    def _calls(self) -> int:
+        return len(self.workspace.web_api.calls) if self.workspace else 0
+
+
+class Numbers:
+    """Prometheus' query API: a query that holds one of the words gets its number as a vector, any other none."""
+
+    def __init__(self, numbers: MutableMapping[str, float]) -> None:
+        self._numbers = numbers
+        routes = [Route("/api/v1/query", self._query, methods=["GET", "POST"])]
+        self.app = Starlette(routes=routes)
+
+    async def _query(self, request: Request) -> JSONResponse:
+        query = str(request.query_params.get("query") or (await request.form()).get("query") or "")
+        found = [{"metric": {}, "value": [0, str(number)]} for word, number in self._numbers.items() if word in query]
+        return JSONResponse({"status": "success", "data": {"resultType": "vector", "result": found[:1]}})
