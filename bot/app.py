@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import fcntl
+import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -266,12 +268,25 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: Starlette, at: Listener) -> _Server:
+class PortTaken(Exception):
+    """A listener's address cannot be had; the message names the setting that changes it."""
+
+
+def _bind(name: str, at: Listener) -> socket.socket:
+    """The listener's socket, taken before anything is started. Raises PortTaken."""
+    family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
+    try:
+        return socket.create_server((at.host, at.port), family=family, backlog=1024)
+    except OSError as error:
+        raise PortTaken(
+            f"{at.host}:{at.port} cannot be had ({os.strerror(error.errno or 0)}); set {name}.host or {name}.port"
+        ) from error
+
+
+def _server(app: Starlette) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            host=at.host,
-            port=at.port,
             http="httptools",
             ws="none",
             lifespan="off",
@@ -283,32 +298,32 @@ def _server(app: Starlette, at: Listener) -> _Server:
     )
 
 
-async def _listen(servers: list[_Server]) -> None:
+async def _listen(servers: Mapping[socket.socket, _Server]) -> None:
     """Serves until a signal to end comes."""
     loop = asyncio.get_running_loop()
 
     def end() -> None:
-        for server in servers:
+        for server in servers.values():
             server.should_exit = True
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
-    await asyncio.gather(*(server.serve() for server in servers))
+    await asyncio.gather(*(server.serve([listener]) for listener, server in servers.items()))
 
 
 def serve(config: Config) -> None:
-    """Runs the bot until it is told to end. Raises AlreadyRunning."""
+    """Runs the bot until it is told to end. Raises AlreadyRunning, PortTaken."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    with alone(config.data_dir):
+    with alone(config.data_dir), _bind("doors", config.doors) as doors, _bind("pages", config.pages) as pages:
         app = App(config)
         app.start()
         log.info(
             "serving",
-            doors=f"{config.doors.host}:{config.doors.port}",
+            doors=":".join(str(part) for part in doors.getsockname()[:2]),
             pages=config.pages_url,
             runbooks=len(app.runbooks),
         )
         try:
-            asyncio.run(_listen([_server(app.doors.app, config.doors), _server(app.pages, config.pages)]))
+            asyncio.run(_listen({doors: _server(app.doors.app), pages: _server(app.pages)}))
         finally:
             app.stop()

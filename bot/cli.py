@@ -12,7 +12,7 @@ from typing import Any
 import click
 import structlog
 
-from bot.config import Config, load
+from bot.config import Config, load, shipped_runbooks
 from bot.incident import commands as cmd
 from bot.incident.people import Actor, ActorKind, Refused, Right
 from bot.incident.state import Incident
@@ -50,12 +50,12 @@ def _config(path: Path) -> Config:
 @click.option("--plain/--json", "plain", default=sys.stderr.isatty(), help="How log lines look.")
 def serve(path: Path, plain: bool) -> None:
     """Run the bot."""
-    from bot.app import AlreadyRunning, serve
+    from bot.app import AlreadyRunning, PortTaken, serve
 
     _logging(plain=plain)
     try:
         serve(_config(path))
-    except (AlreadyRunning, OSError) as error:
+    except (AlreadyRunning, PortTaken) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -76,7 +76,11 @@ def check(path: Path) -> None:
     lines = [f"{path}: {fault}" for fault in faults]
     if config is not None:
         runbooks, wrong = load_runbooks(config.runbooks_dir, endpoints=config.endpoints)
-        lines += [str(fault) for fault in wrong]
+        if config.runbooks_dir == shipped_runbooks():
+            for fault in wrong:
+                click.echo(f"a shipped runbook is not offered yet: {fault}")
+        else:
+            lines += [str(fault) for fault in wrong]
         for name, connected in _connections(config):
             click.echo(f"{'connected' if connected else 'not connected':>14}  {name}")
         click.echo(f"{len(runbooks):>14}  runbooks in {config.runbooks_dir}")
