@@ -1,12 +1,12 @@
 """The desk: the one road by which anything happens. Load, decide, append, and put what follows into the outbox."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from bot.incident.alert import GroupState
+from bot.incident.alert import Alert, GroupState
 from bot.incident.commands import CheckTimers, Command, ReportAlerts
 from bot.incident.decide import decide, follow, takes_refire
 from bot.incident.entry import Entry
@@ -54,15 +54,18 @@ class Desk:
         except TimeoutError as late:
             raise Busy("the journal did not answer in time") from late
 
-    def receive(self, message: Message) -> Future[int]:
-        """First stage of intake: the ledger and the inbox, no incident. Resolves to the number of groups with news."""
-        future = self.journal.write(lambda txn: self._take_in(txn, message), urgent=False)
+    def receive(self, messages: Sequence[Message]) -> Future[list[int]]:
+        """First stage of intake: the ledger and the inbox, no incident. Resolves to each message's groups with news.
+
+        Several messages cost little more than one. They stand or fall together.
+        """
+        future = self.journal.write(lambda txn: self._take_in(txn, messages), urgent=False)
         future.add_done_callback(self._wake_for_news)
         return future
 
-    def _wake_for_news(self, done: Future[int]) -> None:
+    def _wake_for_news(self, done: Future[list[int]]) -> None:
         """A mere repeat leaves nothing to do, and in a storm that is nearly everything that comes in."""
-        if done.exception() is None and done.result():
+        if done.exception() is None and any(done.result()):
             self._wake()
 
     def drain(self, group_key: str) -> Future[Outcome | None]:
@@ -99,15 +102,26 @@ class Desk:
             raise LookupError(f"{type(command).__name__} opened no incident")
         return Outcome(incident, tuple(entries))
 
-    def _take_in(self, txn: Txn, message: Message) -> int:
-        fingerprints = sorted({delivery.fingerprint for delivery in message.deliveries})
-        known = txn.known_alerts(message.source, fingerprints)
-        intake = take_in(message, known, self.reading, txn.now)
-        txn.store_alerts(intake.rows)
-        for news in intake.news:
-            facts = {"began": news.began, "ended": news.ended, "truncated": message.truncated}
-            txn.put_news(News(message.source, news.key, news.group_key, facts))
-        return len(intake.news)
+    def _take_in(self, txn: Txn, messages: Sequence[Message]) -> list[int]:
+        """Works the messages into the ledger one after another; what the ledger holds is read and written once."""
+        counts: list[int] = []
+        news: list[News] = []
+        ledger: dict[str, dict[str, Alert]] = {}
+        changed: dict[tuple[str, str], Alert] = {}
+        for source in {message.source for message in messages}:
+            said = {d.fingerprint for message in messages if message.source == source for d in message.deliveries}
+            ledger[source] = txn.known_alerts(source, sorted(said))
+        for message in messages:
+            intake = take_in(message, ledger[message.source], self.reading, txn.now)
+            for row in intake.rows:
+                ledger[message.source][row.fingerprint] = changed[message.source, row.fingerprint] = row
+            for item in intake.news:
+                facts = {"began": item.began, "ended": item.ended, "truncated": message.truncated}
+                news.append(News(message.source, item.key, item.group_key, facts))
+            counts.append(len(intake.news))
+        txn.store_alerts(tuple(changed.values()))
+        txn.put_news(news)
+        return counts
 
     def _drain(self, txn: Txn, group_key: str) -> Outcome | None:
         news = txn.take_news(group_key)

@@ -1,11 +1,11 @@
 """The alert ledger and the inbox in SQL: the first stage of intake and the drain of the second."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.incident.alert import Alert, AlertStatus, GroupState
@@ -29,47 +29,76 @@ CHUNK = 500
 SAMPLES = 5
 
 
-def _upsert(connection: Connection) -> Any:
-    statement: Any = sqlite.insert(alert) if connection.dialect.name == "sqlite" else postgresql.insert(alert)
+_FIELDS: Final = tuple(field.name for field in fields(Alert))
+_STATUS, _SEVERITY = _FIELDS.index("status"), _FIELDS.index("severity")
+# The statements of intake are built once: to build one costs more than to carry it out.
+_KNOWN: Final = select(*(alert.c[name] for name in _FIELDS)).where(
+    alert.c.workspace == bindparam("workspace"),
+    alert.c.source == bindparam("source"),
+    alert.c.fingerprint.in_(bindparam("fingerprints", expanding=True)),
+)
+
+
+def _per_dialect(build: Callable[[Callable[[Table], Any]], Any]) -> Mapping[str, Any]:
+    """The statement for each database; both know INSERT ... ON CONFLICT, each from a module of its own."""
+    return {"sqlite": build(sqlite.insert), "postgresql": build(postgresql.insert)}
+
+
+def _storing(into: Callable[[Table], Any]) -> Any:
+    statement = into(alert)
     keys = ("workspace", "source", "fingerprint")
     changing = {c.name: statement.excluded[c.name] for c in alert.columns if c.name not in keys}
     return statement.on_conflict_do_update(index_elements=list(keys), set_=changing)
 
 
-def _from_row(row: Mapping[str, Any]) -> Alert:
-    values = {name: value for name, value in row.items() if name != "workspace"}
-    values["status"] = AlertStatus(values["status"])
-    values["severity"] = Severity(values["severity"])
-    return Alert(**values)
+_STORE: Final = _per_dialect(_storing)
+_PUT: Final = _per_dialect(
+    lambda into: into(inbox).on_conflict_do_nothing(index_elements=["workspace", "source", "key"])
+)
+
+
+def _from_row(row: Sequence[Any]) -> Alert:
+    """An alert from its columns in the order of its fields."""
+    values = list(row)
+    values[_STATUS] = AlertStatus(values[_STATUS])
+    values[_SEVERITY] = Severity(values[_SEVERITY])
+    return Alert(*values)
 
 
 def known(connection: Connection, workspace: str, source: str, fingerprints: Sequence[str]) -> dict[str, Alert]:
     """The ledger's rows of these fingerprints; those never seen are absent."""
     found: dict[str, Alert] = {}
     for start in range(0, len(fingerprints), CHUNK):
-        rows = connection.execute(
-            select(alert).where(
-                alert.c.workspace == workspace,
-                alert.c.source == source,
-                alert.c.fingerprint.in_(fingerprints[start : start + CHUNK]),
-            )
-        ).mappings()
-        found.update((row["fingerprint"], _from_row(dict(row))) for row in rows)
+        chunk = fingerprints[start : start + CHUNK]
+        rows = connection.execute(_KNOWN, {"workspace": workspace, "source": source, "fingerprints": chunk})
+        found.update((item.fingerprint, item) for item in map(_from_row, rows))
     return found
 
 
 def store(connection: Connection, workspace: str, alerts: Iterable[Alert]) -> None:
     """Writes these rows of the ledger, new or changed."""
-    rows = [{**asdict(item), "workspace": workspace} for item in alerts]
+    rows = [{name: getattr(item, name) for name in _FIELDS} | {"workspace": workspace} for item in alerts]
     if rows:
-        connection.execute(_upsert(connection), rows)
+        connection.execute(_STORE[connection.dialect.name], rows)
 
 
-def put(connection: Connection, workspace: str, news: News, now: datetime) -> None:
-    """Remembers that a group has news to be worked into an incident; once per source and key."""
-    same = (inbox.c.workspace == workspace, inbox.c.source == news.source, inbox.c.key == news.key)
-    if connection.execute(select(inbox.c.id).where(*same)).first() is None:
-        connection.execute(insert(inbox).values(id=new_id(), workspace=workspace, received_at=now, **asdict(news)))
+def put(connection: Connection, workspace: str, news: Iterable[News], now: datetime) -> None:
+    """Remembers that groups have news to be worked into an incident; once per source and key."""
+    rows = [
+        {
+            "id": new_id(),
+            "workspace": workspace,
+            "source": item.source,
+            "key": item.key,
+            "group_key": item.group_key,
+            "payload": dict(item.payload),
+            "received_at": now,
+            "drained_at": None,
+        }
+        for item in news
+    ]
+    if rows:
+        connection.execute(_PUT[connection.dialect.name], rows)
 
 
 def waiting_groups(connection: Connection, workspace: str) -> list[str]:
@@ -119,16 +148,16 @@ def group_state(connection: Connection, workspace: str, group_key: str, incident
             )
         ).scalar_one()
     rows = connection.execute(
-        select(alert)
+        select(*(alert.c[name] for name in _FIELDS))
         .where(*burning)
         .order_by(alert.c.severity, alert.c.starts_at.desc(), alert.c.fingerprint)
         .limit(SAMPLES)
-    ).mappings()
+    )
     return GroupState(
         group_key=group_key,
         firing=firing,
         resolved=ended,
         worst=Severity(worst) if worst else Severity.SEV3,
-        samples=tuple(_from_row(dict(row)) for row in rows),
+        samples=tuple(map(_from_row, rows)),
         started_at=started,
     )

@@ -243,8 +243,8 @@ class Txn(_Reader):
         """Writes rows of the ledger."""
         ledger.store(self.connection, self.workspace, alerts)
 
-    def put_news(self, news: ledger.News) -> None:
-        """Remembers that a group has news, once per key."""
+    def put_news(self, news: Sequence[ledger.News]) -> None:
+        """Remembers that groups have news, once per key."""
         ledger.put(self.connection, self.workspace, news, self.now)
 
     def take_news(self, group_key: str) -> list[dict[str, Any]]:

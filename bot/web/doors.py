@@ -25,12 +25,11 @@ from bot.incident.people import Refused
 from bot.integrations import alertmanager, pagerduty
 from bot.journal import Busy
 from bot.settings import Secret
+from bot.web.intake import COMMIT_WITHIN_S, Intake
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
-COMMIT_WITHIN_S: Final = 10.0
-"""Longer than this for a commit, and the sender had better try again."""
 LARGE_BODY: Final = 64 * 1024
 """A body above this is parsed off the event loop, so that a storm does not hold up a click."""
 
@@ -71,6 +70,7 @@ class Doors:
         extra: Sequence[BaseRoute] = (),
     ) -> None:
         self._desk = desk
+        self._intake = Intake(desk.receive)
         self._tokens = alertmanager_tokens
         self._pagerduty = pagerduty_settings
         self._slack = slack
@@ -118,8 +118,7 @@ class Doors:
             message = await run_in_threadpool(alertmanager.parse, body, self._desk.reading)
         else:
             message = alertmanager.parse(body, self._desk.reading)
-        news = await _committed(self._desk.receive(message))
-        log.info("alerts_received", alerts=len(message.deliveries), groups_with_news=news, truncated=message.truncated)
+        news = await self._intake.take(message)
         return JSONResponse({"ok": True, "alerts": len(message.deliveries), "groups_with_news": news})
 
     async def _pagerduty_hook(self, request: Request) -> Response:
@@ -137,7 +136,7 @@ class Doors:
     async def _follow(self, inbound: pagerduty.Inbound) -> None:
         """Does here what was done in PagerDuty. An incident born there goes through the alert ledger first."""
         if inbound.group_key and inbound.verb in ("triggered", "resolved"):
-            await _committed(self._desk.receive(pagerduty.as_alert(inbound)))
+            await self._intake.take(pagerduty.as_alert(inbound))
         if inbound.group_key:
             await _committed(self._desk.drain(inbound.group_key))
             incident = await run_in_threadpool(self._desk.journal.in_group, inbound.group_key)

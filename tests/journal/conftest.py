@@ -72,7 +72,7 @@ class House:
         return Delivery(**{**values, **changes})  # type: ignore[arg-type]
 
     def receive(self, *deliveries: Delivery, truncated: int = 0) -> int:
-        return self.desk.receive(Message("alertmanager", deliveries, truncated)).result()
+        return self.desk.receive([Message("alertmanager", deliveries, truncated)]).result()[0]
 
     def drain(self) -> None:
         for group_key in self.journal.waiting_groups():

@@ -1,0 +1,108 @@
+"""The way of alerts from door to disk: what comes in while one commit is under way goes into the next, together.
+
+One wake-up and one commit then serve many webhooks, which is what keeps a storm from crowding out the people in Slack.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Final
+
+import structlog
+
+from bot.intake.alerts import Message
+from bot.journal import Busy
+
+log = structlog.get_logger()
+
+COMMIT_WITHIN_S: Final = 10.0
+"""Longer than this for a commit, and the sender had better try again."""
+CAPACITY: Final = 4_000
+"""Messages that may wait; more than the journal can take in within COMMIT_WITHIN_S would only be waited for in vain."""
+ALERTS_TOGETHER: Final = 256
+"""Alerts in one commit, a single larger message aside: milliseconds, since a click may have to wait for it."""
+
+Receive = Callable[[Sequence[Message]], "Future[list[int]]"]
+Waiting = tuple[Message, "asyncio.Future[int]"]
+
+
+class Intake:
+    """Hands messages to `receive`, one batch after the other. Belongs to one event loop."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._waiting: deque[Waiting] = deque()
+        self._under_way = False
+
+    async def take(self, message: Message) -> int:
+        """Returns the number of groups with news once the message is on disk. Raises Busy, or why it cannot be kept."""
+        if len(self._waiting) >= CAPACITY:
+            raise Busy("too many alerts are waiting to be written")
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((message, done))
+        if not self._under_way:
+            self._send(self._next())
+        try:
+            async with asyncio.timeout(COMMIT_WITHIN_S):
+                return await done
+        except TimeoutError as late:
+            raise Busy("the journal did not answer in time") from late
+
+    def _next(self) -> list[Waiting]:
+        batch = [self._waiting.popleft()]
+        alerts = len(batch[0][0].deliveries)
+        while self._waiting and (alerts := alerts + len(self._waiting[0][0].deliveries)) <= ALERTS_TOGETHER:
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _send(self, batch: list[Waiting]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            future = self._receive([message for message, _ in batch])
+        except Busy as busy:
+            for _, done in (*batch, *self._waiting):
+                _fail(done, busy)
+            self._waiting.clear()
+            return
+        self._under_way = True
+
+        def landed(ended: "Future[list[int]]") -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._landed, batch, ended)
+
+        future.add_done_callback(landed)
+
+    def _landed(self, batch: list[Waiting], ended: "Future[list[int]]") -> None:
+        self._under_way = False
+        error = ended.exception()
+        if error is None:
+            for (_, done), groups in zip(batch, ended.result(), strict=True):
+                if not done.done():
+                    done.set_result(groups)
+            _tell(batch, sum(ended.result()))
+        elif len(batch) > 1 and not isinstance(error, Busy):
+            # One of them cannot be written. It must not take its neighbours with it.
+            for alone in batch:
+                self._send([alone])
+        else:
+            for _, done in batch:
+                _fail(done, error)
+        if self._waiting and not self._under_way:
+            self._send(self._next())
+
+
+def _fail(done: "asyncio.Future[int]", error: BaseException) -> None:
+    if not done.done():
+        done.set_exception(error)
+
+
+def _tell(batch: Sequence[Waiting], groups: int) -> None:
+    messages = [message for message, _ in batch]
+    log.info(
+        "alerts_received",
+        webhooks=len(messages),
+        alerts=sum(len(message.deliveries) for message in messages),
+        groups_with_news=groups,
+        truncated=sum(message.truncated for message in messages),
+    )
