@@ -1,6 +1,7 @@
 """The next right step of an incident, and where each of the six steps stands."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from bot.incident.policy import Policy
@@ -22,10 +23,11 @@ class Next(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The step to take now and the reason in one sentence."""
+    """The step to take now and the reason in one sentence; `due` is when somebody else will be called for it."""
 
     step: Next
     why: str
+    due: datetime | None = None
 
 
 def advise(incident: Incident, policy: Policy) -> Advice:
@@ -34,7 +36,7 @@ def advise(incident: Incident, policy: Policy) -> Advice:
         return Advice(Next.ACKNOWLEDGE, "Everybody on the list has been called.")
     if incident.status is Status.OPEN:
         by = (incident.escalated_at or incident.opened_at) + policy.ack_within
-        return Advice(Next.ACKNOWLEDGE, f"Somebody else is called at {by:%H:%M:%S} UTC.")
+        return Advice(Next.ACKNOWLEDGE, f"Somebody else is called at {by:%H:%M:%S} UTC.", by)
     if not incident.is_live:
         return Advice(Next.POSTMORTEM, "The draft is waiting for the people who were there.")
     recovered = bool(incident.recovered) and not incident.firing

@@ -16,6 +16,8 @@ BLOCKS_MAX: Final = 50
 """In one message."""
 CHARACTERS_MAX: Final = 11_500
 """Of all blocks of a message together; Slack refuses some messages from about 13,200 (slackapi/bolt-js#2509)."""
+OVERFLOW_MAX: Final = 5
+"""https://docs.slack.dev/reference/block-kit/block-elements/overflow-menu-element#fields"""
 SECTION_MAX: Final = 2900
 FIELD_MAX: Final = 1900
 
@@ -121,8 +123,10 @@ def link_button(text: str, url: str, number: int = 1) -> Block:
 
 
 def more(incident_id: str, options: Sequence[tuple[str, Do]]) -> Block | None:
-    """The overflow menu of up to five further things to do."""
-    shown = [{"text": plain_text(text, 75), "value": more_value(do, incident_id)} for text, do in options[:5]]
+    """The overflow menu of up to OVERFLOW_MAX further things to do."""
+    shown = [
+        {"text": plain_text(text, 75), "value": more_value(do, incident_id)} for text, do in options[:OVERFLOW_MAX]
+    ]
     return {"type": "overflow", "action_id": Do.MORE.value, "options": shown} if shown else None
 
 

@@ -14,6 +14,7 @@ from bot.slack import steps
 from bot.slack.actions import Do
 from bot.slack.answers import health_card, help_card, list_card, timeline_card
 from bot.slack.blocks import (
+    OVERFLOW_MAX,
     Block,
     Message,
     actions,
@@ -34,6 +35,7 @@ from bot.slack.parts import (
     alerts_line,
     confidence,
     durations,
+    has_cause,
     headline,
     postmortem_button,
     run_button,
@@ -84,7 +86,7 @@ def incident_card(incident: Incident, context: Context) -> Message:
         headline(incident),
         [
             header(f"{incident.severity} · {incident.ref} · {incident.title}"),
-            section(f"{status_line(incident)}\n{advice.why}"),
+            section(f"{status_line(incident)}\n{_why(advice)}"),
             fields(_facts(incident)),
             section(_steps(incident, advice)),
             section(_impact(incident)),
@@ -110,7 +112,7 @@ def announcement(incident: Incident, context: Context) -> Message:
         return message(headline(incident), [small(" · ".join(part for part in (words, where) if part))])
     title = f"*{incident.severity} · {incident.ref} · {line(incident.title, 200)}*"
     ack = [acknowledge(incident)] if incident.status is Status.OPEN else []
-    called = advise(incident, context.policy).why if ack else ""
+    called = _why(advise(incident, context.policy)) if ack else ""
     place = f"Work goes on in {where}." if where else ""
     return message(
         headline(incident),
@@ -120,6 +122,11 @@ def announcement(incident: Incident, context: Context) -> Message:
             actions(*ack),
         ],
     )
+
+
+def _why(advice: Advice) -> str:
+    """The reason for the next step, its time as each reader's own clock shows it."""
+    return f"Somebody else is called at {clock(advice.due)}." if advice.due else advice.why
 
 
 def _last_update(incident: Incident) -> str:
@@ -164,7 +171,7 @@ def _evidence(incident: Incident) -> str:
         missing = line(incident.evidence_missing)
         return f":black_circle: Telemetry could not be read: {missing}" if missing else ""
     mark = VERDICT_MARKS.get(found.verdict, ":black_circle:")
-    cause = f"{line(found.cause, 400)}{confidence(found)}"
+    cause = f"{line(found.cause, 400)}{confidence(found)}" if has_cause(found) else ""
     at = found.report.get("at")
     since = f" at {clock(datetime.fromisoformat(at))}" if isinstance(at, str) else ""
     return f"{mark} *Telemetry: {line(found.verdict, 40)}*{since} · {line(found.impact, 400)}\n{cause}"
@@ -197,13 +204,14 @@ def _links(incident: Incident, context: Context) -> Block | None:
     links = [link(context.timeline_url(incident), "Timeline")]
     if incident.postmortem:
         links.append(link(context.postmortem_url(incident), "Postmortem"))
-    where = channel(incident.channel)
-    return small(" · ".join([*links, *([where] if where else []), f"detected {when(incident.detected_at)}"]))
+    return small(" · ".join([*links, f"detected {when(incident.detected_at)}"]))
 
 
 def _buttons(incident: Incident, advice: Advice, context: Context) -> list[Block | None]:
     first: list[Block] = []
-    used: set[Do] = set() if incident.status is Status.OPEN else {Do.ACK}
+    used = {Do.TIMELINE}  # a link on the card
+    if incident.status is not Status.OPEN:
+        used.add(Do.ACK)
     if advice.step is Next.ANSWER_STEP and (run := incident.active_run) and (step := current_step(run)):
         first = steps.buttons(incident.id, run, step)[:1]
     elif advice.step is Next.RUN:
@@ -217,7 +225,7 @@ def _buttons(incident: Incident, advice: Advice, context: Context) -> list[Block
     if incident.active_run is not None:
         # A second runbook beside one under way is the exception, and easily pressed instead of its step.
         rest.sort(key=lambda one: one[1] is Do.RUN)
-    shown = max(4, len(rest) - 5)
+    shown = max(3, len(rest) - OVERFLOW_MAX)  # few enough for one row beside the first
     return [
         *first,
         *(button(label, do, incident.id) for label, do in rest[:shown]),

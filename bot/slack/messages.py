@@ -17,6 +17,7 @@ from bot.slack.parts import (
     alerts_line,
     confidence,
     durations,
+    has_cause,
     postmortem_button,
     run_button,
     trouble,
@@ -118,7 +119,7 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
             return [section(f":mega: *Update* from {name_of(entry.by)}\n{quote(text)}")]
         case ev.Mitigated(text=text):
             how = f": {line(text, 800)}" if text.strip() else "."
-            hint = "Tell people, then watch the alerts recover."
+            hint = "Tell people, then watch the alerts recover." if incident.firing else "Tell people, then resolve it."
             return [small(f":large_yellow_circle: {name_of(entry.by)} called it mitigated{how}", hint)]
         case ev.EvidenceCollected():
             return _evidence(entry.event, incident, context)
@@ -156,16 +157,18 @@ def _take(incident: Incident) -> Block | None:
 
 def _evidence(found: ev.EvidenceCollected, incident: Incident, context: Context) -> list[Block | None]:
     mark = VERDICT_MARKS.get(found.verdict, ":black_circle:")
-    seen = [f"*Likely cause* {line(found.cause, 800)}{confidence(found)}"] if found.cause.strip() else []
+    seen = [f"*Likely cause* {line(found.cause, 800)}{confidence(found)}"] if has_cause(found) else []
     title = context.runbooks.get(found.runbook, "")
     if title:
         seen.append(f"*Do now* {line(title, 150)}")
     against = found.report.get("not_advised", ())
+    # A second runbook is not offered while one is under way, nor after one has helped.
+    open_to_it = incident.is_live and incident.active_run is None and incident.status is not Status.MITIGATED
     return [
         section(f"{mark} *Telemetry: {line(found.verdict, 40)}* · {line(found.impact, 800)}"),
         section("\n".join(seen)),
         small(*(f":no_entry_sign: Not advised: {line(str(text))}" for text in list(against)[:3])),
-        actions(run_button(incident, context)) if title and incident.is_live else None,
+        actions(run_button(incident, context)) if title and open_to_it else None,
     ]
 
 
@@ -223,6 +226,7 @@ def _step_body(step: StepRun) -> list[Block | None]:
         case StepStatus.ASKING:
             return [
                 section(steps.preview(step.plan)),
+                small(steps.details(step.plan)),
                 section(steps.prose(spec)),
                 section(steps.warnings(spec, step.plan)),
                 small(steps.terms(spec, step.plan), steps.proof(spec)),
@@ -238,6 +242,6 @@ def _step_body(step: StepRun) -> list[Block | None]:
             ]
         case StepStatus.DONE:
             until = f"On until {clock(step.lease_until)}, then taken back." if step.lease_until else ""
-            return [small(" · ".join(filter(None, (steps.first_line(step.plan), line(step.outcome, 600)))), until)]
+            return [small(" · ".join(filter(None, (steps.first_line(step.plan), steps.result(step)))), until)]
         case _:
             return [small(line(step.outcome, 600) or steps.stands(step))]

@@ -202,7 +202,7 @@ def run(
 def _param(name: str, value: str) -> Block:
     field = f"param.{name}"
     # The id names the runbook's parameter and stays the same while others are filled in.
-    return _input(field, name.replace("_", " "), _line(field, value, INPUT_MAX, ""), optional=False)
+    return _input(field, name.replace("_", " ").capitalize(), _line(field, value, INPUT_MAX, ""), optional=False)
 
 
 def loading(title: str) -> Block:

@@ -132,6 +132,11 @@ def postmortem_button(incident: Incident, context: Context) -> Block | None:
     return button("Open the postmortem", Do.POSTMORTEM, incident.id, style="primary")
 
 
+def has_cause(found: EvidenceCollected) -> bool:
+    """Whether there is anything to explain: a healthy service has no cause."""
+    return found.verdict != "OK" and bool(found.cause.strip())
+
+
 def confidence(found: EvidenceCollected) -> str:
     """` (4 of 5 signals)`, as the health report counted them; empty where it names no cause to be sure of."""
     agree, signals = found.report.get("agree", 0), found.report.get("signals", 0)

@@ -40,6 +40,8 @@ _MARKS = {
     StepStatus.UNDOING: ":arrows_counterclockwise:",
     StepStatus.UNDONE: ":arrows_counterclockwise:",
 }
+CHANGE = " → "
+"""Stands in those lines of a preview that tell a before and an after (`bot.contracts.Plan`)."""
 PLAN_LINES = 12
 CHECKLIST_LINES = 15
 
@@ -83,6 +85,13 @@ def first_line(plan: Mapping[str, Any]) -> str:
     return line(str(lines[0]), 300) if lines else ""
 
 
+def result(step: StepRun) -> str:
+    """How a step ended: what was measured, or who answered."""
+    measured = step.spec.risk is Risk.READ or step.spec.verify is not None
+    told = line(step.outcome, 600)
+    return f"measured {told}" if told and measured and step.spec.kind not in ASKS_PEOPLE else told
+
+
 def bullets(lines: Iterable[str], most: int, mark: str = "•") -> str:
     """Untrusted lines as a list; what is beyond `most` is counted."""
     every = [one for one in (line(text) for text in lines) if one]
@@ -91,8 +100,26 @@ def bullets(lines: Iterable[str], most: int, mark: str = "•") -> str:
 
 
 def preview(plan: Mapping[str, Any]) -> str:
-    """What the step would do to the world as it is, from `contracts.Plan` as JSON."""
-    return bullets(map(str, plan.get("lines", ())), PLAN_LINES) or "• _nothing would change_"
+    """What the step would do to the world as it is, from `contracts.Plan` as JSON: what changes, where that is told."""
+    changes, others = _sorted_lines(plan)
+    return bullets(changes or others, PLAN_LINES) or "• _nothing would change_"
+
+
+def details(plan: Mapping[str, Any]) -> str:
+    """The rest of a preview, for those who read on: what is looked at and sent. As code, so that no address becomes a
+    link that a click would call without the request's method and content."""
+    changes, others = _sorted_lines(plan)
+    return "  ".join(map(_code, others[:PLAN_LINES])) if changes else ""
+
+
+def _code(text: str) -> str:
+    words = line(text, 200).replace("`", "'")
+    return f"`{words}`"
+
+
+def _sorted_lines(plan: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    lines = [str(one) for one in plan.get("lines", ()) if line(str(one))]
+    return [one for one in lines if CHANGE in one], [one for one in lines if CHANGE not in one]
 
 
 def prose(spec: StepSpec) -> str:

@@ -110,7 +110,7 @@ def test_choosing_a_runbook_is_sent_at_once_and_brings_its_parameters() -> None:
     chosen = sound(modals.run(incident, TITLES, "rollback-model-deploy", params))
     assert list(fields(chosen)) == ["runbook", "param.model", "param.to_revision"]
     assert fields(chosen)["param.model"]["element"]["initial_value"] == "llama-70b"
-    assert fields(chosen)["param.to_revision"]["label"]["text"] == "to revision"
+    assert fields(chosen)["param.to_revision"]["label"]["text"] == "To revision"
     assert modals.read_meta(chosen["private_metadata"]) == ("i1", "rollback-model-deploy")
 
 
