@@ -4,8 +4,8 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -20,7 +20,7 @@ from bot.incident.state import Incident
 from bot.slack import cards, messages
 from bot.slack.client import Refusal, call, must
 from bot.slack.settings import Settings
-from bot.slack.text import user
+from bot.slack.text import plain, user
 
 log = structlog.get_logger()
 
@@ -29,9 +29,20 @@ EVENT_TYPE: Final = "fixfirst"
 ENTRY: Final = "entry:"
 """Surface of a message about a journal entry that has buttons."""
 GONE: Final = frozenset(
-    {"message_not_found", "channel_not_found", "is_archived", "cant_update_message", "edit_window_closed"}
+    {
+        "message_not_found",
+        "channel_not_found",
+        "is_inactive",
+        "is_archived",
+        "cant_update_message",
+        "edit_window_closed",
+    }
 )
 """The card cannot be edited any more, so a new one is posted."""
+CLOSED: Final = frozenset({"is_archived", "channel_not_found", "not_in_channel"})
+"""Nothing can be posted to the channel any more."""
+CLOCKS_DIFFER: Final = timedelta(minutes=2)
+"""How far Slack's clock may be behind ours when it says that a channel was made after its incident."""
 HARMLESS_INVITES: Final = frozenset(
     {
         "already_in_channel",
@@ -46,6 +57,10 @@ LOOK_BACK: Final = 100
 """Messages looked through for our own; a channel of ours has few of anybody else's."""
 CHANNEL_NAME_MAX: Final = 80
 TOPIC_MAX: Final = 250
+
+
+class Closed(Permanent):
+    """The channel takes no messages any more."""
 
 
 class Courier:
@@ -82,15 +97,19 @@ class Courier:
                 raise TypeError(f"Slack cannot carry out {type(other).__name__}")
 
     def _refresh(self, incident: Incident, attempt: Attempt) -> Sequence[Event]:
-        """Until the incident has a channel the card lives in the intake channel; then that becomes an announcement."""
+        """The card lives in the incident's channel, and the intake channel has an announcement.
+
+        While there is no such channel yet, or it is archived, the card itself lives in the intake channel.
+        """
         posted: list[Event] = []
-        full = cards.incident_card(incident, self._context)
+        announced = full = cards.incident_card(incident, self._context)
         if incident.channel:
-            posted += self._show("incident", incident.channel, full, incident, attempt)
-            short = cards.announcement(incident, self._context)
-            posted += self._show("intake", self._settings.intake_channel, short, incident, attempt)
-        else:
-            posted += self._show("intake", self._settings.intake_channel, full, incident, attempt)
+            try:
+                posted += self._show("incident", incident.channel, full, incident, attempt)
+                announced = cards.announcement(incident, self._context)
+            except Closed as closed:
+                log.info("incident_channel_closed", incident=incident.ref, reason=str(closed))
+        posted += self._show("intake", self._settings.intake_channel, announced, incident, attempt)
         for place in incident.cards.values():
             if place.surface.startswith(ENTRY):
                 self._show_again(place, incident)
@@ -114,7 +133,7 @@ class Courier:
         mark = {"incident": incident.id, "surface": surface}
         place = incident.cards.get(surface)
         ts = place.ts if place else self._find(channel, mark) if attempt.number > 1 else ""
-        if ts and self._remembered(incident.id, surface) == digest:
+        if place and self._remembered(incident.id, surface) == digest:
             return []
         if ts and not self._edit(channel, ts, content, mark):
             ts = ""
@@ -139,15 +158,18 @@ class Courier:
 
     def _post(self, channel: str, content: dict[str, Any], mark: dict[str, str], **more: Any) -> str:
         metadata = {"event_type": EVENT_TYPE, "event_payload": mark}
-        answer = must(
-            self._client.chat_postMessage,
-            channel=channel,
-            metadata=metadata,
-            unfurl_links=False,
-            unfurl_media=False,
-            **content,
-            **more,
-        )
+        try:
+            answer = call(
+                self._client.chat_postMessage,
+                channel=channel,
+                metadata=metadata,
+                unfurl_links=False,
+                unfurl_media=False,
+                **content,
+                **more,
+            )
+        except Refusal as refusal:
+            raise (Closed if refusal.error in CLOSED else Permanent)(str(refusal)) from refusal
         return str(answer["ts"])
 
     def _edit(self, channel: str, ts: str, content: dict[str, Any], mark: dict[str, str]) -> bool:
@@ -208,7 +230,7 @@ class Courier:
                 self._client.conversations_list, limit=200, cursor=cursor, exclude_archived=True, types="public_channel"
             )
             for channel in answer.get("channels", []):
-                if channel["name"] == name and incident.ref in channel.get("purpose", {}).get("value", incident.ref):
+                if channel["name"] == name and _made_for(channel, incident):
                     return name, str(channel["id"])
             cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
             if not cursor:
@@ -218,7 +240,7 @@ class Courier:
 
     def _settle_in(self, channel: str, incident: Incident, now: datetime) -> None:
         """Purpose, topic and people. None of it is worth failing for: the channel itself is what counts."""
-        topic = f"{incident.severity} {incident.title}"[:TOPIC_MAX]
+        topic = plain(f"{incident.severity} {incident.title}", TOPIC_MAX)
         purpose = f"{incident.ref}: one incident, from alert to postmortem"
         people = [u for u in (incident.declared_by.id, *self._oncall.on_call(now)) if re.fullmatch(r"[UW][A-Z0-9]+", u)]
         calls: list[tuple[Callable[..., Any], dict[str, Any]]] = [
@@ -240,13 +262,11 @@ class Courier:
         message = messages.step_message(incident, effect.run, effect.step)
         content = _content(message)
         mark = {"incident": incident.id, "run": effect.run, "step": effect.step}
-        channel, thread = (step.channel, "") if step.ts else self._place(incident)
-        ts = step.ts or (self._find(channel, mark, thread) if attempt.number > 1 else "")
-        if ts and self._edit(channel, ts, content, mark):
-            return [] if step.ts else [StepShown(effect.run, effect.step, channel, ts)]
-        if step.ts:
-            channel, thread = self._place(incident)
-        ts = self._post(channel, content, mark, **({"thread_ts": thread} if thread else {}))
+        if step.ts and self._edit(step.channel, step.ts, content, mark):
+            return []
+        channel, ts, is_new = self._say(incident, content, mark, look=attempt.number > 1)
+        if not is_new:
+            self._edit(channel, ts, content, mark)
         return [StepShown(effect.run, effect.step, channel, ts)]
 
     def _tell(self, effect: ef.Tell, incident: Incident, attempt: Attempt) -> Sequence[Event]:
@@ -254,25 +274,35 @@ class Courier:
         if entry is None:
             raise Permanent("the entry to tell about is gone")
         mark = {"incident": incident.id, "entry": entry.id}
-        channel, thread = self._place(incident)
         message = messages.render(entry, incident, self._context, self._mention(entry, incident))
-        ts = self._find(channel, mark, thread) if attempt.number > 1 else ""
-        if not ts:
-            ts = self._post(channel, _content(message), mark, **({"thread_ts": thread} if thread else {}))
+        channel, ts, _ = self._say(incident, _content(message), mark, look=attempt.number > 1)
         if not any(block["type"] == "actions" for block in message.blocks):
             return []
         surface = f"{ENTRY}{entry.id}"
         self._remember(incident.id, surface, _digest(_content(message)))
         return [CardPosted(surface, channel, ts)]
 
-    def _place(self, incident: Incident) -> tuple[str, str]:
-        """The incident's channel; without one, the thread under its card in the intake channel."""
-        if incident.channel:
-            return incident.channel, ""
+    def _say(
+        self, incident: Incident, content: dict[str, Any], mark: dict[str, str], *, look: bool
+    ) -> tuple[str, str, bool]:
+        """Posts in the incident's channel; without one, or once it is archived, in the thread under the intake card.
+
+        With `look`, an earlier try's message is taken for it. Gives channel, ts, and whether it was posted just now.
+        """
         card = incident.cards.get("intake")
-        if card is None:
-            raise Transient("the incident has neither a channel nor a card yet", retry_after=0.2)
-        return card.channel, card.ts
+        places = [(incident.channel, "")] if incident.channel else []
+        places += [(card.channel, card.ts)] if card else []
+        for channel, thread in places:
+            found = self._find(channel, mark, thread) if look else ""
+            if found:
+                return channel, found, False
+            try:
+                return channel, self._post(channel, content, mark, **({"thread_ts": thread} if thread else {})), True
+            except Closed as closed:
+                if (channel, thread) == places[-1]:
+                    raise
+                log.info("incident_channel_closed", incident=incident.ref, reason=str(closed))
+        raise Transient("the incident has neither a channel nor a card yet", retry_after=0.2)
 
     def _mention(self, entry: Entry, incident: Incident) -> str:
         """Who is called by name, as it stood when the entry was made."""
@@ -299,6 +329,15 @@ def _content(message: cards.Message) -> dict[str, Any]:
 
 def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _made_for(channel: Mapping[str, Any], incident: Incident) -> bool:
+    """Whether it is ours from an earlier try: we are in it, and it is not older than the incident.
+
+    An older one of that name is from another life of the journal, whose numbers began at 1 too.
+    """
+    made = datetime.fromtimestamp(float(channel.get("created", 0)), UTC)
+    return bool(channel.get("is_member")) and made >= incident.opened_at - CLOCKS_DIFFER
 
 
 def channel_name(incident: Incident) -> str:

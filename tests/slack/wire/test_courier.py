@@ -1,0 +1,273 @@
+"""Cards, channels and messages reach Slack once, whatever Slack does meanwhile."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.contracts import Permanent, Transient
+from bot.incident import commands as cmd
+from bot.incident import effects as ef
+from bot.incident import events as ev
+from bot.incident.events import Severity
+from bot.slack.actions import Do
+from bot.slack.courier import channel_name
+from bot.workbench.slack.faults import Fault
+from tests.core.case import Case
+from tests.slack.wire.office import INTAKE, JONAS, MAYA, MONITOR, Office, Rota, deliver, told
+
+# -- cards ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_card_waits_in_the_intake_channel_and_moves_to_the_incidents_own(office: Office) -> None:
+    incident = office.burns()
+    office.records(incident, *deliver_events(office, ef.RefreshCard()))
+    assert "Acknowledge" in told(office.card("intake"))
+    office.delivers()
+    assert len(office.said(INTAKE)) == 1, "edited in place, not posted again"
+    assert f"<#{office.incident.channel}>" in told(office.card("intake"))
+    assert office.card().pinned is not None
+    assert "llama-70b answers 500" in told(office.card())
+
+
+def deliver_events(office: Office, effect: ef.Effect, number: int = 1) -> tuple[ev.Event, ...]:
+    """What one try at an effect brought back."""
+    result = deliver(office, effect, number)
+    assert isinstance(result, list | tuple)
+    return tuple(result)
+
+
+def test_a_card_that_says_the_same_is_not_sent_again(office: Office) -> None:
+    office.burns()
+    office.delivers()
+    deliver(office, ef.RefreshCard())
+    edits = len(office.calls("chat.update"))
+    deliver(office, ef.RefreshCard())
+    assert len(office.calls("chat.update")) == edits
+
+
+def test_a_thousand_alerts_are_one_card(office: Office) -> None:
+    incident = office.burns(1)
+    for firing in range(100, 1100, 100):
+        office.does(
+            cmd.ReportAlerts,
+            incident.id,
+            by=MONITOR,
+            group_key="v1:model=llama-70b",
+            firing=firing,
+            resolved=0,
+            new=100,
+        )
+    office.delivers()
+    assert len(office.said(INTAKE)) == 1
+    assert "1000 firing" in told(office.card())
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.DONE_DROP, Fault.SERVER_ERROR, Fault.DROP])
+@pytest.mark.parametrize("restart", [False, True])
+def test_an_answer_that_got_lost_leaves_one_card(office: Office, fault: Fault, restart: bool) -> None:
+    office.burns()
+    office.workspace.faults.plan(fault, "chat.postMessage")
+    with pytest.raises(Transient):
+        deliver(office, ef.RefreshCard())
+    if restart:
+        office.wire()
+    office.records(office.incident, *deliver_events(office, ef.RefreshCard(), 2))
+    assert len(office.said(INTAKE)) == 1
+    assert office.incident.cards["intake"].ts == office.said(INTAKE)[0].ts
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_refresh_that_got_half_way_is_finished_without_a_second_card(office: Office, restart: bool) -> None:
+    office.burns()
+    office.records(office.incident, *deliver_events(office, ef.RefreshCard()))
+    office.records(office.incident, *deliver_events(office, ef.OpenChannel()))
+    office.workspace.faults.plan(Fault.SERVER_ERROR, "chat.update")
+    with pytest.raises(Transient):
+        deliver(office, ef.RefreshCard())
+    assert len(office.said()) == 1, "the card in the channel is there, its receipt is not"
+    if restart:
+        office.wire()
+    office.records(office.incident, *deliver_events(office, ef.RefreshCard(), 2))
+    assert len(office.said()) == 1
+    assert office.incident.cards["incident"].ts == office.said()[0].ts
+
+
+def test_a_deleted_card_is_posted_anew_and_an_edit_finds_the_new_one(office: Office) -> None:
+    office.burns()
+    office.delivers()
+    lost = office.card()
+    office.workspace.api("chat.delete", {"channel": office.incident.channel, "ts": lost.ts})
+    office.does(cmd.Acknowledge, office.incident.id)
+    office.delivers()
+    assert office.card().ts != lost.ts
+    office.does(cmd.ChangeSeverity, office.incident.id, severity=Severity.SEV3)
+    office.delivers()
+    assert "SEV3" in told(office.card())
+    assert office.incident.troubles == tuple(t for t in office.incident.troubles if t.courier != "slack")
+
+
+def test_an_archived_channel_leaves_the_card_to_the_intake_channel(office: Office) -> None:
+    office.burns()
+    office.delivers()
+    office.workspace.api("conversations.archive", {"channel": office.incident.channel})
+    office.does(cmd.Acknowledge, office.incident.id)
+    office.delivers()
+    buttons = [e["action_id"] for b in office.card("intake").blocks if b["type"] == "actions" for e in b["elements"]]
+    assert Do.RESOLVE in buttons or Do.UPDATE in buttons, "work can go on there"
+    office.does(cmd.Resolve, office.incident.id, reason="rolled back", despite_firing=True)
+    office.delivers()
+    assert "resolved" in told(office.card("intake"))
+
+
+def test_slacks_own_pace_is_kept(office: Office) -> None:
+    office.burns()
+    office.workspace.faults.plan(Fault.RATELIMITED, "chat.postMessage", retry_after=17)
+    with pytest.raises(Transient) as slow:
+        deliver(office, ef.RefreshCard())
+    assert slow.value.retry_after == 17
+    assert not slow.value.ambiguous
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [("token_revoked", "install the app again"), ("not_in_channel", "invite"), ("channel_not_found", "intake_channel")],
+)
+def test_what_cannot_work_says_what_to_do(office: Office, error: str, hint: str) -> None:
+    office.burns()
+    office.workspace.faults.plan(Fault.ERROR, "chat.postMessage", error=error)
+    with pytest.raises(Permanent, match=hint):
+        deliver(office, ef.RefreshCard())
+
+
+def test_a_slack_that_hangs_is_given_up_in_time(office: Office) -> None:
+    assert office.courier._client.timeout <= 10
+    assert office.courier._client.retry_handlers == []
+
+
+# -- the channel ---------------------------------------------------------------------------------------------------
+
+
+def test_the_channel_is_named_after_the_incident_and_holds_who_is_needed(office: Office) -> None:
+    office.types(JONAS, "/incident declare Gateway answers 502 & worse")
+    office.delivers()
+    assert office.channel.name == "inc-1-gateway-answers-502-worse"
+    assert set(office.channel.members) >= {MAYA, JONAS}
+    assert "SEV2" in office.channel.topic.value
+    assert office.incident.channel_name == office.channel.name
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.DONE_DROP])
+def test_a_channel_whose_birth_got_lost_is_adopted(office: Office, fault: Fault) -> None:
+    office.burns()
+    office.workspace.faults.plan(fault, "conversations.create")
+    with pytest.raises(Transient):
+        deliver(office, ef.OpenChannel())
+    office.records(office.incident, *deliver_events(office, ef.OpenChannel(), 2))
+    assert len([c for c in office.workspace.state.channels.values() if c.name.startswith("inc-1")]) == 1
+    assert MAYA in office.channel.members
+
+
+def test_a_channel_left_half_furnished_is_adopted_too(office: Office) -> None:
+    office.burns()
+    office.workspace.faults.plan(Fault.RATELIMITED, "conversations.setPurpose")
+    with pytest.raises(Transient):
+        deliver(office, ef.OpenChannel())
+    office.records(office.incident, *deliver_events(office, ef.OpenChannel(), 2))
+    assert len([c for c in office.workspace.state.channels.values() if c.name.startswith("inc-1")]) == 1
+
+
+def test_a_channel_of_that_name_from_an_earlier_life_is_left_alone(office: Office) -> None:
+    made = office.workspace.api("conversations.create", {"name": "inc-1-llama-70b-answers-500"}).body["channel"]["id"]
+    office.workspace.api("conversations.setPurpose", {"channel": made, "purpose": "INC-1: one incident of long ago"})
+    office.after(days=2)
+    office.burns()
+    office.records(office.incident, *deliver_events(office, ef.OpenChannel()))
+    assert office.channel.name.startswith("inc-1-llama-70b-answers-500-")
+
+
+def test_people_who_cannot_be_invited_do_not_stand_in_the_way(office: Office) -> None:
+    office.rota.people = ("U0NOBODY", MAYA)
+    office.burns()
+    office.delivers()
+    assert MAYA in office.channel.members
+    assert office.card("incident")
+
+
+def test_where_channels_may_not_be_made_everything_goes_on_in_the_thread(office: Office) -> None:
+    office.workspace.faults.plan(Fault.ERROR, "conversations.create", error="restricted_action")
+    office.burns()
+    office.delivers()
+    office.does(cmd.PostUpdate, office.incident.id, text="We are on it.")
+    office.delivers()
+    card = office.card("intake")
+    replies = office.workspace.channel(INTAKE).replies(card.ts)
+    assert any("We are on it." in told(reply) for reply in replies)
+    assert "could not" in told(card).lower(), "and the card says why"
+
+
+@given(st.text(max_size=120), st.integers(1, 10**9))
+def test_any_title_gives_a_name_that_slack_takes(title: str, number: int) -> None:
+    incident = replace(Case().alerts(firing=1, new=1, title=title).inc, number=number)
+    assert re.fullmatch(r"inc-[a-z0-9]+(-[a-z0-9]+)*", channel_name(incident))
+    assert len(channel_name(incident)) <= 80
+
+
+# -- messages ------------------------------------------------------------------------------------------------------
+
+
+def test_every_message_of_ours_is_marked_and_unfurls_nothing(office: Office) -> None:
+    office.burns()
+    office.delivers()
+    for call in office.calls("chat.postMessage"):
+        assert call["metadata"], "carries what a repeat finds it by"
+        assert str(call["unfurl_links"]).lower() in ("false", "0")
+        assert "link_names" not in call
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_ANSWER, Fault.DONE_DROP, Fault.DROP])
+def test_a_message_whose_answer_got_lost_is_there_once(office: Office, fault: Fault) -> None:
+    office.burns()
+    office.delivers()
+    office.does(cmd.PostUpdate, office.incident.id, text="We are on it.")
+    ((entry, _),) = office.entries(ev.UpdatePosted)
+    office.workspace.faults.plan(fault, "chat.postMessage")
+    with pytest.raises(Transient) as lost:
+        deliver(office, ef.Tell(entry.id))
+    assert lost.value.ambiguous
+    deliver(office, ef.Tell(entry.id), 2)
+    assert len([m for m in office.said() if "We are on it." in told(m)]) == 1
+
+
+def test_the_first_message_calls_who_is_on_call_and_the_next_calls_the_next(office: Office) -> None:
+    office.burns()
+    office.delivers()
+    assert any(m.text.startswith(f"<@{MAYA}>") for m in office.said())
+    assert not any(f"<@{JONAS}>" in m.text for m in office.said())
+    office.after(minutes=6)
+    office.does(cmd.CheckTimers, office.incident.id)
+    office.delivers()
+    assert any(m.text.startswith(f"<@{JONAS}>") for m in office.said())
+
+
+def test_with_nobody_on_call_the_responders_are_called(office: Office) -> None:
+    office.courier._oncall = _Nobody()
+    office.burns()
+    office.delivers()
+    assert any("<!subteam^S0RESPOND>" in m.text for m in office.said())
+
+
+class _Nobody(Rota):
+    def on_call(self, now: object) -> tuple[str, ...]:
+        return ()
+
+
+def test_the_title_of_an_alert_calls_nobody(office: Office) -> None:
+    office.burns(title="<!channel> <@U0SAM> @here https://evil.test is down", service="<!everyone>")
+    office.delivers()
+    everything = " ".join(told(m) for c in (INTAKE, office.incident.channel) for m in office.said(c))
+    ours = re.sub(rf"<!date\^[^>]+>|<@({MAYA}|{JONAS})>|<#C\w+>", "", everything)
+    assert not re.search(r"<[!@#]|@(here|channel|everyone)\b", ours)
+    assert "<!" not in office.channel.topic.value
