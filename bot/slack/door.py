@@ -2,11 +2,13 @@
 
 import hashlib
 import hmac
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
+from urllib.parse import parse_qsl
 
 import structlog
 from slack_bolt import App, BoltRequest
@@ -33,6 +35,28 @@ def genuine(secret: Secret, timestamp: str, body: bytes, signature: str, now: fl
     return hmac.compare_digest(f"v0={wanted}".encode(), signature.encode("utf-8", "replace"))
 
 
+def readable(body: bytes, content_type: str) -> str:
+    """The body as text that Bolt reads right. ValueError, RecursionError for what is no form and no JSON object.
+
+    Bolt takes every form with the word "payload" anywhere in it for an interaction (slack_bolt/request/internals.py),
+    so that `/incident note the payload is too large` would be lost; spelled otherwise, it means the same in a form.
+    """
+    text = body.decode("utf-8")
+    if text.startswith("{") or content_type.partition(";")[0].strip().lower() == "application/json":
+        _object(text)
+        return text
+    interaction = dict(parse_qsl(text, keep_blank_values=True)).get("payload")
+    if interaction is None:
+        return text.replace("payload", "%70ayload")
+    _object(interaction)
+    return text
+
+
+def _object(text: str) -> None:
+    if not isinstance(json.loads(text), dict):
+        raise ValueError("no JSON object")
+
+
 class SlackDoor:
     """Checks a request and hands it to Bolt. Synchronous: runs on a bounded pool of its own."""
 
@@ -51,16 +75,24 @@ class SlackDoor:
         if not genuine(self._secret, named.get("x-slack-request-timestamp", ""), body, signature, now):
             log.warning("slack_signature_refused")
             return 401, {"content-type": "application/json"}, b'{"error":"the signature does not fit"}'
-        if self._replayed(signature, now) and "x-slack-retry-num" not in named:
+        if self._replayed(signature, now):
             log.warning("slack_replay_ignored")
             return 200, {}, b""
         try:
-            text = body.decode("utf-8")
-        except UnicodeDecodeError:
-            return 400, {"content-type": "application/json"}, b'{"error":"the body is not UTF-8"}'
-        response = self._app.dispatch(BoltRequest(body=text, headers=dict(headers)))
+            request = BoltRequest(body=readable(body, named.get("content-type", "")), headers=dict(headers))
+        except (ValueError, RecursionError):
+            log.warning("slack_request_unreadable")
+            return 400, {"content-type": "application/json"}, b'{"error":"the body is no form and no JSON"}'
+        response = self._app.dispatch(request)
+        if response.status >= 500:
+            self._forget(signature)
         out = {name: values[0] for name, values in response.headers.items() if values}
         return response.status, out, (response.body or "").encode()
+
+    def _forget(self, signature: str) -> None:
+        """It was not carried out, so the very same request may come again."""
+        with self._lock:
+            self._seen.pop(signature, None)
 
     def _replayed(self, signature: str, now: float) -> bool:
         with self._lock:

@@ -398,3 +398,9 @@ def test_a_bug_after_the_acknowledgement_is_told_too(burning: Office, monkeypatc
     burning.learn()
     burning.types(MAYA, "/incident health", burning.incident.channel)
     assert "reference" in burning.whispers(MAYA)
+
+
+@pytest.mark.parametrize("words", ["the payload is too large", "payload=42 is refused", "a%20b & payload"])
+def test_no_word_of_a_command_makes_it_be_misread(burning: Office, words: str) -> None:
+    burning.types(MAYA, f"/incident note {words}", burning.incident.channel)
+    assert [note.text for _, note in burning.entries(ev.NoteAdded)] == [words]
