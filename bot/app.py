@@ -276,11 +276,15 @@ def _bind(name: str, at: Listener) -> socket.socket:
     """The listener's socket, taken before anything is started. Raises PortTaken."""
     family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
     try:
-        return socket.create_server((at.host, at.port), family=family, backlog=1024)
+        listener = socket.create_server((at.host, at.port), family=family, backlog=1024)
     except OSError as error:
         raise PortTaken(
             f"{at.host}:{at.port} cannot be had ({os.strerror(error.errno or 0)}); set {name}.host or {name}.port"
         ) from error
+    # Inherited by every connection. asyncio does so only for sockets it made itself; without, each answer on a kept
+    # connection waits 40 ms for the client's delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _server(app: Starlette) -> _Server:

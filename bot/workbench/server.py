@@ -24,6 +24,7 @@ def bind(port: int, option: str) -> socket.socket:
     """A listening socket on loopback; port 0 takes any free one. PortTaken names the command-line `option`."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio only does so for sockets it made itself
     try:
         listener.bind((LOOPBACK, port))
         listener.listen(128)
