@@ -1,4 +1,8 @@
-"""Secrets that stray into what alerts and people say are blanked before anything is stored or shown."""
+"""Secrets that stray into what alerts and people say are blanked before anything is stored or shown.
+
+So is what no database or wire takes: JSON can spell half a character (a lone surrogate) and NUL, UTF-8 and PostgreSQL
+cannot.
+"""
 
 import re
 from typing import Final
@@ -23,6 +27,13 @@ _SECRET: Final = re.compile("|".join(f"(?:{p})" if not p.startswith("(?i)") else
 BLANK: Final = "[secret]"
 
 
+def storable(text: str) -> str:
+    """The text with half characters as question marks, and without NUL."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
+
+
 def redact(text: str) -> str:
-    """The text without what looks like a key, token, password or private key."""
-    return _SECRET.sub(BLANK, text)
+    """The text without what looks like a key, token, password or private key, and fit to be stored."""
+    return _SECRET.sub(BLANK, storable(text))

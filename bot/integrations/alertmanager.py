@@ -1,6 +1,5 @@
 """Alertmanager's webhook, version 4: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config."""
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -8,6 +7,7 @@ from typing import Any, Final
 from bot.contracts import Malformed
 from bot.incident.redact import redact
 from bot.intake.alerts import Delivery, Message
+from bot.intake.body import read_json
 from bot.intake.reading import Reading, first
 
 SOURCE: Final = "alertmanager"
@@ -16,6 +16,8 @@ MAX_LABELS: Final = 256
 MAX_NAME: Final = 200
 MAX_TITLE: Final = 300
 MAX_VALUE: Final = 1_000
+MAX_SHOWN: Final = 60
+"""Characters of a faulty value that the answer and the log repeat."""
 
 
 def parse(body: bytes, reading: Reading) -> Message:
@@ -24,12 +26,12 @@ def parse(body: bytes, reading: Reading) -> Message:
     A firing alert has `endsAt` 0001-01-01 (measured on 0.25), so its end is None. What is absent from the message is
     not resolved: Alertmanager cuts it short by `max_alerts` and says so in `truncatedAlerts`.
     """
-    data = _json(body)
+    data = read_json(body)
     if not isinstance(data, dict):
         raise Malformed("the body must be a JSON object")
     if data.get("version") != "4":
         raise Malformed(
-            f'version is {data.get("version")!r}, but only Alertmanager\'s webhook version "4" is understood'
+            f'version is {_shown(data.get("version"))}, but only Alertmanager\'s webhook version "4" is understood'
         )
     alerts = data.get("alerts")
     if not isinstance(alerts, list):
@@ -40,23 +42,12 @@ def parse(body: bytes, reading: Reading) -> Message:
     return Message(SOURCE, tuple(_alert(item, f"alerts[{n}]", reading) for n, item in enumerate(alerts)), truncated)
 
 
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise Malformed(f"the body is not UTF-8 (byte {error.start})") from error
-    except json.JSONDecodeError as error:
-        raise Malformed(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
-    except RecursionError as error:
-        raise Malformed("the body is nested too deeply") from error
-
-
 def _alert(item: Any, where: str, reading: Reading) -> Delivery:
     if not isinstance(item, dict):
         raise Malformed(f"{where} must be an object")
     status = item.get("status")
     if status not in ("firing", "resolved"):
-        raise Malformed(f"{where}.status is {status!r}, but must be firing or resolved")
+        raise Malformed(f"{where}.status is {_shown(status)}, but must be firing or resolved")
     fingerprint = item.get("fingerprint")
     if not isinstance(fingerprint, str) or not 1 <= len(fingerprint) <= 80:
         raise Malformed(f"{where}.fingerprint is missing or longer than 80 characters")
@@ -87,13 +78,20 @@ def _texts(value: Any, where: str) -> Mapping[str, str]:
         raise Malformed(f"{where} holds {len(value)} entries; at most {MAX_LABELS} are accepted")
     for key, text in value.items():
         if not isinstance(text, str):
-            raise Malformed(f"{where}.{key[:80]} must be a text")
+            raise Malformed(f"{where}.{_shown(key)} must be a text")
     return {key[:MAX_NAME]: text[:MAX_VALUE] for key, text in value.items()}
 
 
 def _time(value: Any, where: str) -> datetime:
     try:
         time = datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise Malformed(f"{where} is {str(value)[:40]!r}, but must be a time such as 2026-11-21T03:04:05Z") from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Malformed(f"{where} is {_shown(value)}, but must be a time such as 2026-11-21T03:04:05Z") from error
+
+
+def _shown(value: Any) -> str:
+    """The beginning of what came, for the answer and the log."""
+    if isinstance(value, str):
+        return redact(repr(value[:MAX_VALUE]))[:MAX_SHOWN]
+    return repr(value) if value is None or isinstance(value, int | float) else f"a {type(value).__name__}"

@@ -6,7 +6,6 @@ Webhooks: https://developer.pagerduty.com/docs/webhooks/v3-overview/ (answer wit
 
 import hashlib
 import hmac
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from bot.incident.people import Actor, ActorKind, Right
 from bot.incident.redact import redact
 from bot.incident.state import Incident
 from bot.intake.alerts import Delivery, Message
+from bot.intake.body import read_json
 from bot.settings import Secret, Table
 
 SOURCE: Final = "pagerduty"
@@ -284,6 +284,9 @@ class Inbound:
     text: str
 
 
+MAX_ID: Final = 80
+"""Characters of a PagerDuty id that are kept; real ones have 14."""
+MAX_DIGITS: Final = 9
 VERBS: Final = frozenset({"triggered", "acknowledged", "resolved", "reopened", "annotated"})
 
 
@@ -292,29 +295,32 @@ def read_webhook(body: bytes, workspace: str, users: Mapping[str, str]) -> Inbou
 
     `users` maps Slack ids to PagerDuty e-mails. Raises Malformed.
     """
+    whole = read_json(body)
     try:
-        event = json.loads(body.decode("utf-8"))["event"]
+        event = whole["event"]
         event_id, kind, data = str(event["id"]), str(event["event_type"]), event["data"]
+        verb = kind.removeprefix("incident.")
+        if not kind.startswith("incident.") or verb not in VERBS or not isinstance(data, dict):
+            return None
         occurred = datetime.fromisoformat(event["occurred_at"])
-    except (UnicodeDecodeError, ValueError, RecursionError, TypeError, KeyError) as error:
-        raise Malformed(f"this is not a PagerDuty V3 webhook: {type(error).__name__} {error}") from error
-    verb = kind.removeprefix("incident.")
-    if not kind.startswith("incident.") or verb not in VERBS or not isinstance(data, dict):
-        return None
+        at = occurred.astimezone(UTC) if occurred.tzinfo else occurred.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, TypeError, KeyError) as error:
+        raise Malformed(f"this is not a PagerDuty V3 webhook: {type(error).__name__} {str(error)[:80]}") from error
     about = data.get("incident") if data.get("type") == "incident_note" else data
     if not isinstance(about, dict) or not about.get("id"):
         raise Malformed("the event names no incident")
+    service = about.get("service")
     ours, generation = _ours(str(about.get("incident_key") or ""), workspace)
     return Inbound(
         event_id=event_id,
         verb=verb,
-        at=occurred.astimezone(UTC) if occurred.tzinfo else occurred.replace(tzinfo=UTC),
+        at=at,
         by=_actor(event.get("agent"), users),
         incident=ours,
-        group_key="" if ours else f"{GROUP_PREFIX}{about['id']}",
+        group_key="" if ours else f"{GROUP_PREFIX}{str(about['id'])[:MAX_ID]}",
         generation=generation,
         title=str(about.get("title") or about.get("summary") or "PagerDuty incident")[:300],
-        service=str((about.get("service") or {}).get("summary") or "")[:200],
+        service=str(service.get("summary") or "")[:200] if isinstance(service, dict) else "",
         urgent=about.get("urgency") != "low",
         link=str(about.get("html_url") or ""),
         text=str(data.get("content") or ""),
@@ -323,7 +329,7 @@ def read_webhook(body: bytes, workspace: str, users: Mapping[str, str]) -> Inbou
 
 def _ours(key: str, workspace: str) -> tuple[str, int]:
     parts = key.rsplit(":", 2)
-    if len(parts) == 3 and parts[0] == workspace and parts[2].isdecimal():
+    if len(parts) == 3 and parts[0] == workspace and parts[2].isdecimal() and len(parts[2]) <= MAX_DIGITS:
         return parts[1], int(parts[2])
     return "", 0
 
@@ -335,7 +341,9 @@ def _actor(agent: Any, users: Mapping[str, str]) -> Actor:
     name = str(agent.get("summary") or agent.get("id"))
     email = str(agent.get("email") or "")
     known = next((user for user, theirs in users.items() if email and theirs == email), None)
-    return Actor(ActorKind.MEMBER, known or f"pagerduty:{agent.get('id')}", name, frozenset({Right.RESPOND}))
+    return Actor(
+        ActorKind.MEMBER, known or f"pagerduty:{str(agent.get('id'))[:MAX_ID]}", name, frozenset({Right.RESPOND})
+    )
 
 
 def as_alert(inbound: Inbound) -> Message:

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
 T = TypeVar("T")
 
@@ -87,7 +88,9 @@ class Writer:
         while jobs := self._take():
             self._write(jobs)
 
-    def _write(self, jobs: list[tuple[Callable[[Any], Any], Future[Any]]]) -> None:
+    def _write(self, taken: list[tuple[Callable[[Any], Any], Future[Any]]]) -> None:
+        """A job whose caller has given up is left out; the rest can be cancelled no more, so every answer arrives."""
+        jobs = [(job, future) for job, future in taken if future.set_running_or_notify_cancel()]
         batch = self._begin()
         answers: list[Callable[[], None]] = []
         try:
@@ -112,7 +115,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - handed to the caller
             savepoint.rollback()
             batch.drop()
-            failure = error
+            failure = _as_busy(error) if isinstance(error, OperationalError) else error
             return lambda: future.set_exception(failure)
         savepoint.commit()
         batch.keep()
