@@ -99,11 +99,6 @@ class Verbs:
             "modal.run": self._run_started,
         }
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The words `/incident` knows."""
-        return tuple(word for word in self._words if word)
-
     def command(self, word: str, asked: Asked) -> Reply:
         """`/incident WORD ...`. Raises Refused."""
         verb = self._words.get(word)
@@ -249,6 +244,9 @@ class Verbs:
         return Reply(cards.timeline_card(incident, self._journal.entries(incident.id), self.context))
 
     def _health(self, asked: Asked) -> Reply:
+        if asked.text.lower().startswith("inc-"):
+            named, _ = self._meant(asked)
+            return self._health_of(named.model, named.id)
         here = self._journal.by_channel(asked.channel)
         return self._health_of(asked.text or (here.model if here else ""), here.id if here else "")
 
@@ -292,7 +290,11 @@ class Verbs:
         incident, rest = self._meant(asked)
         if not rest or incident.firing:
             return Reply(view=modals.resolve(incident, self.context.policy))
-        self._do(cmd.Resolve(**self._common(incident.id, asked), reason=rest))
+        outcome = self._do(cmd.Resolve(**self._common(incident.id, asked), reason=rest))
+        ended = outcome.incident.resolved
+        if not outcome.entries and not incident.is_live and ended is not None:
+            by = esc(ended.by.name or ended.by.id)
+            return said(f"{incident.ref} was already {incident.status} by {by}; `/incident note` adds to it.")
         return said(f"{incident.ref} is resolved. The postmortem is being drafted.")
 
     def _postmortem(self, asked: Asked) -> Reply:

@@ -245,7 +245,7 @@ class Night:
         (view,) = self.bench.workspace.open_views(user)
         return view
 
-    def fills_in(self, user: str, **values: Any) -> Outcome:
+    def fills_in(self, user: str, /, **values: Any) -> Outcome:
         outcome = self.bench.workspace.submit(user, self.form(user).id, values)
         self.settle()
         return outcome
