@@ -16,6 +16,7 @@ const DRAWN = {
   heavy_check_mark: "✔️", no_entry: "⛔", information_source: "ℹ️", rewind: "⏪", calendar: "📅",
   bust_in_silhouette: "👤", busts_in_silhouette: "👥", gear: "⚙️", stopwatch: "⏱️", package: "📦",
   floppy_disk: "💾", phone: "☎️", shield: "🛡️", arrow_right: "➡️", star: "⭐", pray: "🙏",
+  clipboard: "📋", arrow_forward: "▶️", fast_forward: "⏩", hourglass: "⌛", octagonal_sign: "🛑", small_blue_diamond: "🔹",
 };
 
 const PLAIN = {
@@ -27,13 +28,13 @@ const PLAIN = {
   hammer: "🔨", hammer_and_wrench: "🛠️", construction: "🚧", toolbox: "🧰", test_tube: "🧪", microscope: "🔬",
   battery: "🔋", electric_plug: "🔌", computer: "💻", desktop_computer: "🖥️", satellite: "🛰️", satellite_antenna: "📡",
   thermometer: "🌡️", snowflake: "❄️", sunny: "☀️", cloud: "☁️", rain_cloud: "🌧️", ocean: "🌊", earth_africa: "🌍",
-  clock1: "🕐", clock3: "🕒", alarm_clock: "⏰", hourglass: "⌛", bookmark: "🔖", books: "📚", clipboard: "📋",
+  clock1: "🕐", clock3: "🕒", alarm_clock: "⏰", bookmark: "🔖", books: "📚",
   bar_chart: "📊", email: "✉️", inbox_tray: "📥", outbox_tray: "📤", key: "🔑", unlock: "🔓",
-  fast_forward: "⏩", arrow_forward: "▶️", double_vertical_bar: "⏸️", stop_button: "⏹️", repeat: "🔁",
+  double_vertical_bar: "⏸️", stop_button: "⏹️", repeat: "🔁",
   arrow_up: "⬆️", arrow_down: "⬇️", arrow_left: "⬅️", heavy_plus_sign: "➕", heavy_minus_sign: "➖",
   checkered_flag: "🏁", triangular_flag_on_post: "🚩", trophy: "🏆", fire_engine: "🚒", ambulance: "🚑",
   crown: "👑", blue_heart: "💙", green_heart: "💚", black_large_square: "⬛", radio_button: "🔘",
-  small_red_triangle: "🔺", small_blue_diamond: "🔹", octagonal_sign: "🛑", new: "🆕", ok: "🆗", sos: "🆘",
+  small_red_triangle: "🔺", new: "🆕", ok: "🆗", sos: "🆘",
 };
 
 const ALIASES = {

@@ -4,6 +4,7 @@ import { author, authorKey, isQuiet, messageRow } from "./message.js";
 import { dayKey, dayName } from "../time.js";
 import { h, reconcile } from "../dom.js";
 import { hoverBar } from "./reactions.js";
+import { icon } from "../icons.js";
 
 const GROUP_SECONDS = 300;
 const NEAR_BOTTOM_PX = 80;
@@ -14,12 +15,15 @@ const FLASH_MS = 2_200;
 export function messageList(app, channel, { inThread = false, label, onBottom }) {
   const rows = new Map();
   const inner = h("div", { class: "list-inner", role: "log", "aria-label": label, "aria-live": "polite", "aria-relevant": "additions" });
-  const node = h("div", { class: "message-list", tabindex: "-1" }, inner);
+  const newer = h("button", { type: "button", class: "newer", hidden: true, on: { click: () => toBottom() } }, "New messages", icon("chevron", { size: 13 }));
+  const node = h("div", { class: "message-list", tabindex: "-1" }, inner, newer);
   let sticky = true;
+  let newest = "";
   let bar = null;
 
   node.addEventListener("scroll", () => {
     sticky = atBottom();
+    if (sticky) newer.hidden = true;
     if (sticky) onBottom?.();
   }, { passive: true });
 
@@ -58,6 +62,7 @@ export function messageList(app, channel, { inThread = false, label, onBottom })
   function toBottom() {
     node.scrollTop = node.scrollHeight;
     sticky = true;
+    newer.hidden = true;
   }
 
   /** The first row in sight, so that it can be put back where it was. */
@@ -106,8 +111,11 @@ export function messageList(app, channel, { inThread = false, label, onBottom })
     for (const ts of rows.keys()) if (!present.has(ts)) rows.delete(ts);
     const all = inner.querySelectorAll(".msg");
     all.forEach((row, at) => { row.tabIndex = at === all.length - 1 ? 0 : -1; });
+    const last = messages.at(-1)?.ts ?? "";
     if (sticky) toBottom();
-    else if (held?.row.isConnected) node.scrollTop += held.row.getBoundingClientRect().top - held.at;
+    else if (newest && last > newest) newer.hidden = false;
+    newest = last;
+    if (held?.row.isConnected) node.scrollTop += held.row.getBoundingClientRect().top - held.at;
   }
 
   /** Brings one message into sight and marks it for a moment; false if it is not in the list. */
