@@ -89,8 +89,9 @@ def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
             return [ef.OpenChannel(), ef.CollectEvidence()]
         case ev.Reopened() | ev.Relapsed() | ev.Mitigated():
             return [ef.CollectEvidence()]
-        case ev.AlertsReported(firing=0) if incident.is_live:
-            return [ef.CollectEvidence()]  # whether the service is healthy again is asked, not concluded from silence
+        # Whether the service is healthy again is asked, not concluded from silence; a run under way asks for itself.
+        case ev.AlertsReported(firing=0) if incident.is_live and incident.active_run is None:
+            return [ef.CollectEvidence()]
         case ev.Resolved():
             return [ef.DraftPostmortem()]
         case ev.RunStarted(run=run) | ev.StepStarted(run=run) | ev.StepApplied(run=run) | ev.StepSucceeded(run=run):

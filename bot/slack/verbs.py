@@ -9,7 +9,7 @@ from bot.desk import Desk, Outcome
 from bot.incident import commands as cmd
 from bot.incident.advice import proposed_runbook
 from bot.incident.events import Role, Severity
-from bot.incident.people import Actor, Refused
+from bot.incident.people import Actor, Refused, require_member
 from bot.incident.state import Incident
 from bot.journal.ids import new_id
 from bot.slack import cards, modals
@@ -99,17 +99,24 @@ class Verbs:
             "modal.run": self._run_started,
         }
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words `/incident` knows."""
+        return tuple(word for word in self._words if word)
+
     def command(self, word: str, asked: Asked) -> Reply:
         """`/incident WORD ...`. Raises Refused."""
+        require_member(asked.by)  # what only reads would show a guest titles of channels closed to them
         verb = self._words.get(word)
         if verb is None:
-            raise Refused(f"I do not know `{esc(word)}`; `/incident help` lists what I do.")
+            raise Refused(f"I do not know `{esc(word)}`; I know {', '.join(self.words)}.")
         return verb(asked)
 
     def button(self, action_id: str, value: str, asked: Asked) -> Reply:
         """A pressed button or chosen overflow entry. Raises Refused."""
         if action_id.startswith("link."):
             return NOTHING
+        require_member(asked.by)
         if action_id == Do.MORE:
             action_id, _, value = value.partition(":")
         if action_id in set(StepDo):

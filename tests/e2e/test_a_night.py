@@ -69,6 +69,10 @@ def test_a_bad_deploy_is_rolled_back_and_ends_in_a_postmortem(
     shift.card("Mitigated, not yet resolved")
     shift.card("Alerts: 0 firing", 60.0)
 
+    shift.see(channel.id, "Telemetry: OK")
+    verdicts = [told(one) for one in channel.messages if "Telemetry: " in told(one) and not one.pinned]
+    assert ["OUTAGE" in one for one in verdicts] == [True, False], "asked when it began and when it was mitigated"
+
     shift.press(shift.card("Resolve"), "resolve")
     shift.fill_in("Resolve INC-1", reason="Rolled back to r41; errors are at 0.1 %")
     shift.see(channel.id, "INC-1 is resolved")

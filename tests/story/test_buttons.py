@@ -117,9 +117,9 @@ def test_a_button_asks_for_what_the_word_would_have_said(
     assert night.bench.workspace.open_views(MAYA) == []
 
 
-def test_a_button_that_only_looks_tells_only_the_one_who_pressed(night: Night) -> None:
+def test_who_only_looks_is_told_alone(night: Night) -> None:
     night.burns()
-    assert "llama-70b answers with errors" in night.presses(JONAS, Do.TIMELINE)
+    assert "llama-70b answers with errors" in night.types(JONAS, "/incident timeline", night.incident.channel)
     assert "BLIND" in night.presses(JONAS, Do.HEALTH), "no Prometheus answers tonight, and it says so"
     assert night.whispers(MAYA) == []
 
