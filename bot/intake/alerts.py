@@ -12,7 +12,10 @@ from bot.intake.reading import Reading
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One alert as a monitor just reported it, vendor's words already translated."""
+    """One alert as a monitor just reported it, vendor's words already translated.
+
+    `group_key` is set by a source whose alerts are incidents already, each a group of its own; else labels decide.
+    """
 
     fingerprint: str
     firing: bool
@@ -25,6 +28,7 @@ class Delivery:
     labels: Mapping[str, str]
     starts_at: datetime
     ends_at: datetime | None
+    group_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +130,10 @@ def _changes(known: Mapping[str, Alert], row: Alert) -> bool:
 
 def _groups(deliveries: Sequence[Delivery], reading: Reading) -> dict[str, str]:
     """The group key of each alert; a message that would open too many groups is a storm and is grouped coarsely."""
-    fine = {d.fingerprint: reading.group_of(d.name, d.labels) for d in deliveries}
+    fine = {d.fingerprint: d.group_key or reading.group_of(d.name, d.labels) for d in deliveries}
     if len(set(fine.values())) <= reading.storm_groups:
         return fine
-    return {d.fingerprint: reading.storm_of(d.name, d.labels) for d in deliveries}
+    return {d.fingerprint: d.group_key or reading.storm_of(d.name, d.labels) for d in deliveries}
 
 
 def _news(changed: Iterable[Alert]) -> Iterable[GroupNews]:

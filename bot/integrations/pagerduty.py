@@ -364,6 +364,7 @@ def as_alert(inbound: Inbound) -> Message:
                 labels={"pagerduty": inbound.group_key.removeprefix(GROUP_PREFIX)},
                 starts_at=inbound.at,
                 ends_at=None if firing else inbound.at,
+                group_key=inbound.group_key,
             ),
         ),
     )

@@ -191,14 +191,16 @@ def webhook(alerts: Sequence[Any], **changes: Any) -> dict[str, Any]:
     }
 
 
-def pager_event(kind: str = "incident.triggered", **data: Any) -> dict[str, Any]:
+def pager_event(
+    kind: str = "incident.triggered", event: str = "01BIRTH0000001", at: datetime = NOW, **data: Any
+) -> dict[str, Any]:
     """One PagerDuty V3 webhook about an incident that was born there."""
     return {
         "event": {
-            "id": "01BIRTH0000001",
+            "id": event,
             "event_type": kind,
             "resource_type": "incident",
-            "occurred_at": "2026-11-21T02:59:30Z",
+            "occurred_at": at.isoformat(),
             "agent": {"id": "PMAYA01", "type": "user_reference", "summary": "Maya Okafor"},
             "data": {
                 "id": "QBORNTHERE0001",

@@ -141,14 +141,24 @@ def busy(answer: Answer) -> bool:
 def test_a_journal_that_does_not_answer_is_busy_and_recovers(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     for room in (doors, intake):
         monkeypatch.setattr(room, "COMMIT_WITHIN_S", 0.2)
-    with house.stuck():
-        assert busy(house.alerts(webhook([alert()])))
-        assert busy(house.pager(pager_event()))
-        assert busy(house.pager(pager_event("incident.resolved")))
-    assert house.alerts(webhook([alert()])).status == 200
     assert house.pager(pager_event()).status == 202
+    acknowledged = pager_event("incident.acknowledged", "01TAKEN0000001")
+    with house.stuck():
+        assert busy(house.pager(acknowledged))
+        assert busy(house.alerts(webhook([alert()])))
+        assert busy(house.alerts(webhook([alert()])))
+    assert house.alerts(webhook([alert()])).status == 200
+    assert house.pager(acknowledged).status == 202
+    (taken,) = (incident for incident in house.app.journal.recent() if incident.acknowledged)
+    assert taken.title == "The gateway is slow"
     assert house.logged("door_busy")
     assert "canary" not in repr(house.lines)
+
+
+def test_a_damaged_database_is_busy_and_not_the_senders_fault(house: House) -> None:
+    with closing(sqlite3.connect(house.app.config.data_dir / "fixfirst.db")) as database:
+        database.execute("DROP TABLE alert")
+    assert busy(house.alerts(webhook([alert()])))
 
 
 @pytest.fixture
@@ -173,7 +183,7 @@ def small_disk(tmp_path: Path) -> Iterator[tuple[Street, Callable[[int], None]]]
     journal = Journal(database, "default", lambda: NOW, lambda _: None)
     front = Doors(
         Desk(journal, Policy(), Reading(), lambda: None),
-        alertmanager_tokens=[Secret(NEW_TOKEN)],
+        tokens={"alertmanager": [Secret(NEW_TOKEN)]},
         pagerduty_settings=None,
         slack=None,
         limits=Limits(),
