@@ -56,6 +56,27 @@ _PUT: Final = _per_dialect(
     lambda into: into(inbox).on_conflict_do_nothing(index_elements=["workspace", "source", "key"])
 )
 
+_GROUP: Final = (alert.c.workspace == bindparam("whose"), alert.c.group_key == bindparam("group"))
+_FIRING: Final = (*_GROUP, alert.c.status == AlertStatus.FIRING.value)
+_WAITING: Final = (inbox.c.workspace == bindparam("whose"), inbox.c.drained_at.is_(None))
+_ITS_NEWS: Final = (*_WAITING, inbox.c.group_key == bindparam("group"))
+_GROUPS_WITH_NEWS: Final = (
+    select(inbox.c.group_key).where(*_WAITING).group_by(inbox.c.group_key).order_by(func.min(inbox.c.id))
+)
+_NEWS: Final = select(inbox).where(*_ITS_NEWS).order_by(inbox.c.id)
+_DRAIN: Final = update(inbox).where(*_ITS_NEWS)
+_ADOPT: Final = update(alert).where(*_FIRING)
+_BURNING: Final = select(func.count(), func.min(alert.c.severity), func.min(alert.c.starts_at)).where(*_FIRING)
+_ENDED: Final = select(func.count()).where(
+    *_GROUP, alert.c.status == AlertStatus.RESOLVED.value, alert.c.incident == bindparam("which")
+)
+_SAMPLES_OF: Final = (
+    select(*(alert.c[name] for name in _FIELDS))
+    .where(*_FIRING)
+    .order_by(alert.c.severity, alert.c.starts_at.desc(), alert.c.fingerprint)
+    .limit(SAMPLES)
+)
+
 
 def _from_row(row: Sequence[Any]) -> Alert:
     """An alert from its columns in the order of its fields."""
@@ -103,61 +124,33 @@ def put(connection: Connection, workspace: str, news: Iterable[News], now: datet
 
 def waiting_groups(connection: Connection, workspace: str) -> list[str]:
     """The groups with news, the longest waiting first."""
-    rows = connection.execute(
-        select(inbox.c.group_key)
-        .where(inbox.c.workspace == workspace, inbox.c.drained_at.is_(None))
-        .group_by(inbox.c.group_key)
-        .order_by(func.min(inbox.c.id))
-    )
-    return [row[0] for row in rows]
+    return list(connection.execute(_GROUPS_WITH_NEWS, {"whose": workspace}).scalars())
 
 
 def take(connection: Connection, workspace: str, group_key: str, now: datetime) -> list[dict[str, Any]]:
     """The group's news, oldest first, marked as drained in this transaction."""
-    news = (inbox.c.workspace == workspace, inbox.c.group_key == group_key, inbox.c.drained_at.is_(None))
-    rows = [dict(row) for row in connection.execute(select(inbox).where(*news).order_by(inbox.c.id)).mappings()]
-    connection.execute(update(inbox).where(*news).values(drained_at=now))
+    its = {"whose": workspace, "group": group_key}
+    rows = [dict(row) for row in connection.execute(_NEWS, its).mappings()]
+    if rows:
+        connection.execute(_DRAIN, {**its, "drained_at": now})
     return rows
 
 
 def adopt(connection: Connection, workspace: str, group_key: str, incident: str) -> None:
     """From now on the group's firing alerts belong to this incident."""
-    connection.execute(
-        update(alert)
-        .where(
-            alert.c.workspace == workspace,
-            alert.c.group_key == group_key,
-            alert.c.status == AlertStatus.FIRING.value,
-        )
-        .values(incident=incident)
-    )
+    connection.execute(_ADOPT, {"whose": workspace, "group": group_key, "incident": incident})
 
 
 def group_state(connection: Connection, workspace: str, group_key: str, incident: str | None) -> GroupState:
     """How the group stands; alerts that ended count only where they belonged to `incident`."""
-    group = (alert.c.workspace == workspace, alert.c.group_key == group_key)
-    burning = (*group, alert.c.status == AlertStatus.FIRING.value)
-    firing, worst, started = connection.execute(
-        select(func.count(), func.min(alert.c.severity), func.min(alert.c.starts_at)).where(*burning)
-    ).one()
-    ended = 0
-    if incident is not None:
-        ended = connection.execute(
-            select(func.count()).where(
-                *group, alert.c.status == AlertStatus.RESOLVED.value, alert.c.incident == incident
-            )
-        ).scalar_one()
-    rows = connection.execute(
-        select(*(alert.c[name] for name in _FIELDS))
-        .where(*burning)
-        .order_by(alert.c.severity, alert.c.starts_at.desc(), alert.c.fingerprint)
-        .limit(SAMPLES)
-    )
+    its = {"whose": workspace, "group": group_key}
+    firing, worst, started = connection.execute(_BURNING, its).one()
+    ended = connection.execute(_ENDED, {**its, "which": incident}).scalar_one() if incident is not None else 0
     return GroupState(
         group_key=group_key,
         firing=firing,
         resolved=ended,
         worst=Severity(worst) if worst else Severity.SEV3,
-        samples=tuple(map(_from_row, rows)),
+        samples=tuple(map(_from_row, connection.execute(_SAMPLES_OF, its))),
         started_at=started,
     )

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
 
 from bot.incident.effects import Effect
 from bot.journal.codec import effect_out
@@ -15,101 +15,99 @@ from bot.journal.tables import inbox, outbox
 WAITING, DONE, DEAD = "waiting", "done", "dead"
 
 
+_WAITING: Final = outbox.c.state == WAITING
+_EARLIER: Final = outbox.alias("earlier")
+# The statements of every delivery are built once: to build one costs more than to carry it out.
+_LAST: Final = select(func.max(outbox.c.position)).where(outbox.c.incident == bindparam("its"))
+_TWIN: Final = (
+    select(outbox.c.id)
+    .where(
+        outbox.c.incident == bindparam("its"),
+        outbox.c.lane == bindparam("queue"),
+        outbox.c.kind == bindparam("what"),
+        _WAITING,
+        outbox.c.claim.is_(None),
+    )
+    .limit(1)
+)
+_NEW: Final = insert(outbox)
+_FREE: Final = or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until <= bindparam("now"))
+_READY: Final = (
+    select(outbox)
+    .where(
+        outbox.c.workspace == bindparam("whose"),
+        _WAITING,
+        outbox.c.due_at <= bindparam("now"),
+        _FREE,
+        ~exists().where(
+            _EARLIER.c.incident == outbox.c.incident,
+            _EARLIER.c.courier == outbox.c.courier,
+            _EARLIER.c.lane == outbox.c.lane,
+            _EARLIER.c.state == WAITING,
+            _EARLIER.c.position < outbox.c.position,
+        ),
+    )
+    .order_by(outbox.c.courier != "pager", outbox.c.due_at, outbox.c.id)
+    .limit(bindparam("most"))
+)
+_CLAIM: Final = (
+    update(outbox)
+    .where(outbox.c.id == bindparam("job"), _WAITING, _FREE)
+    .values(claim=bindparam("token"), claimed_until=bindparam("until"), attempts=outbox.c.attempts + 1)
+)
+_JOB: Final = select(outbox).where(outbox.c.id == bindparam("job"))
+_SETTLE: Final = update(outbox).where(outbox.c.id == bindparam("job"), outbox.c.claim == bindparam("token"), _WAITING)
+
+
 def enqueue(connection: Connection, workspace: str, incident: str, effects: Sequence[Effect], now: datetime) -> None:
     """Adds effects behind what the incident's lanes already hold; a `latest_wins` one joins its unclaimed twin."""
     if not effects:
         return
-    last = connection.execute(select(func.max(outbox.c.position)).where(outbox.c.incident == incident)).scalar()
-    position = last or 0
+    position = connection.execute(_LAST, {"its": incident}).scalar() or 0
     for effect in effects:
         kind, body = effect_out(effect)
-        if effect.latest_wins and _twin(connection, incident, effect, kind):
+        named = {"its": incident, "queue": effect.queue(), "what": kind}
+        if effect.latest_wins and connection.execute(_TWIN, named).first() is not None:
             continue
         position += 1
-        connection.execute(
-            insert(outbox).values(
-                id=new_id(),
-                workspace=workspace,
-                incident=incident,
-                position=position,
-                courier=effect.courier,
-                lane=effect.queue(),
-                kind=kind,
-                body=body,
-                state=WAITING,
-                created_at=now,
-                due_at=now,
-                attempts=0,
-                progress={},
-                warned=False,
-                last_error="",
-            )
-        )
-
-
-def _twin(connection: Connection, incident: str, effect: Effect, kind: str) -> bool:
-    query = select(outbox.c.id).where(
-        outbox.c.incident == incident,
-        outbox.c.lane == effect.queue(),
-        outbox.c.kind == kind,
-        outbox.c.state == WAITING,
-        outbox.c.claim.is_(None),
-    )
-    return connection.execute(query.limit(1)).first() is not None
+        row = {
+            "id": new_id(),
+            "workspace": workspace,
+            "incident": incident,
+            "position": position,
+            "courier": effect.courier,
+            "lane": effect.queue(),
+            "kind": kind,
+            "body": body,
+            "state": WAITING,
+            "created_at": now,
+            "due_at": now,
+            "attempts": 0,
+            "progress": {},
+            "warned": False,
+            "last_error": "",
+        }
+        connection.execute(_NEW, row)
 
 
 def ready(connection: Connection, workspace: str, now: datetime, limit: int) -> list[Job]:
     """The head of every lane that is due and unclaimed; pages first, then the longest waiting."""
-    earlier = outbox.alias("earlier")
-    behind = exists().where(
-        and_(
-            earlier.c.incident == outbox.c.incident,
-            earlier.c.courier == outbox.c.courier,
-            earlier.c.lane == outbox.c.lane,
-            earlier.c.state == WAITING,
-            earlier.c.position < outbox.c.position,
-        )
-    )
-    rows = connection.execute(
-        select(outbox)
-        .where(
-            outbox.c.workspace == workspace,
-            outbox.c.state == WAITING,
-            outbox.c.due_at <= now,
-            or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until <= now),
-            ~behind,
-        )
-        .order_by(outbox.c.courier != "pager", outbox.c.due_at, outbox.c.id)
-        .limit(limit)
-    ).mappings()
+    rows = connection.execute(_READY, {"whose": workspace, "now": now, "most": limit}).mappings()
     return [job_from_row(dict(row)) for row in rows]
 
 
 def claim(connection: Connection, job: str, now: datetime, until: datetime) -> Job | None:
     """Takes the job for ourselves; None when somebody else was faster or it has ended."""
-    token = new_id()
-    taken = connection.execute(
-        update(outbox)
-        .where(
-            outbox.c.id == job,
-            outbox.c.state == WAITING,
-            or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until <= now),
-        )
-        .values(claim=token, claimed_until=until, attempts=outbox.c.attempts + 1)
-    )
+    taken = connection.execute(_CLAIM, {"job": job, "token": new_id(), "until": until, "now": now})
     if taken.rowcount != 1:
         return None
-    return job_from_row(dict(connection.execute(select(outbox).where(outbox.c.id == job)).mappings().one()))
+    return job_from_row(dict(connection.execute(_JOB, {"job": job}).mappings().one()))
 
 
 def settle(connection: Connection, job: Job, values: Mapping[str, Any]) -> bool:
     """Writes what became of a job, if it is still ours."""
-    done = connection.execute(
-        update(outbox)
-        .where(outbox.c.id == job.id, outbox.c.claim == job.claim, outbox.c.state == WAITING)
-        .values(claim=None, claimed_until=None, **values)
-    )
-    return done.rowcount == 1
+    named = {"job": job.id, "token": job.claim, "claim": None, "claimed_until": None}
+    return connection.execute(_SETTLE, {**named, **values}).rowcount == 1
 
 
 def release_all(connection: Connection, workspace: str) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Select, func, or_, select
 
 from bot.incident.alert import Alert, GroupState
 from bot.incident.commands import Command
@@ -18,11 +18,12 @@ from bot.incident.events import VERSION, Event
 from bot.incident.redact import redact
 from bot.incident.state import Incident, evolve, fold
 from bot.journal import ledger, post
+from bot.journal import statements as sql
 from bot.journal.chain import entry_hash, new_salt, text_digest
 from bot.journal.codec import actor_out, event_out
 from bot.journal.ids import new_id
 from bot.journal.rows import Job, entry_from_row, envelope
-from bot.journal.tables import alert, blob, event, inbox, incident
+from bot.journal.tables import alert, inbox, incident
 from bot.journal.writer import Writer
 
 T = TypeVar("T")
@@ -68,9 +69,10 @@ class _Reader:
 
     def incident(self, incident_id: str) -> Incident | None:
         """The incident as of now; from memory when nothing was added since."""
-        seq = self.connection.execute(select(incident.c.seq).where(incident.c.id == incident_id)).scalar()
-        if seq is None:
-            return None
+        seq = self.connection.execute(sql.SEQ_OF, {"incident_id": incident_id}).scalar()
+        return None if seq is None else self._as_of(incident_id, seq)
+
+    def _as_of(self, incident_id: str, seq: int) -> Incident | None:
         kept = self._memory.get(incident_id)
         if kept is not None and kept.seq == seq:
             return kept
@@ -81,18 +83,20 @@ class _Reader:
 
     def entries(self, incident_id: str) -> tuple[Entry, ...]:
         """All entries of an incident, in order."""
-        rows = self.connection.execute(select(event).where(event.c.incident == incident_id).order_by(event.c.seq))
-        texts = self.connection.execute(
-            select(blob.c.digest, blob.c.text).where(blob.c.incident == incident_id, blob.c.text.is_not(None))
-        )
-        found = {row[0]: row[1] for row in texts}
+        its = {"incident_id": incident_id}
+        rows = self.connection.execute(sql.ENTRIES_OF, its)
+        found = {row[0]: row[1] for row in self.connection.execute(sql.TEXTS_OF, its)}
         return tuple(entry_from_row(dict(row), found) for row in rows.mappings())
 
-    def one(self, *where: Any) -> Incident | None:
-        """The newest incident of this workspace that meets the conditions."""
-        query = select(incident.c.id).where(incident.c.workspace == self.workspace, *where)
-        found = self.connection.execute(query.order_by(incident.c.number.desc()).limit(1)).scalar()
-        return None if found is None else self.incident(found)
+    def one(self, query: Select[str, int], **values: Any) -> Incident | None:
+        """The incident that a query for id and seq finds in this workspace."""
+        return next(iter(self.many(query, **values)), None)
+
+    def many(self, query: Select[str, int], **values: Any) -> tuple[Incident, ...]:
+        """As `one`, all of them."""
+        rows = self.connection.execute(query, {"workspace": self.workspace, **values}).all()
+        found = (self._as_of(incident_id, seq) for incident_id, seq in rows)
+        return tuple(item for item in found if item is not None)
 
 
 class Txn(_Reader):
@@ -109,21 +113,15 @@ class Txn(_Reader):
 
     def seen(self, key: str) -> bool:
         """Whether a command with this key has made something happen before."""
-        query = select(event.c.id).where(event.c.workspace == self.workspace, event.c.key == key)
-        return self.connection.execute(query).first() is not None
+        return self.connection.execute(sql.SEEN, {"workspace": self.workspace, "key": key}).first() is not None
 
     def next_number(self) -> int:
         """The number of the next incident; people say INC-42."""
-        highest = select(func.max(incident.c.number)).where(incident.c.workspace == self.workspace)
-        return (self.connection.execute(highest).scalar() or 0) + 1
-
-    def live_in_group(self, group_key: str) -> Incident | None:
-        """The one incident of the group that is not over."""
-        return self.one(incident.c.group_key == group_key, incident.c.live)
+        return (self.connection.execute(sql.HIGHEST_NUMBER, {"workspace": self.workspace}).scalar() or 0) + 1
 
     def latest_in_group(self, group_key: str) -> Incident | None:
         """The group's latest incident, over or not."""
-        return self.one(incident.c.group_key == group_key)
+        return self.one(sql.BY_GROUP, group_key=group_key)
 
     def append(self, command: Command, what: Event, nth: int) -> tuple[Incident, Entry]:
         """Adds one entry, the `nth` of its command, with its projection. The only place where truth is written."""
@@ -158,15 +156,14 @@ class Txn(_Reader):
         entry = entry_from_row(row, {text["digest"]: text["text"] for text in texts})
         after = evolve(before, entry)
         self._project(after, row["hash"], is_new=before is None)
-        self.connection.execute(insert(event).values(**row))
+        self.connection.execute(sql.NEW_ENTRY, row)
         if texts:
-            self.connection.execute(insert(blob), texts)
+            self.connection.execute(sql.NEW_TEXTS, texts)
         self.touched[after.id] = after
         return after, entry
 
     def _head(self, incident_id: str) -> tuple[int, str]:
-        query = select(incident.c.seq, incident.c.head_hash).where(incident.c.id == incident_id).with_for_update()
-        row = self.connection.execute(query).one()
+        row = self.connection.execute(sql.HEAD_OF, {"incident_id": incident_id}).one()
         return row.seq, row.head_hash
 
     def _project(self, item: Incident, head_hash: str, *, is_new: bool) -> None:
@@ -186,9 +183,9 @@ class Txn(_Reader):
         }
         if is_new:
             named = {"id": item.id, "workspace": item.workspace, "number": item.number}
-            self.connection.execute(insert(incident).values(**named, **values))
+            self.connection.execute(sql.NEW_INCIDENT, {**named, **values})
         else:
-            self.connection.execute(update(incident).where(incident.c.id == item.id).values(**values))
+            self.connection.execute(sql.CHANGED_INCIDENT, {"incident_id": item.id, **values})
 
     def enqueue(self, incident_id: str, effects: Sequence[Effect]) -> None:
         """Adds what must be done outside, in the same commit as what made it necessary."""
@@ -232,8 +229,8 @@ class Txn(_Reader):
         for (incident_id,) in self.connection.execute(query).all():
             item = self.incident(incident_id)
             if item is not None:
-                values = {"next_due_at": self._due_at(item)}
-                self.connection.execute(update(incident).where(incident.c.id == incident_id).values(**values))
+                values = {"incident_id": incident_id, "next_due_at": self._due_at(item)}
+                self.connection.execute(sql.CHANGED_INCIDENT, values)
 
     def known_alerts(self, source: str, fingerprints: Sequence[str]) -> dict[str, Alert]:
         """The ledger's rows of these fingerprints."""
@@ -324,55 +321,47 @@ class Journal:
     def entry(self, entry_id: str) -> Entry | None:
         """One entry by its id."""
         with self._reading() as reader:
-            row = reader.connection.execute(select(event).where(event.c.id == entry_id)).mappings().first()
+            row = reader.connection.execute(sql.ENTRY, {"entry_id": entry_id}).mappings().first()
             if row is None:
                 return None
             digests = [value for value in row["body"].values() if isinstance(value, str)]
-            texts = reader.connection.execute(
-                select(blob.c.digest, blob.c.text).where(blob.c.digest.in_(digests), blob.c.text.is_not(None))
-            )
+            texts = reader.connection.execute(sql.TEXTS, {"digests": digests})
             return entry_from_row(dict(row), {text[0]: text[1] for text in texts})
 
     def find(self, ref: str) -> Incident | None:
         """By what people call it: `INC-42`, `inc-42`, `42`, or the id."""
         number = ref.strip().lower().removeprefix("inc-")
-        where = incident.c.number == int(number) if number.isdecimal() else incident.c.id == ref.strip()
         with self._reading() as reader:
-            return reader.one(where)
+            if number.isdecimal():
+                return reader.one(sql.BY_NUMBER, number=int(number))
+            return reader.one(sql.BY_ID, incident_id=ref.strip())
 
     def by_channel(self, channel: str) -> Incident | None:
         """The incident whose own channel this is."""
         if not channel:
             return None
         with self._reading() as reader:
-            return reader.one(incident.c.channel == channel)
+            return reader.one(sql.BY_CHANNEL, channel=channel)
 
     def in_group(self, group_key: str) -> Incident | None:
         """The latest incident of an alert group, over or not."""
         with self._reading() as reader:
-            return reader.one(incident.c.group_key == group_key)
+            return reader.one(sql.BY_GROUP, group_key=group_key)
 
     def live(self) -> tuple[Incident, ...]:
         """Every incident that is not over, newest first."""
-        return self._many(limit=None, live=True)
+        with self._reading() as reader:
+            return reader.many(sql.LIVE)
 
     def recent(self, limit: int = 20) -> tuple[Incident, ...]:
         """The newest incidents, over or not."""
-        return self._many(limit=limit, live=False)
-
-    def _many(self, *, limit: int | None, live: bool) -> tuple[Incident, ...]:
-        query = select(incident.c.id).where(incident.c.workspace == self.workspace)
-        if live:
-            query = query.where(incident.c.live)
         with self._reading() as reader:
-            ids = reader.connection.execute(query.order_by(incident.c.number.desc()).limit(limit)).scalars().all()
-            return tuple(item for item in map(reader.incident, ids) if item is not None)
+            return reader.many(sql.RECENT, most=limit)
 
     def due(self, now: datetime) -> list[str]:
         """The incidents with a deadline that has passed."""
-        query = select(incident.c.id).where(incident.c.workspace == self.workspace, incident.c.next_due_at <= now)
         with self._reading() as reader:
-            return list(reader.connection.execute(query.order_by(incident.c.next_due_at)).scalars())
+            return list(reader.connection.execute(sql.DUE, {"workspace": self.workspace, "now": now}).scalars())
 
     def waiting_groups(self) -> list[str]:
         """The alert groups whose news are not worked in yet."""
@@ -407,9 +396,7 @@ class Journal:
     def verify(self, incident_id: str) -> int | None:
         """The `seq` of the first entry whose hash does not fit, or None when the chain holds."""
         with self._reading() as reader:
-            rows = reader.connection.execute(
-                select(event).where(event.c.incident == incident_id).order_by(event.c.seq)
-            ).mappings()
+            rows = reader.connection.execute(sql.ENTRIES_OF, {"incident_id": incident_id}).mappings()
             previous = ""
             for expected, row in enumerate(rows, start=1):
                 fits = row["seq"] == expected and row["prev_hash"] == previous

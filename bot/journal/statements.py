@@ -1,0 +1,44 @@
+"""The statements of every day, built once: SQLAlchemy takes longer to build one than SQLite to carry it out."""
+
+from typing import Any, Final
+
+from sqlalchemy import Select, Update, bindparam, func, insert, select, update
+
+from bot.journal.tables import blob, event, incident
+
+_OURS: Final = incident.c.workspace == bindparam("workspace")
+_ITS: Final = incident.c.id == bindparam("incident_id")
+
+
+def _newest(*where: Any) -> Select[str, int]:
+    """Id and length of an incident of this workspace; the newest of those that meet the conditions."""
+    query = select(incident.c.id, incident.c.seq).where(_OURS, *where)
+    return query.order_by(incident.c.number.desc()).limit(1)
+
+
+SEQ_OF: Final = select(incident.c.seq).where(_ITS)
+HEAD_OF: Final = select(incident.c.seq, incident.c.head_hash).where(_ITS).with_for_update()
+BY_ID: Final = _newest(_ITS)
+BY_NUMBER: Final = _newest(incident.c.number == bindparam("number"))
+BY_CHANNEL: Final = _newest(incident.c.channel == bindparam("channel"))
+BY_GROUP: Final = _newest(incident.c.group_key == bindparam("group_key"))
+LIVE: Final = select(incident.c.id, incident.c.seq).where(_OURS, incident.c.live).order_by(incident.c.number.desc())
+RECENT: Final = (
+    select(incident.c.id, incident.c.seq).where(_OURS).order_by(incident.c.number.desc()).limit(bindparam("most"))
+)
+DUE: Final = (
+    select(incident.c.id).where(_OURS, incident.c.next_due_at <= bindparam("now")).order_by(incident.c.next_due_at)
+)
+HIGHEST_NUMBER: Final = select(func.max(incident.c.number)).where(_OURS)
+NEW_INCIDENT: Final = insert(incident)
+CHANGED_INCIDENT: Final[Update] = update(incident).where(_ITS)
+
+ENTRIES_OF: Final = select(event).where(event.c.incident == bindparam("incident_id")).order_by(event.c.seq)
+ENTRY: Final = select(event).where(event.c.id == bindparam("entry_id"))
+SEEN: Final = select(event.c.id).where(event.c.workspace == bindparam("workspace"), event.c.key == bindparam("key"))
+NEW_ENTRY: Final = insert(event)
+
+_LEFT: Final = select(blob.c.digest, blob.c.text).where(blob.c.text.is_not(None))
+TEXTS_OF: Final = _LEFT.where(blob.c.incident == bindparam("incident_id"))
+TEXTS: Final = _LEFT.where(blob.c.digest.in_(bindparam("digests", expanding=True)))
+NEW_TEXTS: Final = insert(blob)
