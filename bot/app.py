@@ -155,10 +155,10 @@ class App:
         self.engine = LocalEngine(self.desk, self.outbox, chores)
         self.doors = Doors(
             self.desk,
-            alertmanager_tokens=config.alertmanager_tokens,
+            tokens=config.tokens,
             pagerduty_settings=config.pagerduty,
             slack=self.slack.door if self.slack and not self.slack.settings.socket_mode else None,
-            limits=Limits(alertmanager=config.largest_body),
+            limits=Limits(alerts=config.largest_body),
             extra=[Route("/healthz", lambda _: JSONResponse({"ok": True}))],
         )
         self.pages = self._pages(clock)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import structlog
 
-from bot.config import Config, load, shipped_runbooks
+from bot.config import Config, load, load_for_terminal, shipped_runbooks
 from bot.incident import commands as cmd
 from bot.incident.people import Actor, ActorKind, Refused, Right
 from bot.incident.state import Incident
@@ -35,9 +35,9 @@ def main() -> None:
     """Fix first, understand later: the incident-response bot for teams that run AI inference on GPUs."""
 
 
-def _config(path: Path) -> Config:
+def _config(path: Path, read: Callable[[Path], tuple[Config | None, list[str]]] = load) -> Config:
     """The configuration; with faults, all of them are printed and the command ends with 2."""
-    config, faults = load(path)
+    config, faults = read(path)
     for fault in faults:
         click.echo(f"{path}: {fault}", err=True)
     if config is None:
@@ -94,7 +94,7 @@ def check(path: Path) -> None:
 def _connections(config: Config) -> list[tuple[str, bool]]:
     return [
         ("Slack", config.slack is not None),
-        ("Alertmanager", bool(config.alertmanager_tokens)),
+        *((name.capitalize(), bool(tokens)) for name, tokens in config.tokens.items()),
         ("PagerDuty", config.pagerduty is not None),
         ("Prometheus", config.prometheus is not None),
         ("on-call rota", bool(config.oncall.rotas)),
@@ -117,11 +117,14 @@ def lint(folder: Path) -> None:
 
 @contextmanager
 def _desk(path: Path) -> Iterator[Any]:
-    """The desk over the same journal that the server works on; the server's sweep delivers what we decide."""
+    """The desk over the same journal that the server works on; the server's sweep delivers what we decide.
+
+    It needs no secrets: at 3 AM, on a terminal, with chat down, nobody has them in the environment.
+    """
     from bot.app import open_journal
     from bot.desk import Desk
 
-    config = _config(path)
+    config = _config(path, load_for_terminal)
     journal = open_journal(config)
     try:
         yield Desk(journal, config.policy, config.reading, lambda: None)

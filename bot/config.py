@@ -16,7 +16,7 @@ from bot import health
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
-from bot.integrations import http, pagerduty, prometheus
+from bot.integrations import SOURCES, http, pagerduty, prometheus
 from bot.oncall import StaticOnCall
 from bot.settings import Secret, Table
 from bot.slack.settings import Settings as SlackSettings
@@ -31,12 +31,14 @@ TABLES: Final = (
     "oncall",
     "deadlines",
     "alerts",
-    "alertmanager",
+    *SOURCES,
     "pagerduty",
     "prometheus",
     "health",
     "endpoints",
 )
+
+SHORTEST_TOKEN: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Config:
     prometheus: prometheus.Settings | None
     health: health.Settings
     endpoints: Mapping[str, http.Endpoint]
-    alertmanager_tokens: tuple[Secret, ...]
+    tokens: Mapping[str, tuple[Secret, ...]]
     oncall: StaticOnCall
     policy: Policy
     reading: Reading
@@ -88,6 +90,11 @@ def load(path: Path, secret: SecretOf = os.environ.get) -> tuple[Config | None, 
     return read(values, path.parent, secret)
 
 
+def load_for_terminal(path: Path) -> tuple[Config | None, list[str]]:
+    """As `load`, for commands that only touch the journal: a secret that is not set is no fault, and is never used."""
+    return load(path, lambda name: os.environ.get(name) or f"not set: {name}")
+
+
 def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Config | None, list[str]]:
     """As `load`, from values; relative paths are below `base`."""
     faults: list[str] = []
@@ -103,6 +110,8 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         top.fault("runbooks_dir", f"{runbooks_dir} is no folder; name one, or leave it out for the shipped runbooks")
     database = top.text("database", f"sqlite:///{data_dir / 'fixfirst.db'}")
     tables = {name: top.mapping(name) for name in TABLES}
+    if not database.startswith("sqlite"):
+        top.fault("database", "must begin with sqlite; this version keeps its journal in SQLite only")
     top.done()
 
     doors = Table("doors", tables["doors"], faults)
@@ -129,6 +138,8 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     if "prometheus" in values:
         metrics, more = prometheus.Settings.from_toml(tables["prometheus"], secret)
         faults += [f"prometheus.{fault}" for fault in more]
+    for name in SOURCES:
+        Table(name, tables[name], faults).done()
     oncall, more = StaticOnCall.from_toml(tables["oncall"])
     faults += more
     config = Config(
@@ -146,7 +157,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         prometheus=metrics,
         health=_health(tables["health"], faults),
         endpoints=_endpoints(tables["endpoints"], secret, faults),
-        alertmanager_tokens=_tokens(tables["alertmanager"], secret, faults),
+        tokens={name: _tokens(name, secret, faults) for name in SOURCES},
         oncall=oncall,
         policy=_policy(tables["deadlines"], faults),
         reading=_reading(tables["alerts"], faults),
@@ -154,13 +165,14 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     return (None if faults else config), faults
 
 
-def _tokens(values: Mapping[str, Any], secret: SecretOf, faults: list[str]) -> tuple[Secret, ...]:
-    Table("alertmanager", values, faults).done()
-    given = (secret("FIXFIRST_ALERTMANAGER_TOKENS") or "").split(",")
-    tokens = tuple(Secret(token.strip()) for token in given if token.strip())
-    if any(len(token.reveal()) < 16 for token in tokens):
-        name = "FIXFIRST_ALERTMANAGER_TOKENS"
-        faults.append(f"{name}: a token is shorter than 16 characters; make one with openssl rand -hex 24")
+def _tokens(source: str, secret: SecretOf, faults: list[str]) -> tuple[Secret, ...]:
+    """The bearer tokens of an alert source; several while one is being changed for another."""
+    name = f"FIXFIRST_{source.upper()}_TOKENS"
+    tokens = tuple(Secret(token.strip()) for token in (secret(name) or "").split(",") if token.strip())
+    if any(len(token.reveal()) < SHORTEST_TOKEN for token in tokens):
+        faults.append(
+            f"{name}: a token is shorter than {SHORTEST_TOKEN} characters; make one with openssl rand -hex 24"
+        )
     return tokens
 
 

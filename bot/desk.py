@@ -83,11 +83,10 @@ class Desk:
 
     def execute(self, txn: Txn, command: Command) -> Outcome:
         """Carries a command out inside a transaction. Raises Refused."""
+        already = txn.seen(command.key)
+        if already is not None:
+            return Outcome(already, ())
         incident = txn.incident(command.incident)
-        if txn.seen(command.key):
-            if incident is None:
-                raise LookupError(f"{command.key} was carried out on another incident")
-            return Outcome(incident, ())
         waiting = deque(decide(incident, command, self.policy))
         entries: list[Entry] = []
         while waiting:

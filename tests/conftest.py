@@ -1,4 +1,4 @@
-"""What all tests share: a missing real part is a skip on a laptop, named at the end, and a failure on a build machine."""
+"""What all tests share: a missing real part is a skip on a laptop, named at the end; on a build machine a failure."""
 
 import os
 from collections.abc import Generator

@@ -7,7 +7,10 @@ from bot.intake.alerts import Message
 from bot.intake.reading import Reading
 from bot.integrations import alertmanager
 
-SOURCES: Final[Mapping[str, Callable[[bytes, Reading], Message]]] = {
+Parse = Callable[[bytes, Reading], Message]
+"""The raw body of a webhook and the reading of labels, to the message it brought. Pure; raises Malformed."""
+
+SOURCES: Final[Mapping[str, Parse]] = {
     "alertmanager": alertmanager.parse,
 }
-"""Alert sources: the raw body of a webhook and the reading of labels, to the message it brought. Raises Malformed."""
+"""Alert sources by name: `POST /hooks/NAME`, with a bearer token of FIXFIRST_NAME_TOKENS."""

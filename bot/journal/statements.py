@@ -35,7 +35,9 @@ CHANGED_INCIDENT: Final[Update] = update(incident).where(_ITS)
 
 ENTRIES_OF: Final = select(event).where(event.c.incident == bindparam("incident_id")).order_by(event.c.seq)
 ENTRY: Final = select(event).where(event.c.id == bindparam("entry_id"))
-SEEN: Final = select(event.c.id).where(event.c.workspace == bindparam("workspace"), event.c.key == bindparam("key"))
+SEEN: Final = select(event.c.incident).where(
+    event.c.workspace == bindparam("workspace"), event.c.key == bindparam("key")
+)
 NEW_ENTRY: Final = insert(event)
 
 _LEFT: Final = select(blob.c.digest, blob.c.text).where(blob.c.text.is_not(None))

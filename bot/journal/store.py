@@ -111,9 +111,10 @@ class Txn(_Reader):
     def incident(self, incident_id: str) -> Incident | None:
         return self.touched.get(incident_id) or super().incident(incident_id)
 
-    def seen(self, key: str) -> bool:
-        """Whether a command with this key has made something happen before."""
-        return self.connection.execute(sql.SEEN, {"workspace": self.workspace, "key": key}).first() is not None
+    def seen(self, key: str) -> Incident | None:
+        """The incident in which a command with this key has made something happen before."""
+        found = self.connection.execute(sql.SEEN, {"workspace": self.workspace, "key": key}).scalar()
+        return None if found is None else self.incident(found)
 
     def next_number(self) -> int:
         """The number of the next incident; people say INC-42."""

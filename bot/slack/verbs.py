@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from bot.desk import Desk, Outcome
@@ -346,7 +346,10 @@ class Verbs:
         return NOTHING
 
     def _impact_stated(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
-        self._do(cmd.StateImpact(**self._common(metadata, asked), text=values["text"]))
+        since = datetime.fromtimestamp(int(values["since"]), UTC) if values.get("since") else None
+        if since is not None and since > asked.at:
+            return Reply(problem="That is still to come; when were users first hit?", field="since")
+        self._do(cmd.StateImpact(**self._common(metadata, asked), text=values["text"], started_at=since))
         return NOTHING
 
     def _note_written(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:

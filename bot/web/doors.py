@@ -10,6 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
@@ -22,7 +23,7 @@ from starlette.routing import BaseRoute, Route
 from bot.contracts import Malformed
 from bot.desk import Desk
 from bot.incident.people import Refused
-from bot.integrations import alertmanager, pagerduty
+from bot.integrations import SOURCES, Parse, pagerduty
 from bot.journal import Busy
 from bot.settings import Secret
 from bot.web.intake import COMMIT_WITHIN_S, Intake
@@ -45,7 +46,7 @@ class Slack(Protocol):
 class Limits:
     """Largest bodies in bytes. A real storm of 1,000 alerts is one body of 751 kB."""
 
-    alertmanager: int = 16 * 1024 * 1024
+    alerts: int = 16 * 1024 * 1024
     other: int = 1024 * 1024
 
 
@@ -63,7 +64,7 @@ class Doors:
         self,
         desk: Desk,
         *,
-        alertmanager_tokens: Sequence[Secret],
+        tokens: Mapping[str, Sequence[Secret]],
         pagerduty_settings: pagerduty.Settings | None,
         slack: Slack | None,
         limits: Limits,
@@ -71,7 +72,7 @@ class Doors:
     ) -> None:
         self._desk = desk
         self._intake = Intake(desk.receive)
-        self._tokens = alertmanager_tokens
+        self._tokens = tokens
         self._pagerduty = pagerduty_settings
         self._slack = slack
         self._limits = limits
@@ -79,7 +80,10 @@ class Doors:
         self._slack_places = threading.BoundedSemaphore(self.SLACK_WAITING)
         self.app = Starlette(
             routes=[
-                Route("/hooks/alertmanager", self._guarded(self._alertmanager), methods=["POST"]),
+                *(
+                    Route(f"/hooks/{name}", self._guarded(partial(self._alerts, name, parse)), methods=["POST"])
+                    for name, parse in SOURCES.items()
+                ),
                 Route("/hooks/pagerduty", self._guarded(self._pagerduty_hook), methods=["POST"]),
                 Route("/slack/events", self._guarded(self._slack_events), methods=["POST"]),
                 *extra,
@@ -108,16 +112,18 @@ class Doors:
 
         return guarded
 
-    async def _alertmanager(self, request: Request) -> Response:
-        if not self._tokens:
-            return _refuse(request, 404, "no token is configured for Alertmanager; set FIXFIRST_ALERTMANAGER_TOKENS")
-        if not _bearer(request, self._tokens):
+    async def _alerts(self, source: str, parse: Parse, request: Request) -> Response:
+        """The door of one alert source: its token before its body, its body before its meaning."""
+        tokens = self._tokens.get(source, ())
+        if not tokens:
+            return _refuse(request, 404, f"no token is configured; set FIXFIRST_{source.upper()}_TOKENS")
+        if not _bearer(request, tokens):
             return _refuse(request, 401, "the bearer token is missing or wrong")
-        body = await _body(request, self._limits.alertmanager)
+        body = await _body(request, self._limits.alerts)
         if len(body) > LARGE_BODY:
-            message = await run_in_threadpool(alertmanager.parse, body, self._desk.reading)
+            message = await run_in_threadpool(parse, body, self._desk.reading)
         else:
-            message = alertmanager.parse(body, self._desk.reading)
+            message = parse(body, self._desk.reading)
         news = await self._intake.take(message)
         return JSONResponse({"ok": True, "alerts": len(message.deliveries), "groups_with_news": news})
 

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
+from bot.desk import Outcome
 from bot.incident import commands as cmd
+from bot.incident.events import Severity
 from bot.incident.people import Refused
 from bot.incident.state import Incident, Status, fold
 from bot.journal import Busy, Txn
@@ -31,6 +33,26 @@ def test_the_same_command_twice_counts_once(house: House) -> None:
     assert len(first.entries) == 1
     assert again.entries == ()
     assert again.incident.status is Status.ACKNOWLEDGED
+
+
+def test_a_declaration_delivered_twice_opens_one_incident(house: House) -> None:
+    def declare(incident: str) -> Outcome:
+        return house.desk.handle(
+            cmd.Declare(
+                incident=incident,
+                by=MAYA,
+                at=house.clock(),
+                key="trigger-1",
+                source="slack",
+                title="gibberish",
+                severity=Severity.SEV2,
+            )
+        )
+
+    first, again = declare("fresh-id-1"), declare("fresh-id-2")
+    assert again.incident.id == first.incident.id
+    assert again.entries == ()
+    assert len(house.journal.live()) == 1
 
 
 def test_everything_answered_is_there_after_a_restart(house: House) -> None:
