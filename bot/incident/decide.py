@@ -171,7 +171,12 @@ def _(command: cmd.StateImpact, incident: Incident, policy: Policy) -> list[ev.E
     text = command.text.strip()
     if not text:
         raise Refused("Say which users are affected and how badly.")
-    return [] if text == incident.impact else [ev.ImpactStated(text, command.started_at)]
+    since = command.started_at
+    if since is not None and since > command.at:
+        raise Refused("Users cannot have been hit since a time still to come.")
+    if text == incident.impact and since in (None, incident.started_at):
+        return []
+    return [ev.ImpactStated(text, since)]
 
 
 @_decide.register

@@ -89,14 +89,28 @@ def role(incident: Incident) -> Block:
 
 
 def impact(incident: Incident) -> Block:
-    """Which users, how badly."""
+    """Which users, how badly, since when: nobody but a person can tell the last, and the key times count from it."""
     known = incident.impact or (incident.evidence.impact if incident.evidence else "")
+    since: Block = {"type": "datetimepicker", "action_id": "since"}
+    if incident.started_at is not None:
+        since["initial_date_time"] = int(incident.started_at.timestamp())
     return _view(
         Do.IMPACT,
         f"Impact of {incident.ref}",
         "State it",
         incident.id,
-        [_input("text", "Which users are affected, and how badly?", _text("text", known, "Chat users, one in three"))],
+        [
+            _input(
+                "text", "Which users are affected, and how badly?", _text("text", known, "Chat users, one in three")
+            ),
+            _input(
+                "since",
+                "Since when?",
+                since,
+                optional=True,
+                hint="As the graphs show it. Without it, time to detect, to mitigate and to resolve stay unknown.",
+            ),
+        ],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime, timedelta
 
 from playwright.sync_api import expect
 
@@ -57,6 +58,14 @@ def test_from_the_fault_to_the_postmortem_in_three_minutes(newcomer: Newcomer) -
     expect(act).to_contain_text("being measured")
     newcomer.picture("08-measured")
 
+    newcomer.pinned().get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="State the impact").click()
+    form = page.get_by_role("dialog", name="Impact of INC-1")
+    form.get_by_label("Since when?").fill((datetime.now() - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M"))  # noqa: DTZ005 - as the browser shows it
+    newcomer.picture("08-impact-form")
+    newcomer.press(form, "State it")
+    expect(form).to_be_hidden()
+
     expect(newcomer.message("Roll back a model deploy: done")).to_be_visible(timeout=90_000)
     expect(newcomer.pinned()).to_contain_text("Mitigated, not yet resolved")
     expect(newcomer.pinned()).to_contain_text("Alerts: 0 firing")
@@ -83,6 +92,7 @@ def test_from_the_fault_to_the_postmortem_in_three_minutes(newcomer: Newcomer) -
     expect(postmortem.get_by_text("Rolled back to r41; errors are at 0.1 %").first).to_be_visible()
     took = time.monotonic() - began
     newcomer.picture("12-postmortem", postmortem)
+    expect(postmortem.get_by_text("nobody said since when users were hit")).to_have_count(0)
 
     assert took < FIRST_MINUTES_S
     print(f"from the first look to the postmortem: {took:.1f} s")  # noqa: T201 - seen with pytest -s
@@ -105,6 +115,7 @@ def test_commands_forms_and_people(declarer: Newcomer) -> None:
     form.get_by_label("What is wrong?").fill("Search answers are stale")
     declarer.picture("23-declare")
     declarer.press(form, "Declare")
+    expect(form).to_be_hidden()
     page.get_by_role("link", name=re.compile("^inc-1-search")).first.click()
     expect(declarer.pinned()).to_contain_text("Nobody has it yet")
 

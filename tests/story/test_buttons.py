@@ -1,6 +1,7 @@
 """Everything that can be pressed does something: every word has a button, and every button has somebody behind it."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
@@ -115,6 +116,22 @@ def test_a_button_asks_for_what_the_word_would_have_said(
     assert night.fills_in(MAYA, **values).ok
     assert happened in night.events(type(happened))
     assert night.bench.workspace.open_views(MAYA) == []
+
+
+def test_the_impact_says_since_when_and_not_of_a_time_to_come(night: Night) -> None:
+    night.burns()
+    night.clicks(MAYA, night.card, Do.ACK, night.incident.channel)
+    night.presses(MAYA, Do.IMPACT)
+    soon = night.clock.now + timedelta(minutes=5)
+    refused = night.fills_in(MAYA, text="Chat users, one in three", since=int(soon.timestamp()))
+    assert refused.errors == {"since": "That is still to come; when were users first hit?"}
+    began = night.clock.now - timedelta(minutes=5)
+    assert night.fills_in(MAYA, text="Chat users, one in three", since=int(began.timestamp())).ok
+    assert night.incident.started_at == began.replace(microsecond=0)
+    night.presses(MAYA, Do.IMPACT)
+    earlier = began - timedelta(minutes=1)
+    assert night.fills_in(MAYA, since=int(earlier.timestamp())).ok
+    assert night.incident.started_at == earlier.replace(microsecond=0), "the same words with another time"
 
 
 def test_who_only_looks_is_told_alone(night: Night) -> None:
