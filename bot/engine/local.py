@@ -36,6 +36,24 @@ class Chore:
     every_s: float
 
 
+Run = Callable[[Callable[[], object]], None]
+"""Carries one piece of work out."""
+
+
+def _plainly(work: Callable[[], object]) -> None:
+    work()
+
+
+def _safely(work: Callable[[], object]) -> None:
+    """One group's or one incident's trouble must not stop the work for all others: the loop goes on, and pages."""
+    try:
+        work()
+    except Busy as busy:
+        log.warning("journal_busy", reason=str(busy))
+    except Exception as bug:
+        log.error("engine_bug", exc_info=bug)
+
+
 def _take_over(txn: Txn) -> None:
     txn.release_all()
     txn.refresh_due()
@@ -91,7 +109,7 @@ class LocalEngine:
 
     def turn(self) -> int:
         """One turn by hand, on the caller's thread, for a process without threads: how many things it did."""
-        done = self._drain() + self._fire()
+        done = self._drain(_plainly) + self._fire(_plainly)
         for job in self._outbox.ready():
             self._outbox.deliver(job.id)
             done += 1
@@ -103,31 +121,27 @@ class LocalEngine:
             self._news.clear()
             if self._stopping.is_set():
                 return
-            try:
-                self._drain()
-                self._fire()
-                self._dispatch()
-            except Busy as busy:
-                log.warning("journal_busy", reason=str(busy))
-            self._stopping.wait(TURN_PAUSE_S)
+            _safely(lambda: self._drain(_safely))
+            _safely(lambda: self._fire(_safely))
+            _safely(self._dispatch)
 
-    def _drain(self) -> int:
+    def _drain(self, run: Run) -> int:
         now, drained = self._clock(), 0
         for group_key in self._desk.journal.waiting_groups():
             last = self._drained.get(group_key)
             if last is not None and now - last < GROUP_PAUSE:
                 continue
             self._drained[group_key] = now
-            self._desk.drain(group_key).result()
+            run(self._desk.drain(group_key).result)
             drained += 1
         if len(self._drained) > 10_000:
             self._drained = {key: at for key, at in self._drained.items() if now - at < GROUP_PAUSE}
         return drained
 
-    def _fire(self) -> int:
+    def _fire(self, run: Run) -> int:
         due = self._desk.journal.due(self._clock())
         for incident_id in due:
-            self._desk.check_timers(incident_id).result()
+            run(self._desk.check_timers(incident_id).result)
         return len(due)
 
     def _dispatch(self) -> None:

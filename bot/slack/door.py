@@ -83,7 +83,12 @@ class SlackDoor:
         except (ValueError, RecursionError):
             log.warning("slack_request_unreadable")
             return 400, {"content-type": "application/json"}, b'{"error":"the body is no form and no JSON"}'
-        response = self._app.dispatch(request)
+        try:
+            response = self._app.dispatch(request)
+        except (LookupError, TypeError, AttributeError, ValueError):
+            # Our listeners let nothing out: Bolt has looked for something that every payload of Slack's has.
+            log.exception("slack_payload_unknown")
+            return 400, {"content-type": "application/json"}, b'{"error":"the payload is none that Slack sends"}'
         if response.status >= 500:
             self._forget(signature)
         out = {name: values[0] for name, values in response.headers.items() if values}

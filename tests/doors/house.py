@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from bot.app import App
 from bot.config import Config, read
 from bot.workbench.server import Servers, Site, bind
+from tests.story.night import Afterwards
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 OLD_TOKEN, NEW_TOKEN = "canary-old-alertmanager", "canary-new-alertmanager"
@@ -124,7 +125,7 @@ class House(Street):
 @contextmanager
 def open_house(folder: Path, *, bare: bool = False) -> Iterator[House]:
     """A house in `folder`. A bare one has no secret, and nothing is connected."""
-    app = App(config(folder, bare=bare), lambda: NOW)
+    app = App(config(folder, bare=bare), lambda: NOW, Afterwards())
     listener = bind(0, "--doors-port")
     servers = Servers([Site(app.doors.app, listener)])
     house = House(listener.getsockname()[1], app)

@@ -29,7 +29,9 @@ def test_it_is_acknowledged_noted_and_resolved_there(house: House) -> None:
     assert only(house).status is Status.OPEN
     follow(house, "incident.acknowledged", "01A")
     assert only(house).status is Status.ACKNOWLEDGED
-    assert only(house).acknowledged.by.name == "Maya Okafor"
+    acknowledged = only(house).acknowledged
+    assert acknowledged is not None
+    assert acknowledged.by.name == "Maya Okafor"
     note = {"type": "incident_note", "content": "Failing over", "incident": {"id": "QBORNTHERE0001"}}
     follow(house, "incident.annotated", "01N", **note)
     follow(house, "incident.resolved", "01R")
