@@ -4,7 +4,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from bot.incident.effects import Effect
 from bot.journal.codec import effect_out
@@ -15,7 +27,9 @@ from bot.journal.tables import inbox, outbox
 WAITING, DONE, DEAD = "waiting", "done", "dead"
 
 
-_WAITING: Final = outbox.c.state == WAITING
+# Written into the statement: SQLite does not use an index of the waiting ones alone for a state it is only told later.
+_SAID: Final[ColumnElement[str]] = literal_column(f"'{WAITING}'")
+_WAITING: Final = outbox.c.state == _SAID
 _EARLIER: Final = outbox.alias("earlier")
 # The statements of every delivery are built once: to build one costs more than to carry it out.
 _LAST: Final = select(func.max(outbox.c.position)).where(outbox.c.incident == bindparam("its"))
@@ -43,7 +57,7 @@ _READY: Final = (
             _EARLIER.c.incident == outbox.c.incident,
             _EARLIER.c.courier == outbox.c.courier,
             _EARLIER.c.lane == outbox.c.lane,
-            _EARLIER.c.state == WAITING,
+            _EARLIER.c.state == _SAID,
             _EARLIER.c.position < outbox.c.position,
         ),
     )

@@ -71,8 +71,17 @@ incident = Table(
     Column("next_due_at", UtcTime),
     UniqueConstraint("workspace", "number"),
 )
-Index("ix_incident_channel", incident.c.channel)
-Index("ix_incident_next_due_at", incident.c.next_due_at)
+# Each begins with the workspace, or SQLite would rather walk through all incidents that ever were.
+Index("ix_incident_channel", incident.c.workspace, incident.c.channel, incident.c.number)
+Index("ix_incident_group", incident.c.workspace, incident.c.group_key, incident.c.number)
+Index("ix_incident_next_due_at", incident.c.workspace, incident.c.next_due_at)
+Index(
+    "ix_incident_live",
+    incident.c.workspace,
+    incident.c.number,
+    sqlite_where=text("live = 1"),
+    postgresql_where=text("live"),
+)
 Index(
     "uq_incident_live_group",
     incident.c.workspace,

@@ -92,8 +92,16 @@ def upgrade() -> None:
         sa.UniqueConstraint("workspace", "number", name=op.f("uq_incident_workspace_number")),
     )
     with op.batch_alter_table("incident", schema=None) as batch_op:
-        batch_op.create_index("ix_incident_channel", ["channel"], unique=False)
-        batch_op.create_index("ix_incident_next_due_at", ["next_due_at"], unique=False)
+        batch_op.create_index("ix_incident_channel", ["workspace", "channel", "number"], unique=False)
+        batch_op.create_index("ix_incident_group", ["workspace", "group_key", "number"], unique=False)
+        batch_op.create_index("ix_incident_next_due_at", ["workspace", "next_due_at"], unique=False)
+        batch_op.create_index(
+            "ix_incident_live",
+            ["workspace", "number"],
+            unique=False,
+            sqlite_where=sa.text("live = 1"),
+            postgresql_where=sa.text("live"),
+        )
         batch_op.create_index(
             "uq_incident_live_group",
             ["workspace", "group_key"],
@@ -175,7 +183,9 @@ def downgrade() -> None:
             sqlite_where=sa.text("live AND group_key <> ''"),
             postgresql_where=sa.text("live AND group_key <> ''"),
         )
+        batch_op.drop_index("ix_incident_live", sqlite_where=sa.text("live = 1"), postgresql_where=sa.text("live"))
         batch_op.drop_index("ix_incident_next_due_at")
+        batch_op.drop_index("ix_incident_group")
         batch_op.drop_index("ix_incident_channel")
 
     op.drop_table("incident")

@@ -1,0 +1,38 @@
+"""The statements of every day are answered by an index, however many incidents and deliveries there once were."""
+
+import sqlite3
+
+import pytest
+from sqlalchemy import Executable
+from sqlalchemy.dialects import sqlite
+
+from bot.journal import ledger, post, statements
+from tests.journal.conftest import House
+
+WHOLE_BY_NATURE = {"HIGHEST_NUMBER", "RECENT", "_LEFT"}
+"""The two walk an index backwards and stop at once; the last is only the beginning of others."""
+EVERYDAY = {
+    name: value
+    for module in (statements, post, ledger)
+    for name, value in vars(module).items()
+    if isinstance(value, Executable) and name not in WHOLE_BY_NATURE and not str(value).startswith("INSERT")
+}
+
+
+def test_there_are_statements_to_look_at() -> None:
+    assert {"SEQ_OF", "LIVE", "DUE", "_READY", "_KNOWN", "_NEWS"} <= set(EVERYDAY)
+
+
+@pytest.mark.parametrize("name", EVERYDAY)
+def test_an_everyday_statement_walks_through_no_table(house: House, name: str) -> None:
+    query = str(EVERYDAY[name].compile(dialect=sqlite.dialect()))  # type: ignore[attr-defined]
+    query = query.replace("(__[POSTCOMPILE_fingerprints])", "(?)").replace("(__[POSTCOMPILE_digests])", "(?)")
+    connection = sqlite3.connect(house.folder / "fixfirst.db")
+    try:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", [None] * query.count("?"))]
+    finally:
+        connection.close()
+    partial = ("ix_incident_live (workspace=?)", "ix_outbox_waiting (workspace=?)", "ix_inbox_waiting (workspace=?)")
+    for step in plan:
+        assert "SCAN" not in step.replace("SCALAR", ""), plan
+        assert not step.endswith("(workspace=?)") or step.endswith(partial), plan
