@@ -96,6 +96,7 @@ class Newcomer:
         """Keep a picture for a person to look at, in light and in dark."""
         page = page or self.page
         PICTURES.mkdir(parents=True, exist_ok=True)
+        page.mouse.move(0, 0)  # nothing is hovered over
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)
             page.screenshot(path=PICTURES / f"{name}-{scheme}.png", animations="disabled")

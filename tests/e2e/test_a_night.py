@@ -69,7 +69,7 @@ def test_a_bad_deploy_is_rolled_back_and_ends_in_a_postmortem(
     shift.card("Mitigated, not yet resolved")
     shift.card("Alerts: 0 firing", 60.0)
 
-    shift.see(channel.id, "Telemetry: OK")
+    shift.see(channel.id, "Telemetry says OK")
     verdicts = [told(one) for one in channel.messages if "Telemetry: " in told(one) and not one.pinned]
     assert ["OUTAGE" in one for one in verdicts] == [True, False], "asked when it began and when it was mitigated"
 
