@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Transaction
 from sqlalchemy.exc import OperationalError
 
 T = TypeVar("T")
@@ -94,9 +94,11 @@ class Writer:
         batch = self._begin()
         answers: list[Callable[[], None]] = []
         try:
-            with self._engine.begin() as connection:
+            with self._engine.connect() as connection, connection.begin() as transaction:
                 for job, future in jobs:
-                    answers.append(self._run(connection, batch, job, future))
+                    # A job on its own needs no savepoint: the transaction is one.
+                    fence = connection.begin_nested() if len(jobs) > 1 else transaction
+                    answers.append(self._run(connection, fence, batch, job, future))
             batch.committed()
         except Exception as error:  # noqa: BLE001 - handed to every caller, who answers 503 or shows it
             for _, future in jobs:
@@ -107,17 +109,16 @@ class Writer:
 
     @staticmethod
     def _run(
-        connection: Connection, batch: Batch, job: Callable[[Any], Any], future: Future[Any]
+        connection: Connection, fence: Transaction, batch: Batch, job: Callable[[Any], Any], future: Future[Any]
     ) -> Callable[[], None]:
-        savepoint = connection.begin_nested()
         try:
             result = batch.run(connection, job)
         except Exception as error:  # noqa: BLE001 - handed to the caller
-            savepoint.rollback()
+            fence.rollback()
             batch.drop()
             failure = _as_busy(error) if isinstance(error, OperationalError) else error
             return lambda: future.set_exception(failure)
-        savepoint.commit()
+        fence.commit()
         batch.keep()
         return lambda: future.set_result(result)
 
