@@ -22,6 +22,8 @@ from bot.journal.ids import new_id
 
 T = TypeVar("T")
 
+SOURCE_NAMES = {"pagerduty": "PagerDuty"}
+"""How a sender of alerts writes its own name, where that is not simply capitalised."""
 PATIENCE_S = 2.5
 """How long a person's click may wait for its commit: Slack gives up after 3 s."""
 
@@ -139,7 +141,7 @@ class Desk:
         source = news[-1]["source"]
         command = ReportAlerts(
             incident=target,
-            by=Actor(ActorKind.SOURCE, source, source.capitalize()),
+            by=Actor(ActorKind.SOURCE, source, SOURCE_NAMES.get(source, source.capitalize())),
             at=txn.now,
             key=f"inbox:{news[-1]['id']}",
             source=source,

@@ -235,7 +235,8 @@ def _(command: cmd.Reopen, incident: Incident, policy: Policy) -> list[ev.Event]
     require_responder(command.by)
     if incident.is_live:
         return []
-    return [ev.Reopened(incident.generation + 1, incident.firing)]
+    # Still the same page over there, so it keeps the key by which we speak of it.
+    return [ev.Reopened(incident.generation, incident.firing)]
 
 
 @_decide.register

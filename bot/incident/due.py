@@ -16,7 +16,7 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
         yield since + policy.ack_within, ev.AckDeadlineMissed(incident.escalations + 1)
     span = policy.update_span(incident.severity)
     if span and incident.status in (Status.ACKNOWLEDGED, Status.MITIGATED) and incident.acknowledged:
-        told = incident.communicated.at if incident.communicated else incident.opened_at
+        told = max(incident.communicated.at, incident.opened_at) if incident.communicated else incident.opened_at
         yield max(told, incident.update_reminded_at or told) + span, ev.UpdateReminded()
     if incident.snoozed_until and incident.firing and incident.status is Status.RESOLVED:
         yield incident.snoozed_until, ev.Reopened(incident.generation + 1, incident.firing)
@@ -28,7 +28,8 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
         and incident.recovered
         and not incident.firing
     ):
-        yield quiet_since + policy.quiet, ev.Resolved("The alerts stopped and nobody had to step in.")
+        since = max(quiet_since, incident.opened_at)
+        yield since + policy.quiet, ev.Resolved("The alerts stopped and nobody had to step in.")
     for run in incident.runs.values():
         for step in run.steps:
             if step.lease_until and step.status in (StepStatus.DONE, StepStatus.VERIFYING, StepStatus.FAILED):

@@ -174,7 +174,7 @@ class Cancelled(Event):
 
 @dataclass(frozen=True, slots=True)
 class Reopened(Event):
-    """The same alerts fire again; pages and deadlines start anew under this `generation`."""
+    """The same alerts fire again, under a new `generation` and page; or people reopened its page, which keeps both."""
 
     generation: int
     firing: int

@@ -107,6 +107,8 @@ def line(entry: Entry, incident: Incident) -> str | None:
             return f"{name} resolved it{burning}: {reason}"
         case ev.Cancelled(reason=reason):
             return f"{name} called it off: {reason}"
+        case ev.Reopened() if entry.by.is_person:
+            return f"{name} reopened it"
         case ev.Reopened(generation=generation, firing=firing):
             return f"Reopened ({count(firing, 'alert')} firing), round {generation}"
         case ev.EvidenceCollected(verdict=verdict, impact=impact, cause=cause):

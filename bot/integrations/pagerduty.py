@@ -45,7 +45,7 @@ class Settings:
     """The `[pagerduty]` table.
 
     `escalation`: `policy` leaves it to PagerDuty's own policy, `level` raises the incident's escalation level by REST,
-    `key` pages a second integration key. `users` maps Slack user ids to PagerDuty e-mails.
+    `key` pages a second integration key. `users` maps Slack user ids to PagerDuty's (`P...`, as in a profile's link).
     """
 
     routing_key: Secret
@@ -78,7 +78,7 @@ class Settings:
             events_url=table.url("events_url", "https://events.pagerduty.com"),
             from_email=table.text("from"),
             escalation=table.choice("escalation", "policy", ("policy", "level", "key")),
-            users={str(user): str(email) for user, email in table.mapping("users").items()},
+            users={str(user): str(theirs) for user, theirs in table.mapping("users").items()},
         )
         if not settings.routing_key:
             table.fault("routing_key", "is missing; set FIXFIRST_PAGERDUTY_ROUTING_KEY in the environment")
@@ -196,6 +196,9 @@ class Courier:
 
     def _change(self, incident: Incident, generation: int, action: str) -> None:
         theirs = foreign_id(incident)
+        if self._second is not None and self._settings.escalation == "key":
+            # Whether it was paged at all, a later round no longer knows; the end of what never was is ignored there.
+            self._second.send_event(action, dedup_key=dedup_key(incident, generation))
         if theirs is None:
             self._events.send_event(action, dedup_key=dedup_key(incident, generation))
         elif self._settings.api_token:
@@ -205,14 +208,25 @@ class Courier:
     def _escalate(self, incident: Incident, generation: int, level: int) -> None:
         match self._settings.escalation:
             case "level":
-                found = self._rest().rget("incidents", params={"incident_key": dedup_key(incident, generation)})
-                if not found:
-                    raise Transient("PagerDuty does not know the incident yet")
-                self._put(found[0]["id"], {"type": "incident_reference", "escalation_level": level + 1})
+                found = self._find(incident, generation)
+                rules = found["escalation_policy"].get("escalation_rules", ())
+                if level < len(rules):  # beyond the last level there is nobody to wake
+                    self._put(found["id"], {"type": "incident_reference", "escalation_level": level + 1})
             case "key" if self._second is not None:
                 self._trigger(self._second, incident, generation)
             case _:
                 """PagerDuty's own escalation policy is already calling the next person."""
+
+    def _find(self, incident: Incident, generation: int) -> Mapping[str, Any]:
+        """PagerDuty's own incident with its whole escalation policy."""
+        whole = {"include[]": "escalation_policies"}
+        theirs = foreign_id(incident)
+        if theirs is not None:
+            return dict(self._rest().rget(f"incidents/{theirs}", params=whole))
+        found = self._rest().rget("incidents", params={"incident_key": dedup_key(incident, generation), **whole})
+        if not found:
+            raise Transient("PagerDuty does not know the incident yet")
+        return dict(found[0])
 
     def _put(self, incident_id: str, changes: Mapping[str, Any]) -> None:
         try:
@@ -293,7 +307,7 @@ VERBS: Final = frozenset({"triggered", "acknowledged", "resolved", "reopened", "
 def read_webhook(body: bytes, workspace: str, users: Mapping[str, str]) -> Inbound | None:
     """What the event means to us; None for kinds we do not follow, which are answered 2xx all the same.
 
-    `users` maps Slack ids to PagerDuty e-mails. Raises Malformed.
+    `users` maps Slack ids to PagerDuty's, the only name that a webhook gives a person. Raises Malformed.
     """
     whole = read_json(body)
     try:
@@ -338,12 +352,10 @@ def _actor(agent: Any, users: Mapping[str, str]) -> Actor:
     """Who acted there. PagerDuty decides who may act in PagerDuty, so its people are responders here."""
     if not isinstance(agent, dict) or agent.get("type") != "user_reference":
         return Actor(ActorKind.SOURCE, SOURCE, NAME)
-    name = str(agent.get("summary") or agent.get("id"))
-    email = str(agent.get("email") or "")
-    known = next((user for user, theirs in users.items() if email and theirs == email), None)
-    return Actor(
-        ActorKind.MEMBER, known or f"pagerduty:{str(agent.get('id'))[:MAX_ID]}", name, frozenset({Right.RESPOND})
-    )
+    ident = str(agent.get("id"))[:MAX_ID]
+    name = str(agent.get("summary") or ident)
+    known = next((user for user, theirs in users.items() if theirs == ident), None)
+    return Actor(ActorKind.MEMBER, known or f"pagerduty:{ident}", name, frozenset({Right.RESPOND}))
 
 
 def as_alert(inbound: Inbound) -> Message:
@@ -371,7 +383,9 @@ def as_alert(inbound: Inbound) -> Message:
 
 
 def as_command(inbound: Inbound, incident: Incident) -> cmd.Command | None:
-    """What the event asks of the incident; None when it asks nothing."""
+    """What the event asks of the incident; None when it asks nothing, or is about an earlier round of it."""
+    if inbound.generation not in (0, incident.generation) and inbound.verb not in ("triggered", "annotated"):
+        return None
     common: dict[str, Any] = {
         "incident": incident.id,
         "by": inbound.by,

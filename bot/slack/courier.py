@@ -20,7 +20,7 @@ from bot.incident.state import Incident
 from bot.slack import cards, messages
 from bot.slack.client import Refusal, call, must
 from bot.slack.settings import Settings
-from bot.slack.text import plain, user
+from bot.slack.text import USER, plain, user
 
 log = structlog.get_logger()
 
@@ -242,7 +242,7 @@ class Courier:
         """Purpose, topic and people. None of it is worth failing for: the channel itself is what counts."""
         topic = plain(f"{incident.severity} {incident.title}", TOPIC_MAX)
         purpose = f"{incident.ref}: one incident, from alert to postmortem"
-        people = [u for u in (incident.declared_by.id, *self._oncall.on_call(now)) if re.fullmatch(r"[UW][A-Z0-9]+", u)]
+        people = [u for u in (incident.declared_by.id, *self._oncall.on_call(now)) if USER.fullmatch(u)]
         calls: list[tuple[Callable[..., Any], dict[str, Any]]] = [
             (self._client.conversations_setPurpose, {"channel": channel, "purpose": purpose}),
             (self._client.conversations_setTopic, {"channel": channel, "topic": topic}),
@@ -317,7 +317,7 @@ class Courier:
                 called = people[level : level + 1] if people else ()
             case Call.RESPONDERS:
                 taken = incident.acknowledged.by.id if incident.acknowledged else ""
-                called = (taken,) if taken else people[:1]
+                called = (taken,) if USER.fullmatch(taken) else people[:1]
         if not called and self._settings.responders:
             return f"<!subteam^{self._settings.responders[0]}>"
         return " ".join(user(person) for person in called)

@@ -48,8 +48,8 @@ def _for_a_phone(entry: Entry, incident: Incident) -> str:
     match entry.event:
         case ev.IncidentOpened(title=title, severity=severity):
             return f"{severity} {line(title, 150)}"
-        case ev.Reopened(firing=firing):
-            return f"{incident.severity} is back: {line(incident.title, 150)} ({count(firing, 'alert')} firing)"
+        case ev.Reopened():
+            return f"{incident.severity} is back: {line(incident.title, 150)} ({_why_back(entry.event, entry)})"
         case ev.AckDeadlineMissed():
             return f"{incident.severity} {line(incident.title, 150)}: nobody has it yet"
         case ev.UpdateReminded():
@@ -93,10 +93,10 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
                 small(f"{by}, {clock(entry.at)}{again}{drill}", alerts_line(incident)),
                 _take(incident),
             ]
-        case ev.Reopened(generation=generation, firing=firing):
+        case ev.Reopened():
             return [
                 section(f":rotating_light: *{incident.ref} is back* · {line(incident.title)}"),
-                small(f"{count(firing, 'alert')} firing · round {generation}, {clock(entry.at)}"),
+                small(f"{_why_back(entry.event, entry)}, {clock(entry.at)}"),
                 _take(incident),
             ]
         case ev.Relapsed(firing=firing):
@@ -145,6 +145,12 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
             return [small(trouble(entry.event))]
         case _:
             return []
+
+
+def _why_back(event: ev.Reopened, entry: Entry) -> str:
+    if entry.by.is_person:
+        return f"reopened by {name_of(entry.by)}"
+    return f"{count(event.firing, 'alert')} firing, round {event.generation}"
 
 
 def _affected(incident: Incident) -> str:

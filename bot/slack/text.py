@@ -14,7 +14,8 @@ ELLIPSIS: Final = "…"
 GAP: Final = "\u200b"
 """Zero width: breaks a mention without changing what is read."""
 
-_USER: Final = re.compile(r"[UW][A-Z0-9]+")
+USER: Final = re.compile(r"[UW][A-Z0-9]+")
+"""A person's id; those of pagers and command lines look different, and mention nobody."""
 _CHANNEL: Final = re.compile(r"[CG][A-Z0-9]+")
 _BROADCAST: Final = re.compile(r"@(?=(?:here|channel|everyone)\b)", re.IGNORECASE)
 _SEQUENCE: Final = re.compile(r"<(?=[!@#a-z])", re.IGNORECASE)
@@ -103,7 +104,7 @@ def when(at: datetime) -> str:
 
 def user(slack_id: str) -> str:
     """A mention of a real Slack id; anything else is only its text."""
-    return f"<@{slack_id}>" if _USER.fullmatch(slack_id) else line(slack_id, 80)
+    return f"<@{slack_id}>" if USER.fullmatch(slack_id) else line(slack_id, 80)
 
 
 def channel(slack_id: str) -> str:

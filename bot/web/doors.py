@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute, Route
 from bot.contracts import Malformed
 from bot.desk import Desk
 from bot.incident.people import Refused
+from bot.incident.state import Incident
 from bot.integrations import SOURCES, Parse, pagerduty
 from bot.journal import Busy
 from bot.settings import Secret
@@ -31,6 +32,8 @@ from bot.web.intake import COMMIT_WITHIN_S, Intake
 log = structlog.get_logger()
 
 T = TypeVar("T")
+LOOK_BACK: Final = 100
+"""Incidents among which a note in PagerDuty finds the page it was written on."""
 LARGE_BODY: Final = 64 * 1024
 """A body above this is parsed off the event loop, so that a storm does not hold up a click."""
 
@@ -141,13 +144,11 @@ class Doors:
 
     async def _follow(self, inbound: pagerduty.Inbound) -> None:
         """Does here what was done in PagerDuty. An incident born there goes through the alert ledger first."""
-        if inbound.group_key and inbound.verb in ("triggered", "resolved"):
+        if inbound.group_key and inbound.verb in ("triggered", "resolved", "reopened"):
             await self._intake.take(pagerduty.as_alert(inbound))
         if inbound.group_key:
             await _committed(self._desk.drain(inbound.group_key))
-            incident = await run_in_threadpool(self._desk.journal.in_group, inbound.group_key)
-        else:
-            incident = await run_in_threadpool(self._desk.journal.incident, inbound.incident)
+        incident = await run_in_threadpool(self._meant, inbound)
         if incident is None:
             log.info("pagerduty_unknown_incident", verb=inbound.verb, event_id=inbound.event_id)
             return
@@ -158,6 +159,19 @@ class Doors:
             await _committed(self._desk.submit(command))
         except Refused as refused:
             log.info("pagerduty_refused", verb=inbound.verb, incident=incident.ref, reason=str(refused))
+
+    def _meant(self, inbound: pagerduty.Inbound) -> Incident | None:
+        """The incident here. A note names only PagerDuty's own: whose page that is, its address tells."""
+        journal = self._desk.journal
+        if inbound.incident:
+            return journal.incident(inbound.incident)
+        born_there = journal.in_group(inbound.group_key)
+        if born_there is not None or not inbound.link:
+            return born_there
+        linked = (
+            one for one in journal.recent(LOOK_BACK) if inbound.link in {page.link for page in one.pages.values()}
+        )
+        return next(linked, None)
 
     async def _slack_events(self, request: Request) -> Response:
         if self._slack is None:

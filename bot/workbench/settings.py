@@ -128,7 +128,7 @@ def write_bot_files(directory: Path, ports: Ports, kept: Secrets, *, socket_mode
 def bot_config(directory: Path, ports: Ports, *, socket_mode: bool = False) -> str:
     """The bot's configuration for this run, as TOML."""
     fleet = ports.url("fleet")
-    users = "\n".join(f"{person.alias} = {_quoted(person.email)}" for person in PEOPLE)
+    users = "\n".join(f"{person.alias} = {_quoted(person.id)}" for person in PEOPLE)
     rota = ", ".join(_quoted(user) for user in ROTA)
     return f"""\
 # Written by the workbench for this run. The secrets are in the environment (see bot.env beside this file).

@@ -22,7 +22,7 @@ from structlog.testing import capture_logs
 from bot.app import App
 from bot.config import Config, load
 from bot.incident.events import Event
-from bot.incident.state import Incident
+from bot.incident.state import Incident, Status
 from bot.slack.actions import Do
 from bot.workbench.launch import MANIFEST, Options, Workbench
 from bot.workbench.server import Servers, Site, bind
@@ -282,6 +282,10 @@ class Night:
     def incident(self) -> Incident:
         """The newest one."""
         return self.app.journal.recent(1)[0]
+
+    def stands(self, status: Status) -> bool:
+        """Whether the newest incident is there now."""
+        return self.incident.status is status
 
     def messages(self, channel: str = "") -> list[Message]:
         """What stands in a channel, by default the newest incident's own."""

@@ -7,7 +7,7 @@ from tests.story.night import MAYA, Night, alert, told
 
 def test_an_alert_becomes_a_card_a_page_and_a_channel(night: Night) -> None:
     night.alerts(alert())
-    assert night.incident.status is Status.OPEN
+    assert night.stands(Status.OPEN)
     assert night.pages() == [("1", "triggered")]
     assert "llama-70b answers with errors" in told(night.card)
     assert "Acknowledge" in told(night.card)
@@ -21,6 +21,6 @@ def test_from_alert_to_postmortem(night: Night) -> None:
     night.alerts(alert())
     night.after(seconds=40)
     night.clicks(MAYA, night.card, Do.ACK, night.incident.channel)
-    assert night.incident.status is Status.ACKNOWLEDGED
+    assert night.stands(Status.ACKNOWLEDGED)
     assert night.pages() == [("1", "acknowledged")]
     assert "Maya Okafor has it" in told(night.card)

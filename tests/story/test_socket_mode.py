@@ -24,7 +24,7 @@ def test_clicks_arrive_over_the_socket_that_the_bot_opens(tmp_path: Path) -> Non
                 pass
             night.alerts(alert())
             night.clicks(MAYA, night.card, Do.ACK, night.incident.channel)
-            assert night.incident.status is Status.ACKNOWLEDGED
+            assert night.stands(Status.ACKNOWLEDGED)
             status, _ = night.post("/slack/events", b"", {})
             assert status == 404, "the HTTP door is closed"
         finally:

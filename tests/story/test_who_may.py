@@ -32,7 +32,7 @@ def test_somebody_from_support_may_look_declare_and_note_but_not_act(night: Nigh
     outcome = night.fills_in(SAM, **{"runbook": "rollback-model-deploy", "param.model": "llama-70b"})
     assert "Only responders" in " ".join(outcome.errors.values()), "said at the form, which keeps what was typed"
     assert len(night.app.journal.entries(night.incident.id)) == seq, "nothing came of any of it"
-    assert night.incident.status is Status.OPEN
+    assert night.stands(Status.OPEN)
     assert "Noted in INC-1" in night.types(SAM, "/incident note customers are calling", channel)
     assert "INC-1" in night.types(SAM, "/incident timeline", channel)
     assert "INC-2 is open" in night.types(SAM, "/incident declare search is slow too")
@@ -42,7 +42,7 @@ def test_somebody_from_support_may_look_declare_and_note_but_not_act(night: Nigh
 def test_the_cards_button_says_no_to_somebody_from_support_too(night: Night) -> None:
     night.burns()
     assert "Only responders" in night.clicks(SAM, night.card, Do.ACK, night.incident.channel)
-    assert night.incident.status is Status.OPEN
+    assert night.stands(Status.OPEN)
     assert night.pages() == [("1", "triggered")], "the page goes on"
 
 
@@ -51,7 +51,7 @@ def test_a_guest_is_told_to_ask_a_member(night: Night, words: str) -> None:
     night.burns()
     assert "Guests of the workspace cannot work on incidents" in night.types(GUEST, f"/incident {words}", INTAKE)
     assert [incident.ref for incident in night.app.journal.recent()] == ["INC-1"]
-    assert night.incident.status is Status.OPEN
+    assert night.stands(Status.OPEN)
 
 
 def test_people_of_another_organisation_in_a_shared_channel_are_refused(night: Night) -> None:
@@ -68,13 +68,13 @@ def test_people_of_another_organisation_in_a_shared_channel_are_refused(night: N
     status, answer = night.slack_sends(fields)
     assert status == 200
     assert "People from another organisation cannot work on incidents here" in answer
-    assert night.incident.status is Status.OPEN
+    assert night.stands(Status.OPEN)
 
 
 def test_another_bot_is_refused(night: Night) -> None:
     night.burns()
     assert "bots cannot work on incidents" in night.types(night.bench.workspace.config.bot_user_id, "/incident ack")
-    assert night.incident.status is Status.OPEN
+    assert night.stands(Status.OPEN)
 
 
 def test_a_change_of_the_group_takes_effect_within_a_minute(night: Night) -> None:
@@ -90,7 +90,7 @@ def test_even_when_nobody_refreshed_the_groups_old_rights_do_not_count(night: Ni
     allow(night, MAYA)
     night.clock.now = night.clock.now.replace(minute=night.clock.now.minute + 2)
     assert "Only responders" in night.types(JONAS, "/incident ack", night.incident.channel), "asked, not believed"
-    assert night.incident.status is Status.OPEN
+    assert night.stands(Status.OPEN)
 
 
 def test_while_slack_cannot_say_who_may_nobody_may_and_the_command_line_is_named(night: Night) -> None:

@@ -54,7 +54,7 @@ def test_in_the_incidents_channel_every_word_is_about_that_incident(night: Night
     assert [event.text for event in night.events(ev.NoteAdded, resolved)] == ["the gateway is fine"]
     assert [event.text for event in night.events(ev.UpdatePosted, resolved)] == ["One in three chat requests fails."]
     assert night.incident.ref == other
-    assert night.incident.status is Status.OPEN, "the other incident was never touched"
+    assert night.stands(Status.OPEN), "the other incident was never touched"
 
 
 def test_elsewhere_every_word_takes_the_incidents_name_first(night: Night) -> None:
@@ -82,7 +82,7 @@ def test_elsewhere_every_word_takes_the_incidents_name_first(night: Night) -> No
     assert "The postmortem of INC-1" in types("postmortem INC-1")
     assert "INC-2" in types("list")
     assert all("INC-1" not in told(message) for message in night.messages(ELSEWHERE)), "only Jonas was told"
-    assert night.incident.status is Status.OPEN
+    assert night.stands(Status.OPEN)
 
 
 def test_a_health_check_can_name_the_incident_too(night: Night) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from bot.workbench.pagerduty.model import (
     SUBSCRIPTION_ID,
     ApiError,
     Call,
+    Incident,
     Person,
     invalid,
     not_found,
@@ -92,21 +93,23 @@ def _events(account: PagerDuty) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _enqueue(account: PagerDuty, body: object) -> Response:
-    errors = event_errors(body, account.config.routing_key)
+    config = account.config
+    errors = event_errors(body, [key for key in (config.routing_key, config.second_routing_key) if key])
     if errors:
         return JSONResponse({"status": "invalid event", "message": "Event object is invalid", "errors": errors}, 400)
     event = cast(Json, body)
+    second = event["routing_key"] == config.second_routing_key
     key = str(event.get("dedup_key") or secrets.token_hex(16))
     if event["event_action"] == "trigger":
-        account.trigger(key, cast(Json, event["payload"]))
+        account.trigger(key, cast(Json, event["payload"]), second=second)
     elif event["event_action"] == "acknowledge":
-        account.event_acknowledge(key)
+        account.event_acknowledge(key, second=second)
     else:
-        account.event_resolve(key)
+        account.event_resolve(key, second=second)
     return JSONResponse({"status": "success", "message": "Event processed", "dedup_key": key}, 202)
 
 
-def event_errors(body: object, routing_key: str) -> list[str]:
+def event_errors(body: object, routing_keys: Sequence[str]) -> list[str]:
     """What the Events API would not accept about this event; empty when it is fine."""
     if not isinstance(body, dict):
         return ["Event is not a JSON object"]
@@ -116,7 +119,7 @@ def event_errors(body: object, routing_key: str) -> list[str]:
         errors.append("'routing_key' is missing or blank")
     elif len(given) != ROUTING_KEY_LENGTH:
         errors.append("Length of 'routing_key' is incorrect (should be 32 characters)")
-    elif not hmac.compare_digest(given.encode(), routing_key.encode()):
+    elif not any(hmac.compare_digest(given.encode(), known.encode()) for known in routing_keys):
         errors.append("Invalid routing key")
     if action not in ACTIONS:
         errors.append("'event_action' is missing or invalid (must be one of trigger, acknowledge, resolve)")
@@ -252,11 +255,18 @@ class _Rest:
         if any(status not in ("triggered", "acknowledged", "resolved") for status in statuses):
             raise invalid("Status must be a list of triggered, acknowledged, or resolved.")
         found = self._account.search(key=request.query_params.get("incident_key"), statuses=statuses)
-        return _listed(request, "incidents", [self._shapes.incident(incident) for incident in found])
+        return _listed(request, "incidents", [self._shown(request, incident) for incident in found])
 
     def incident(self, request: Request, _: object) -> Response:
         incident = self._account.find(request.path_params["id"])
-        return JSONResponse({"incident": self._shapes.incident(incident)})
+        return JSONResponse({"incident": self._shown(request, incident)})
+
+    def _shown(self, request: Request, incident: Incident) -> Json:
+        """An incident, its policy whole instead of a reference where that was asked for."""
+        shown = self._shapes.incident(incident)
+        if "escalation_policies" in request.query_params.getlist("include[]"):
+            shown["escalation_policy"] = self._shapes.policy()
+        return shown
 
     def update(self, request: Request, body: object) -> Response:
         by = self._requester(request)

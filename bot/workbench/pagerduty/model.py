@@ -35,7 +35,8 @@ class PagerDutyConfig:
 
     escalate_after_s: seconds without an acknowledgement until the next level is paged.
     events_per_minute: per integration key; rest_per_minute: per API token (PagerDuty's own limits).
-    web_url: where a person sees the incidents, for `html_url`.
+    web_url: where a person sees the incidents, for `html_url`. second_routing_key: of an integration whose pages go
+    to the second level at once, empty for none.
     """
 
     routing_key: str
@@ -50,6 +51,7 @@ class PagerDutyConfig:
     events_per_minute: int = 120
     rest_per_minute: int = 960
     web_url: str = "http://127.0.0.1:8066"
+    second_routing_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Note:
 
 @dataclass
 class Incident:
-    """One incident. Times are seconds since the epoch; `level` counts from 1."""
+    """One incident. Times are seconds since the epoch; `level` counts from 1. `second`: by the second integration."""
 
     id: str
     number: int
@@ -91,6 +93,7 @@ class Incident:
     resolution: str | None = None
     escalates_at: float | None = None
     alerts: int = 1
+    second: bool = False
     details: dict[str, object] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     log: list[LogEntry] = field(default_factory=list)

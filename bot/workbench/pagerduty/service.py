@@ -127,16 +127,17 @@ class PagerDuty:
 
     # --- events from the integration
 
-    def trigger(self, key: str, payload: Mapping[str, object]) -> Incident:
-        """Open an incident for `key`, or add the alert to the one that is open."""
+    def trigger(self, key: str, payload: Mapping[str, object], *, second: bool = False) -> Incident:
+        """Open an incident for `key`, or add the alert to the one that is open. `second`: by the second integration."""
         with self._lock:
             now = self.now
-            incident = self._open(key)
+            incident = self._open(key, second=second)
             if incident is not None:
                 incident.alerts += 1
                 self._write(incident, "Triggered again by the integration; joined this incident.")
                 return incident
-            first = self.config.levels[0]
+            level = 2 if second else 1
+            first = self.config.levels[level - 1]
             severity = payload.get("severity")
             incident = Incident(
                 id=self._id("Q"),
@@ -146,6 +147,8 @@ class PagerDuty:
                 urgency="low" if severity in ("info", "warning") else "high",
                 created_at=now,
                 changed_at=now,
+                level=level,
+                second=second,
                 assigned_to=first,
                 escalates_at=now + self.config.escalate_after_s,
                 details=dict(payload),
@@ -155,17 +158,17 @@ class PagerDuty:
             self._tell(incident, "incident.triggered", None)
             return incident
 
-    def event_acknowledge(self, key: str) -> None:
+    def event_acknowledge(self, key: str, *, second: bool = False) -> None:
         """Acknowledge what is open and unacknowledged for `key`; anything else is ignored, as PagerDuty does."""
         with self._lock:
-            incident = self._open(key)
+            incident = self._open(key, second=second)
             if incident is not None and incident.status == "triggered":
                 self._acknowledge(incident, None)
 
-    def event_resolve(self, key: str) -> None:
+    def event_resolve(self, key: str, *, second: bool = False) -> None:
         """Resolve what is open for `key`; nothing open is ignored."""
         with self._lock:
-            incident = self._open(key)
+            incident = self._open(key, second=second)
             if incident is not None:
                 self._resolve(incident, None, None)
 
@@ -270,8 +273,9 @@ class PagerDuty:
 
     # --- inside, with the lock held
 
-    def _open(self, key: str) -> Incident | None:
-        matching = (i for i in reversed(self._incidents) if i.key == key and i.status != "resolved")
+    def _open(self, key: str, *, second: bool) -> Incident | None:
+        ours = (i for i in reversed(self._incidents) if i.key == key and i.second is second)
+        matching = (i for i in ours if i.status != "resolved")
         return next(matching, None)
 
     def _refuse_resolved(self, incident: Incident) -> None:

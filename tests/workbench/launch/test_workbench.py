@@ -129,7 +129,7 @@ def test_the_bot_gets_a_configuration_it_can_parse(tmp_path: Path) -> None:
     assert config["slack"]["api_url"] == "http://127.0.0.1:8066/api/"
     (rota,) = config["oncall"]["rota"]
     assert rota["users"][0] == "U0MAYA", "whoever tries it is on call"
-    assert config["pagerduty"]["users"]["U0JONAS"] == "jonas@night-shift.example"
+    assert config["pagerduty"]["users"]["U0JONAS"] == "PJONAS1"
     deploy = config["endpoints"]["model-deploy"]
     assert deploy["json"] == {"revision": "{before.previous}"}
     assert deploy["observe"]["done"] == {"revision": "{before.previous}"}
