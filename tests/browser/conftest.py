@@ -70,8 +70,8 @@ class Newcomer:
         self.page.locator(".who-name").filter(has_text=name).wait_for()
 
     def message(self, words: str | re.Pattern[str]) -> Locator:
-        """The newest message of the channel with these words."""
-        return self.page.locator(".channel .msg").filter(has_text=words).last
+        """The newest message of the channel with these words, apart from the card."""
+        return self.page.locator(".channel .msg:not(.msg-pinned)").filter(has_text=words).last
 
     def pinned(self) -> Locator:
         """The incident's card."""

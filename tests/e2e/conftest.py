@@ -91,11 +91,11 @@ class Shift:
         return found
 
     def see(self, channel: str, words: str, seconds: float = 10.0) -> Message:
-        """The newest message of a channel that shows these words, waited for."""
+        """The newest message of a channel that shows these words, waited for; the card, which shows most, is none."""
 
         def look() -> Message | None:
             messages = reversed(self.bench.workspace.channel(channel).messages)
-            return next((message for message in messages if words in told(message)), None)
+            return next((one for one in messages if words in told(one) and not one.pinned), None)
 
         return self.eventually(look, f"message with {words!r} in {channel}", seconds)
 
