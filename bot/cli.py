@@ -139,11 +139,19 @@ def _find(desk: Any, ref: str) -> Incident:
     return incident
 
 
+def _me() -> str:
+    """The name of whoever sits at this terminal; a container may run as a number without one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def _carry_out(desk: Any, make: Callable[[dict[str, Any]], cmd.Command], incident: Incident) -> Incident:
     """One command by the person at this terminal, who can read the journal and so may act on it."""
     from bot.journal.ids import new_id
 
-    who = getpass.getuser()
+    who = _me()
     by = Actor(ActorKind.MEMBER, f"cli:{who}", f"{who} (terminal)", frozenset({Right.RESPOND}))
     common = {"incident": incident.id, "by": by, "at": desk.journal.clock(), "key": f"cli:{new_id()}", "source": "cli"}
     try:

@@ -39,6 +39,9 @@ TABLES: Final = (
 )
 
 SHORTEST_TOKEN: Final = 16
+SHORTEST_WINDOW: Final = timedelta(seconds=10)
+"""A shorter look at the telemetry would fall between two scrapes."""
+ANYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,9 @@ def load(path: Path, secret: SecretOf = os.environ.get) -> tuple[Config | None, 
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        return None, [f"{path}: cannot be read ({error.strerror}); name another file with --config"]
+        return None, [f"cannot be read ({error.strerror}); name another file with --config"]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return None, [f"{path}: is not TOML: {error}"]
+        return None, [f"is not TOML: {error}"]
     return read(values, path.parent, secret)
 
 
@@ -95,9 +98,15 @@ def load_for_terminal(path: Path) -> tuple[Config | None, list[str]]:
     return load(path, lambda name: os.environ.get(name) or f"not set: {name}")
 
 
+def _trimmed(secret: SecretOf) -> SecretOf:
+    """Secrets without the line break that files and secret stores like to add; no header can carry it."""
+    return lambda name: (secret(name) or "").strip() or None
+
+
 def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Config | None, list[str]]:
     """As `load`, from values; relative paths are below `base`."""
     faults: list[str] = []
+    secret = _trimmed(secret)
     top = Table("", values, faults)
     workspace = top.text("workspace", "default")
     if not workspace.replace("-", "").replace("_", "").isalnum() or len(workspace) > 40:
@@ -121,6 +130,10 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     pages = Table("pages", tables["pages"], faults)
     pages_at = Listener(pages.text("host", "127.0.0.1"), pages.whole("port", 8081, low=0, high=65_535))
     pages_url = pages.url("url", f"http://{pages_at.host}:{pages_at.port}").rstrip("/")
+    if doors_at == pages_at and doors_at.port:
+        pages.fault("port", f"is {pages_at.port}, where the doors listen; choose another")
+    if pages_at.host in ANYWHERE and "url" not in pages.values:
+        pages.fault("url", f"is missing, and no link can lead to {pages_at.host}; set where people reach the pages")
     pages.done()
 
     access = Table("access", tables["access"], faults)
@@ -193,12 +206,21 @@ def _health(values: Mapping[str, Any], faults: list[str]) -> health.Settings:
     table = Table("health", values, faults)
     standard = health.Settings()
     settings = health.Settings(
-        window=int(table.span("window", timedelta(seconds=standard.window)).total_seconds()),
+        window=_look_back(table, "window", standard.window),
         sla_seconds=table.number("first_token_within_seconds", standard.sla_seconds, low=0.001, high=3600),
-        change_seconds=int(table.span("change", timedelta(seconds=standard.change_seconds)).total_seconds()),
+        change_seconds=_look_back(table, "change", standard.change_seconds),
     )
     table.done()
     return settings
+
+
+def _look_back(table: Table, key: str, default: int) -> int:
+    """How far back to look, in seconds."""
+    length = table.span(key, timedelta(seconds=default))
+    if length < SHORTEST_WINDOW:
+        table.fault(key, f"must be at least {SHORTEST_WINDOW.seconds}s, longer than two scrapes")
+        return default
+    return int(length.total_seconds())
 
 
 def _policy(values: Mapping[str, Any], faults: list[str]) -> Policy:
@@ -215,7 +237,7 @@ def _policy(values: Mapping[str, Any], faults: list[str]) -> Policy:
         max_escalations=table.whole("escalations", standard.max_escalations, low=0, high=20),
         snooze=table.span("snooze", standard.snooze),
         reopen_within=table.span("reopen", standard.reopen_within),
-        update_every=tuple(spans.items()) if spans else standard.update_every,
+        update_every=tuple({**dict(standard.update_every), **spans}.items()),
         quiet=table.span("quiet", standard.quiet),
         self_resolving=_severities(table, "self_resolving", standard.self_resolving),
         pages=_severities(table, "pages", standard.pages),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from bot.settings import Table
@@ -41,33 +41,23 @@ class StaticOnCall:
         """The rotas, with every fault as a sentence."""
         faults: list[str] = []
         table = Table("oncall", values, faults)
-        rotas = values.get("rota", [])
-        table.values = {key: value for key, value in values.items() if key != "rota"}
+        rotas = table.tables("rota")
         table.done()
-        if not isinstance(rotas, list):
-            return cls(()), [*faults, "oncall.rota: must be a list of tables; write [[oncall.rota]]"]
-        read = [_rota(f"oncall.rota[{number}]", rota, faults) for number, rota in enumerate(rotas)]
+        read = [_rota(f"oncall.rota[{number}]", rota, faults) for number, rota in enumerate(rotas, 1)]
         return cls(tuple(rota for rota in read if rota is not None)), faults
 
 
-def _rota(name: str, values: Any, faults: list[str]) -> Rota | None:
-    table = Table(name, values if isinstance(values, dict) else {}, faults)
+def _rota(name: str, values: Mapping[str, Any], faults: list[str]) -> Rota | None:
+    table = Table(name, values, faults)
     users = table.texts("users")
     every = table.span("every", timedelta(days=7))
-    start = table.text("handover", required=True)
+    handover = table.time("handover")
     rota_name = table.text("name", "primary")
     table.done()
     if not users:
         table.fault("users", 'is empty; name at least one Slack user id, such as ["U0123ABCD"]')
     if every <= timedelta(0):
         table.fault("every", "must be longer than nothing")
-    try:
-        handover = datetime.fromisoformat(start)
-    except ValueError:
-        if start:
-            table.fault("handover", f"is {start!r}, but must be a time such as 2026-01-05T09:00:00Z")
+    if handover is None or not users or every <= timedelta(0):
         return None
-    if handover.tzinfo is None:
-        table.fault("handover", "has no time zone; add Z or an offset such as +01:00")
-        handover = handover.replace(tzinfo=UTC)
-    return Rota(rota_name, users, handover, every) if users and every > timedelta(0) else None
+    return Rota(rota_name, users, handover, every)

@@ -4,11 +4,14 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from bot.incident.redact import redact
+
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+LONGEST_SHOWN: Final = 80
 _DURATION: Final = re.compile(r"(\d+)([smhd])")
 
 
@@ -36,6 +39,19 @@ def duration(text: str) -> timedelta | None:
     return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in parts))
 
 
+def shown(value: Any) -> str:
+    """A faulty value as a fault repeats it: in brief, and without what looks like a secret."""
+    return redact(repr(value))[:LONGEST_SHOWN]
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 @dataclass(slots=True)
 class Table:
     """One table being read. Ask for every key it may have, then call `done`, which reports the keys nobody asked for.
@@ -61,7 +77,7 @@ class Table:
         if value is None:
             return None
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self.fault(key, f"is {value!r}, but must be {words}")
+            self.fault(key, f"is {shown(value)}, but must be {words}")
             return None
         return value
 
@@ -78,7 +94,7 @@ class Table:
         """One of a few words."""
         value = self.text(key, default)
         if value not in allowed:
-            self.fault(key, f"is {value!r}, but must be one of {', '.join(allowed)}")
+            self.fault(key, f"is {shown(value)}, but must be one of {', '.join(allowed)}")
             return default
         return value
 
@@ -114,9 +130,26 @@ class Table:
             return default
         length = duration(value)
         if length is None:
-            self.fault(key, f'is {value!r}, but must be a duration such as "30s", "5m" or "1h30m"')
+            self.fault(key, f'is {shown(value)}, but must be a duration such as "30s", "5m" or "1h30m"')
             return default
         return length
+
+    def time(self, key: str) -> datetime | None:
+        """A moment with its zone, as TOML writes it or in quotes; None after noting a fault, also when it is absent."""
+        value = self._typed(key, (datetime, str), "a time such as 2026-01-05T09:00:00Z")
+        if value is None:
+            if key not in self.values:
+                self.fault(key, "is missing; set a time such as 2026-01-05T09:00:00Z")
+            return None
+        try:
+            time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        except ValueError:
+            self.fault(key, f"is {shown(value)}, but must be a time such as 2026-01-05T09:00:00Z")
+            return None
+        if time.tzinfo is None:
+            self.fault(key, "has no time zone; add Z or an offset such as +01:00")
+            return None
+        return time
 
     def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
         """A list of strings."""
@@ -133,14 +166,22 @@ class Table:
         value = self._typed(key, dict, "a table")
         return {} if value is None else dict(value)
 
+    def tables(self, key: str) -> list[Mapping[str, Any]]:
+        """The tables of a list of tables."""
+        value = self._get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            self.fault(key, f"must be a list of tables; write [[{self.name}.{key}]]")
+            return []
+        return value
+
     def url(self, key: str, default: str = "", *, required: bool = False) -> str:
         """An http or https address."""
         value = self.text(key, default, required=required)
-        if value:
-            parts = urlsplit(value)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                self.fault(key, f"is {value!r}, but must be an address such as https://example.com")
-                return default
+        if value and not _is_address(value):
+            self.fault(key, f"is {shown(value)}, but must be an address such as https://example.com")
+            return default
         return value
 
     def done(self) -> None:
@@ -148,5 +189,6 @@ class Table:
         for key in self.values:
             if key not in self._asked:
                 close = difflib.get_close_matches(key, self._asked, 1)
-                hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(self._asked))}"
+                known = ", ".join(sorted(self._asked)) or "none"
+                hint = f"did you mean {close[0]}?" if close else f"known keys: {known}"
                 self.fault(key, f"is not a setting; {hint}")
