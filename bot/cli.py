@@ -30,7 +30,7 @@ CONFIG = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="fixfirst")
+@click.version_option(package_name="fixfirst", prog_name="fixfirst")
 def main() -> None:
     """Fix first, understand later: the incident-response bot for teams that run AI inference on GPUs."""
 

@@ -228,16 +228,14 @@ def _policy(values: Mapping[str, Any], faults: list[str]) -> Policy:
     standard = Policy()
     updates = Table("deadlines.update_every", table.mapping("update_every"), faults)
     spans = {
-        severity: updates.span(severity.value, timedelta(0))
-        for severity in Severity
-        if severity.value in updates.values
+        severity: updates.span(severity.value, standard.update_span(severity) or timedelta(0)) for severity in Severity
     }
     policy = Policy(
         ack_within=table.span("acknowledge", standard.ack_within),
         max_escalations=table.whole("escalations", standard.max_escalations, low=0, high=20),
         snooze=table.span("snooze", standard.snooze),
         reopen_within=table.span("reopen", standard.reopen_within),
-        update_every=tuple({**dict(standard.update_every), **spans}.items()),
+        update_every=tuple((severity, span) for severity, span in spans.items() if span),
         quiet=table.span("quiet", standard.quiet),
         self_resolving=_severities(table, "self_resolving", standard.self_resolving),
         pages=_severities(table, "pages", standard.pages),

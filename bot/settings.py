@@ -188,7 +188,8 @@ class Table:
         """Reports every key that nobody asked for, with the likeliest meant one."""
         for key in self.values:
             if key not in self._asked:
-                close = difflib.get_close_matches(key, self._asked, 1)
+                close = [known for known in self._asked if known.lower() == key.lower()]
+                close = close or difflib.get_close_matches(key, self._asked, 1)
                 known = ", ".join(sorted(self._asked)) or "none"
                 hint = f"did you mean {close[0]}?" if close else f"known keys: {known}"
                 self.fault(key, f"is not a setting; {hint}")

@@ -69,7 +69,10 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"deadlines": {"escalations": 21}}, "deadlines.escalations: is 21, but must be from 0 to 20"),
     ({"deadlines": {"pages": ["SEV0"]}}, "deadlines.pages: 'SEV0' is no severity; use SEV1, SEV2, SEV3 or SEV4"),
     ({"deadlines": {"pages": "SEV1"}}, "deadlines.pages: is 'SEV1', but must be a list of texts in quotes"),
-    ({"deadlines": {"update_every": {"sev1": "1h"}}}, "deadlines.update_every.sev1: is not a setting"),
+    (
+        {"deadlines": {"update_every": {"sev1": "1h"}}},
+        "deadlines.update_every.sev1: is not a setting; did you mean SEV1?",
+    ),
     ({"alerts": {"default_severity": "bad"}}, "alerts.default_severity: is 'bad', but must be one of SEV1, SEV2"),
     ({"alerts": {"severities": {"worst": "SEV9"}}}, "alerts.severities.worst: 'SEV9' is no severity"),
     ({"alerts": {"group_by": ["cluster", 1]}}, "alerts.group_by: must hold texts in quotes only"),
@@ -190,4 +193,4 @@ def test_a_reminder_is_changed_by_severity_and_the_rest_stay(tmp_path: Path) -> 
     config, found = read({"deadlines": {"update_every": {"SEV1": "0s", "SEV3": "2h"}}}, tmp_path, SECRETS.get)
     assert config is not None, found
     spans = {severity.value: span.total_seconds() for severity, span in config.policy.update_every}
-    assert spans == {"SEV1": 0, "SEV2": 3600, "SEV3": 7200}
+    assert spans == {"SEV2": 3600, "SEV3": 7200}

@@ -1,0 +1,197 @@
+"""The `fixfirst` command as people type it: what it prints, and how it ends."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bot.app import open_journal
+from bot.cli import main
+from bot.config import load
+from bot.desk import Desk
+from bot.incident.events import Severity
+from bot.intake.alerts import Delivery, Message
+
+EXAMPLE = Path(__file__).parents[2] / "fixfirst.example.toml"
+RUNBOOKS = Path(__file__).parents[2] / "runbooks"
+START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+Type = Callable[..., Result]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "fixfirst.toml").write_text('workspace = "night-shift"\n', encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def types(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
+    """Types a command in the folder, with no secret in the environment."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("LOGNAME", "maya")
+
+    def run(*words: str, **environment: str) -> Result:
+        return CliRunner().invoke(main, words, env=environment)
+
+    return run
+
+
+def burn(folder: Path) -> None:
+    """Lets an alert reach the journal, as the doors would."""
+    config, faults = load(folder / "fixfirst.toml")
+    assert config is not None, faults
+    journal = open_journal(config)
+    desk = Desk(journal, config.policy, config.reading, lambda: None)
+    delivery = Delivery(
+        fingerprint="f1",
+        firing=True,
+        name="LLMErrorRatioHigh",
+        title="llama-70b answers with errors",
+        severity=Severity.SEV1,
+        service="chat",
+        model="llama-70b",
+        runbook="",
+        labels={},
+        starts_at=START,
+        ends_at=None,
+    )
+    desk.receive([Message("alertmanager", (delivery,))]).result(10)
+    for group in journal.waiting_groups():
+        desk.drain(group).result(10)
+    journal.close()
+
+
+@pytest.fixture
+def burning(folder: Path) -> Path:
+    burn(folder)
+    return folder
+
+
+def test_check_tells_what_is_connected(types: Type) -> None:
+    told = types("check")
+    assert told.exit_code == 0
+    assert "not connected  Slack" in told.stdout
+    assert "not connected  PagerDuty" in told.stdout
+    assert told.stdout.endswith("No faults.\n")
+
+
+def test_check_of_the_example_finds_both_runbooks(types: Type) -> None:
+    secrets = {
+        "FIXFIRST_SLACK_BOT_TOKEN": "xoxb-canary",
+        "FIXFIRST_SLACK_SIGNING_SECRET": "canary",
+        "FIXFIRST_PAGERDUTY_ROUTING_KEY": "canary",
+        "FIXFIRST_ALERTMANAGER_TOKENS": "canary-0123456789",
+        "DEPLOY_TOKEN": "canary",
+        "GATEWAY_TOKEN": "canary",
+    }
+    told = types("check", "--config", str(EXAMPLE), **secrets)
+    assert told.exit_code == 0, told.output
+    assert "     connected  Slack" in told.stdout
+    assert f"2  runbooks in {RUNBOOKS}" in told.stdout
+    assert "canary" not in told.output
+
+
+def test_check_reports_every_fault_with_its_file_and_ends_with_2(types: Type, folder: Path) -> None:
+    (folder / "fixfirst.toml").write_text("[doors]\nprot = 1\n[slack]\n", encoding="utf-8")
+    told = types("check")
+    assert told.exit_code == 2
+    assert told.stderr.splitlines()[0] == "fixfirst.toml: doors.prot: is not a setting; did you mean port?"
+    assert len(told.stderr.splitlines()) == 5
+    assert "No faults" not in told.output
+
+
+@pytest.mark.parametrize("command", [["check"], ["list"], ["health"], ["verify"], ["serve"]])
+def test_without_a_file_every_command_says_so_once_and_ends_with_2(types: Type, command: list[str]) -> None:
+    told = types(*command, "--config", "nowhere.toml")
+    assert told.exit_code == 2
+    assert told.stderr == (
+        "nowhere.toml: cannot be read (No such file or directory); name another file with --config\n"
+    )
+
+
+def test_the_file_may_be_named_by_the_environment(types: Type, folder: Path) -> None:
+    (folder / "fixfirst.toml").rename(folder / "other.toml")
+    assert types("check", FIXFIRST_CONFIG="other.toml").exit_code == 0
+
+
+def test_lint_names_file_and_line_and_ends_with_1(types: Type, folder: Path) -> None:
+    good = types("lint", str(RUNBOOKS))
+    assert (good.exit_code, good.stdout) == (0, "2 runbooks without fault, 0 faults.\n")
+    (folder / "books").mkdir()
+    (folder / "books" / "broken.md").write_text("# no front matter\n", encoding="utf-8")
+    bad = types("lint", "books")
+    assert bad.exit_code == 1
+    assert bad.stderr.startswith("books/broken.md:1: ")
+    assert bad.stdout.startswith("0 runbooks without fault, ")
+    assert types("lint", "nowhere").exit_code == 2
+
+
+def test_an_incident_is_worked_from_the_terminal_without_a_single_secret(types: Type, burning: Path) -> None:
+    listed = types("list")
+    assert listed.exit_code == 0
+    assert listed.stdout.startswith("INC-1    SEV1 open ")
+    assert listed.stdout.endswith("1 firing  llama-70b answers with errors\n")
+    assert types("ack", "INC-1").stdout == "INC-1 is acknowledged.\n"
+    assert types("ack", "INC-1").stdout == "INC-1 is acknowledged.\n"
+    refused = types("resolve", "INC-1", "rolled back")
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("Error: ")
+    assert "1 alert" in refused.stderr
+    assert types("resolve", "INC-1", "rolled back", "--despite-firing").stdout == "INC-1 is resolved.\n"
+    assert types("list").stdout == "No incident is open.\n"
+    assert types("list", "--all").stdout.startswith("INC-1 ")
+    told = types("timeline", "INC-1").stdout
+    assert "maya (terminal)" in told
+    assert "rolled back" in told
+    assert types("verify").stdout == "1 chains checked, 0 broken.\n"
+
+
+@pytest.mark.parametrize("command", [["ack", "INC-9"], ["resolve", "INC-9", "x"], ["timeline", "INC-9"]])
+def test_an_unknown_incident_is_a_sentence(types: Type, command: list[str]) -> None:
+    told = types(*command)
+    assert told.exit_code == 1
+    assert told.stderr == "Error: there is no incident INC-9; fixfirst list shows them\n"
+
+
+def test_verify_names_the_entry_that_was_changed(types: Type, burning: Path) -> None:
+    with closing(sqlite3.connect(burning / "data" / "fixfirst.db")) as database:
+        database.execute("UPDATE event SET source = 'nobody' WHERE seq = 2")
+        database.commit()
+    told = types("verify")
+    assert told.exit_code == 1
+    assert told.stderr == "INC-1: the chain breaks at entry 2\n"
+    assert told.stdout == "1 chains checked, 1 broken.\n"
+
+
+def test_health_without_prometheus_says_what_to_add(types: Type) -> None:
+    told = types("health", "llama-70b")
+    assert told.exit_code == 1
+    assert told.stderr == "Error: no Prometheus is configured; add [prometheus] with its url\n"
+
+
+def test_health_with_a_prometheus_that_is_gone_says_unknown_and_not_fine(types: Type, folder: Path) -> None:
+    (folder / "fixfirst.toml").write_text('[prometheus]\nurl = "http://127.0.0.1:9"\n', encoding="utf-8")
+    told = types("health", "llama-70b")
+    assert told.exit_code == 0
+    assert told.stdout.startswith("[BLIND] llama-70b\n")
+    assert "18 unknown" in told.stdout
+
+
+def test_a_terminal_without_a_name_still_works(types: Type, burning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 10001")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert types("ack", "INC-1").stdout == "INC-1 is acknowledged.\n"
+    assert "uid " in types("timeline", "INC-1").stdout
+
+
+def test_the_version_and_the_help(types: Type) -> None:
+    assert types("--version").stdout.startswith("fixfirst, version ")
+    commands = types("-h").stdout
+    for name in ("serve", "check", "lint", "list", "ack", "resolve", "timeline", "health", "verify", "try"):
+        assert f"  {name} " in commands
