@@ -65,7 +65,7 @@ _GROUPS_WITH_NEWS: Final = (
 )
 _NEWS: Final = select(inbox).where(*_ITS_NEWS).order_by(inbox.c.id)
 _DRAIN: Final = update(inbox).where(*_ITS_NEWS)
-_ADOPT: Final = update(alert).where(*_FIRING)
+_ADOPT: Final = update(alert).where(*_FIRING, alert.c.incident.is_distinct_from(bindparam("new_home")))
 _BURNING: Final = select(func.count(), func.min(alert.c.severity), func.min(alert.c.starts_at)).where(*_FIRING)
 _ENDED: Final = select(func.count()).where(
     *_GROUP, alert.c.status == AlertStatus.RESOLVED.value, alert.c.incident == bindparam("which")
@@ -138,7 +138,8 @@ def take(connection: Connection, workspace: str, group_key: str, now: datetime) 
 
 def adopt(connection: Connection, workspace: str, group_key: str, incident: str) -> None:
     """From now on the group's firing alerts belong to this incident."""
-    connection.execute(_ADOPT, {"whose": workspace, "group": group_key, "incident": incident})
+    named = {"whose": workspace, "group": group_key, "new_home": incident, "incident": incident}
+    connection.execute(_ADOPT, named)
 
 
 def group_state(connection: Connection, workspace: str, group_key: str, incident: str | None) -> GroupState:

@@ -151,8 +151,17 @@ alert = Table(
     Column("times", Integer, nullable=False),
     Column("changes", Integer, nullable=False),
 )
-Index("ix_alert_group", alert.c.workspace, alert.c.group_key, alert.c.status)
-Index("ix_alert_incident", alert.c.incident)
+# Holds all that is asked about a group, in the order in which its worst alerts are shown: a storm's group is large.
+Index(
+    "ix_alert_group",
+    alert.c.workspace,
+    alert.c.group_key,
+    alert.c.status,
+    alert.c.severity,
+    alert.c.starts_at.desc(),
+    alert.c.fingerprint,
+    alert.c.incident,
+)
 
 # What reached us and still has to be worked into an incident: the durable command of the second stage of intake.
 inbox = Table(

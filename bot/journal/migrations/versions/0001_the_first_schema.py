@@ -34,8 +34,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace", "source", "fingerprint", name=op.f("pk_alert")),
     )
     with op.batch_alter_table("alert", schema=None) as batch_op:
-        batch_op.create_index("ix_alert_group", ["workspace", "group_key", "status"], unique=False)
-        batch_op.create_index("ix_alert_incident", ["incident"], unique=False)
+        batch_op.create_index(
+            "ix_alert_group",
+            [
+                "workspace",
+                "group_key",
+                "status",
+                "severity",
+                sa.literal_column("starts_at DESC"),
+                "fingerprint",
+                "incident",
+            ],
+            unique=False,
+        )
 
     op.create_table(
         "blob",
@@ -202,7 +213,6 @@ def downgrade() -> None:
 
     op.drop_table("blob")
     with op.batch_alter_table("alert", schema=None) as batch_op:
-        batch_op.drop_index("ix_alert_incident")
         batch_op.drop_index("ix_alert_group")
 
     op.drop_table("alert")
