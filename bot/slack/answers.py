@@ -48,8 +48,9 @@ _WORDS: Final = (
 
 
 def timeline_card(incident: Incident, entries: Iterable[Entry], context: Context) -> Message:
-    """The newest lines of the timeline, the oldest first, with a link to all of it."""
-    lines = [f"{clock(entry.at)}  {words}" for entry in entries if (words := told(entry, incident, 200))]
+    """The newest lines of the timeline by the time things happened, the oldest first, with a link to all of it."""
+    ordered = sorted(entries, key=lambda entry: (entry.at, entry.seq))
+    lines = [f"{clock(entry.at)}  {words}" for entry in ordered if (words := told(entry, incident, 200))]
     shown = lines[-TIMELINE_LINES:]
     left = len(lines) - len(shown)
     intro = f"_{count(left, 'earlier line')} on the page._" if left else ""

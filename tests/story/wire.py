@@ -47,6 +47,10 @@ class Wire:
         self.heard.append(Heard(url, headers, body, status, answer, self._calls() - before))
         return status, out, answer
 
+    def last(self, words: str) -> Heard:
+        """The latest request in whose body these words stand."""
+        return next(heard for heard in reversed(self.heard) if words.encode() in heard.body)
+
     def watch(self, workspace: Workspace) -> None:
         """Listen in on this workspace's response_urls too."""
         self.workspace, respond = workspace, workspace.respond
