@@ -193,7 +193,13 @@ def _failed(state: State, user: str, channel: Channel | None, error: str) -> Out
 
 
 def _entry(state: State, blocks: list[Json], sent: Mapping[str, Any]) -> Json:
-    found = modals.control(blocks, sent.get("block_id"), sent["action_id"])
+    wanted = sent.get("block_id")
+    found = modals.control(blocks, wanted, sent["action_id"])
+    if found is None and wanted not in {block.get("block_id") for block in blocks}:
+        # Pressed while the app was editing the message: its blocks have new ids, the button may be the same.
+        found = modals.control(blocks, None, sent["action_id"])
+        if found is not None and found[1].get("value") != sent.get("value"):
+            found = None
     if found is None:
         raise SlackError("action_not_found")
     block_id, element = found

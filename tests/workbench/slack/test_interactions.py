@@ -134,6 +134,20 @@ def test_a_click_carries_the_app_s_own_value_and_the_message(workspace: Workspac
     assert sent["state"]["values"]["steps"]["severity"] == {"type": "static_select", "selected_option": None}
 
 
+def test_a_click_that_crosses_an_edit_reaches_the_same_button_and_no_other(
+    workspace: Workspace, app: ScriptedApp, api: Called
+) -> None:
+    blocks = [{key: value for key, value in CARD[0].items() if key != "block_id"}]
+    ts = api.fine("chat.postMessage", channel=INCIDENTS, text="card", blocks=blocks)["ts"]
+    seen = workspace.channel(INCIDENTS).messages[-1].blocks[0]["block_id"]
+    api.fine("chat.update", channel=INCIDENTS, ts=ts, text="card", blocks=blocks)
+    container = {"type": "message", "channel": INCIDENTS, "ts": ts}
+    assert workspace.act("maya", container, {"block_id": seen, "action_id": "ack", "value": "inc-7"}).ok
+    assert app.last.payload["actions"][0]["value"] == "inc-7"
+    with pytest.raises(SlackError, match="action_not_found"):
+        workspace.act("maya", container, {"block_id": seen, "action_id": "ack", "value": "inc-6"})
+
+
 def test_a_click_on_a_whisper_names_no_message_and_its_answer_may_replace_it(
     workspace: Workspace, app: ScriptedApp, api: Called
 ) -> None:
