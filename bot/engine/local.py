@@ -21,7 +21,7 @@ log = structlog.get_logger()
 WORKERS: Final = {"pager": 2, "slack": 4, "runbook": 2, "health": 1, "postmortem": 1}
 """Threads per courier: a dead chat can fill only its own."""
 SWEEP_EVERY_S: Final = 1.0
-TURN_PAUSE_S: Final = 0.02
+TURN_PAUSE_S: Final = 0.05
 """Between two turns: what was committed meanwhile is looked at together, and nobody notices the delay."""
 GROUP_PAUSE: Final = timedelta(seconds=1)
 """A group's news are worked in at most this often once it has an incident: a storm edits one card, not a thousand."""

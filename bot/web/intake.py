@@ -77,10 +77,11 @@ class Intake:
         self._under_way = False
         error = ended.exception()
         if error is None:
-            for (_, done), groups in zip(batch, ended.result(), strict=True):
+            for (_, done), news in zip(batch, ended.result(), strict=True):
                 if not done.done():
-                    done.set_result(groups)
-            _tell(batch, sum(ended.result()))
+                    done.set_result(news)
+            if groups := sum(ended.result()):
+                _tell(batch, groups)
         elif len(batch) > 1 and not isinstance(error, Busy):
             # One of them cannot be written. It must not take its neighbours with it.
             for alone in batch:
@@ -98,6 +99,7 @@ def _fail(done: "asyncio.Future[int]", error: BaseException) -> None:
 
 
 def _tell(batch: Sequence[Waiting], groups: int) -> None:
+    """One line for what changed. What is merely repeated has none: that is nearly everything in a storm."""
     messages = [message for message, _ in batch]
     log.info(
         "alerts_received",
