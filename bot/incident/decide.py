@@ -336,7 +336,7 @@ def _(command: cmd.ApproveStep, incident: Incident, policy: Policy) -> list[ev.E
     if command.digest != step.plan_digest:
         raise Refused("The plan has changed since that preview; look at the new one.")
     if (command.at - step.asked_at).total_seconds() > APPROVAL_LASTS_S:
-        raise Refused("That preview is older than 15 minutes; preview the step again.")
+        return [ev.StepRetried(command.run, command.step)]
     approved = ev.StepApproved(command.run, command.step, command.digest)
     return [approved, ev.StepStarted(command.run, command.step, step.attempt + 1)]
 

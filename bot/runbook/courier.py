@@ -10,7 +10,7 @@ from typing import Any, Final
 from bot.contracts import Act, Again, Attempt, Check, Delivered, Observed, Permanent, Plan, Transient
 from bot.incident import effects as ef
 from bot.incident import events as ev
-from bot.incident.run import Reading, Risk, Sample, StepRun, StepStatus, Verify
+from bot.incident.run import Reading, Risk, Run, RunStatus, Sample, StepRun, StepStatus, Verify
 from bot.incident.state import Incident
 from bot.incident.timeline import span
 
@@ -78,7 +78,7 @@ class Courier:
                 plan = self._act(step).plan(step.spec.args)
                 return [ev.StepPlanned(run, name, plan_to_json(plan), plan_digest(plan))]
             case ef.ApplyStep():
-                return self._apply(effect, step, attempt)
+                return self._apply(effect, incident.runs[run], step, attempt)
             case ef.VerifyStep():
                 return self._verify(effect, step, attempt)
             case ef.UndoStep():
@@ -99,12 +99,17 @@ class Courier:
             raise Permanent(f"the step kind {step.spec.kind} is not set up here")
         return check
 
-    def _apply(self, effect: ef.ApplyStep, step: StepRun, attempt: Attempt) -> Delivered:
-        """Acts on the first try; on any later one looks first, because an earlier try may have got through."""
+    def _apply(self, effect: ef.ApplyStep, run: Run, step: StepRun, attempt: Attempt) -> Delivered:
+        """Acts on the first try; on any later one looks first, because an earlier try may have got through.
+
+        Whoever stops the run before the act went out is obeyed.
+        """
         if step.status is not StepStatus.RUNNING or step.attempt != effect.attempt:
             return []
         act, plan = self._act(step), plan_from_json(step.plan)
         seen = Observed.NOT_DONE if attempt.number == 1 else act.observe(plan)
+        if seen is Observed.NOT_DONE and run.status is not RunStatus.RUNNING:
+            return [ev.StepSkipped(effect.run, effect.step, "the runbook was stopped before it was carried out")]
         if seen is Observed.UNKNOWN or (seen is Observed.NOT_DONE and attempt.number > 1 and not _harmless(plan)):
             return [ev.StepInterrupted(effect.run, effect.step, "the bot was cut off while it was being carried out")]
         if seen is Observed.NOT_DONE:
@@ -164,7 +169,8 @@ def _harmless(plan: Plan) -> bool:
 def _gave_up(effect: ef.StepEffect, reason: str) -> ev.Event:
     if isinstance(effect, ef.UndoStep):
         return ev.UndoFailed(effect.run, effect.step, reason)
-    return ev.StepFailed(effect.run, effect.step, reason)
+    unmeasured = isinstance(effect, ef.CheckStep)
+    return ev.StepFailed(effect.run, effect.step, reason, unmeasured)
 
 
 def _time(progress: Mapping[str, Any], name: str) -> datetime | None:

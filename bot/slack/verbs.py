@@ -8,7 +8,7 @@ from typing import Any, Final
 from bot.desk import Desk, Outcome
 from bot.incident import commands as cmd
 from bot.incident.advice import proposed_runbook
-from bot.incident.events import Role, Severity
+from bot.incident.events import Role, Severity, StepRetried
 from bot.incident.people import Actor, Refused, require_member
 from bot.incident.state import Incident
 from bot.journal.ids import new_id
@@ -422,7 +422,9 @@ class Verbs:
                 command = cmd.RenewLease(**step)
             case StepDo.STOP:
                 command = cmd.StopRun(**common, run=ref.run)
-        self._do(command)
+        outcome = self._do(command)
+        if do is StepDo.APPROVE and any(isinstance(entry.event, StepRetried) for entry in outcome.entries):
+            return said("That preview was older than 15 minutes, so nothing was done; look at the new one first.")
         return NOTHING
 
 

@@ -1,0 +1,372 @@
+"""A runbook in people's hands: shown before it acts, done once, measured, taken back, and honest about doubt."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from bot.incident import events as ev
+from bot.incident.run import Run, RunStatus, StepStatus
+from bot.incident.state import Status
+from bot.slack.actions import StepDo
+from bot.workbench.slack.model import Message
+from tests.story.night import JONAS, MAYA, SAM, Night, action_ids, measuring, told
+
+ROLLBACK, CACHE = "rollback-model-deploy", "serve-from-cache"
+LLAMA = "llama-70b"
+ERRORS, CACHED = "http_requests_total", "gateway_requests_total"
+
+
+class Died(BaseException):
+    """The process is gone."""
+
+
+@pytest.fixture
+def deploys(night: Night, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What the fleet was asked to deploy, in order."""
+    asked: list[tuple[str, str]] = []
+    real = night.bench.fleet.deploy
+
+    def deploy(name: str, revision: str) -> object:
+        asked.append((name, revision))
+        return real(name, revision)
+
+    monkeypatch.setattr(night.bench.fleet, "deploy", deploy)
+    return asked
+
+
+@pytest.fixture
+def numbers(night: Night) -> Iterator[dict[str, float]]:
+    """A Prometheus that says that three in ten requests fail."""
+    with measuring(night, {ERRORS: 0.3, CACHED: 0.3}) as kept:
+        yield kept
+
+
+def starts(night: Night, runbook: str) -> None:
+    """A bad deploy, an incident that Maya has, and a runbook begun."""
+    night.bench.fleet.set_fault("bad-deploy", True)
+    night.burns()
+    night.types(MAYA, "/incident ack", night.incident.channel)
+    night.types(MAYA, f"/incident run {runbook}", night.incident.channel)
+    assert night.fills_in(MAYA, **{"runbook": runbook, "param.model": LLAMA}).ok
+
+
+def run(night: Night) -> Run:
+    """The latest run."""
+    return list(night.incident.runs.values())[-1]
+
+
+def step(night: Night, number: int) -> StepStatus:
+    return run(night).steps[number - 1].status
+
+
+def shown(night: Night, number: int) -> Message:
+    """The one message in which a step is shown."""
+    return next(m for m in night.messages() if m.ts == run(night).steps[number - 1].ts)
+
+
+def answers(night: Night, number: int, do: StepDo, user: str = MAYA) -> str:
+    """Presses a button of a step's message; what the person was told."""
+    return night.clicks(user, shown(night, number), do, night.incident.channel)
+
+
+def at_the_preview(night: Night) -> None:
+    starts(night, ROLLBACK)
+    answers(night, 2, StepDo.APPROVE)
+    assert step(night, 3) is StepStatus.ASKING
+
+
+def test_a_rollback_is_previewed_approved_done_and_measured(
+    night: Night, numbers: dict[str, float], deploys: list[tuple[str, str]]
+) -> None:
+    starts(night, ROLLBACK)
+    assert "measured 0.3 (want &gt; 0.01)" in told(shown(night, 1)), "what was measured, and what was wanted"
+    assert "shortly before the errors began" in told(shown(night, 2)), "a person looks first"
+    answers(night, 2, StepDo.APPROVE)
+    preview = told(shown(night, 3))
+    assert "r42" in preview
+    assert "r41" in preview
+    assert "New replicas load the weights first" in preview
+    assert deploys == [], "nothing has happened yet"
+    answers(night, 3, StepDo.APPROVE)
+    assert deploys == [(LLAMA, "r41")]
+    night.through(seconds=30)
+    assert step(night, 3) is StepStatus.VERIFYING, "three in ten still fail"
+    numbers[ERRORS] = 0.001
+    night.through(seconds=30)
+    assert run(night).status is RunStatus.DONE
+    assert "0.001 (want &lt; 0.01), held for 15 s" in told(shown(night, 3))
+    assert night.stands(Status.MITIGATED), "measured, so it counts"
+    assert night.bench.fleet.model(LLAMA)["revision"] == "r41"
+    assert len(night.said("step 3 of 3")) == 1, "one message for the step's whole life"
+
+
+def test_without_an_answer_from_prometheus_a_person_is_asked(night: Night, deploys: list[tuple[str, str]]) -> None:
+    starts(night, ROLLBACK)
+    night.through(seconds=40)
+    assert step(night, 1) is StepStatus.FAILED
+    (failed,) = night.events(ev.StepFailed)
+    assert failed.inconclusive, "no answer is no proof of anything"
+    (said,) = night.said("could not be measured: tried 5 times")
+    assert f"<@{MAYA}>" in told(said)
+    assert run(night).status is RunStatus.RUNNING
+    answers(night, 1, StepDo.SKIP)
+    assert step(night, 2) is StepStatus.ASKING, "Maya knows better and goes on"
+    answers(night, 2, StepDo.APPROVE)
+    answers(night, 3, StepDo.APPROVE)
+    night.through(minutes=6)
+    assert deploys == [(LLAMA, "r41")]
+    assert step(night, 3) is StepStatus.FAILED
+    assert "not proven within 5 min" in told(shown(night, 3))
+    assert night.stands(Status.ACKNOWLEDGED), "not measured, so nobody calls it mitigated"
+
+
+def test_errors_that_are_not_there_stop_nobody_from_deciding(night: Night, numbers: dict[str, float]) -> None:
+    numbers[ERRORS] = 0.0
+    starts(night, ROLLBACK)
+    assert step(night, 1) is StepStatus.FAILED
+    assert "did not work" in told(night.said("Are the errors of llama-70b really up?")[-1])
+    assert {StepDo.RETRY, StepDo.SKIP, StepDo.STOP} <= action_ids(shown(night, 1))
+
+
+def test_pressed_twice_by_two_people_it_is_done_once(
+    night: Night, numbers: dict[str, float], deploys: list[tuple[str, str]]
+) -> None:
+    at_the_preview(night)
+    message, channel = shown(night, 3), night.incident.channel
+    for user in (MAYA, MAYA, JONAS):
+        night.bench.workspace.click(user, channel, message.ts, StepDo.APPROVE)
+    night.settle()
+    night.through(seconds=30)
+    assert deploys == [(LLAMA, "r41")]
+    assert len(night.events(ev.StepStarted)) == 1
+
+
+def test_a_preview_older_than_a_quarter_of_an_hour_is_shown_anew_first(
+    night: Night, numbers: dict[str, float], deploys: list[tuple[str, str]]
+) -> None:
+    at_the_preview(night)
+    night.through(minutes=16)
+    night.bench.fleet.deploy(LLAMA, "r40")
+    night.through(minutes=1)
+    assert "older than 15 minutes" in answers(night, 3, StepDo.APPROVE)
+    assert deploys == [(LLAMA, "r40")], "somebody else's"
+    assert "r40" in told(shown(night, 3)), "the new preview shows the world as it is now"
+    answers(night, 3, StepDo.APPROVE)
+    assert len(deploys) == 2
+
+
+def test_somebody_elses_deploy_in_between_is_noticed_and_nothing_is_done(
+    night: Night, numbers: dict[str, float], deploys: list[tuple[str, str]]
+) -> None:
+    at_the_preview(night)
+    night.bench.fleet.deploy(LLAMA, "r40")
+    night.after(seconds=60)
+    answers(night, 3, StepDo.APPROVE)
+    assert deploys == [(LLAMA, "r40")], "theirs, and not ours on top"
+    assert step(night, 3) is StepStatus.FAILED
+    assert "changed since the preview" in told(shown(night, 3))
+    assert "preview again" in told(shown(night, 3))
+    answers(night, 3, StepDo.RETRY)
+    assert step(night, 3) is StepStatus.ASKING
+    assert "r40" in told(shown(night, 3)), "the world as it is now"
+
+
+def test_an_approval_of_a_plan_that_was_replaced_is_refused(
+    night: Night, numbers: dict[str, float], deploys: list[tuple[str, str]]
+) -> None:
+    at_the_preview(night)
+    stale = [block for block in shown(night, 3).blocks if block["type"] == "actions"]
+    old = night.bench.workspace.api(
+        "chat.postMessage", {"channel": night.incident.channel, "text": "x", "blocks": stale}
+    )
+    night.bench.fleet.deploy(LLAMA, "r40")
+    night.after(seconds=60)
+    answers(night, 3, StepDo.APPROVE)
+    answers(night, 3, StepDo.RETRY)
+    kept = next(message for message in night.messages() if message.ts == old.body["ts"])
+    assert "plan has changed since that preview" in night.clicks(MAYA, kept, StepDo.APPROVE, night.incident.channel)
+    assert deploys == [(LLAMA, "r40")]
+
+
+def test_a_stopped_runbook_does_nothing_more_even_when_the_go_was_given(
+    night: Night, numbers: dict[str, float], deploys: list[tuple[str, str]]
+) -> None:
+    at_the_preview(night)
+    message, channel = shown(night, 3), night.incident.channel
+    night.bench.workspace.click(MAYA, channel, message.ts, StepDo.APPROVE)
+    night.bench.workspace.click(JONAS, channel, message.ts, StepDo.STOP)
+    night.settle()
+    assert deploys == []
+    assert run(night).status is RunStatus.STOPPED
+    (said,) = night.said("Runbook *Roll back a model deploy*: stopped")
+    assert "Jonas Weber" in told(said)
+    assert StepDo.APPROVE not in action_ids(shown(night, 3))
+
+
+def test_a_stopped_runbook_can_be_begun_again_and_two_at_once_are_refused(
+    night: Night, numbers: dict[str, float]
+) -> None:
+    at_the_preview(night)
+    night.types(JONAS, f"/incident run {ROLLBACK}", night.incident.channel)
+    outcome = night.fills_in(JONAS, **{"runbook": ROLLBACK, "param.model": LLAMA})
+    assert "already running" in " ".join(outcome.errors.values())
+    night.bench.workspace.close_view(JONAS, night.form(JONAS).id)
+    answers(night, 3, StepDo.STOP)
+    night.types(JONAS, f"/incident run {ROLLBACK}", night.incident.channel)
+    assert night.fills_in(JONAS, **{"runbook": ROLLBACK, "param.model": LLAMA}).ok
+    assert len(night.incident.runs) == 2
+
+
+def test_a_skipped_step_is_not_done_and_says_who_skipped_it(
+    night: Night, numbers: dict[str, float], deploys: list[tuple[str, str]]
+) -> None:
+    at_the_preview(night)
+    answers(night, 3, StepDo.SKIP, JONAS)
+    assert deploys == []
+    assert run(night).status is RunStatus.DONE
+    assert "skipped by Jonas Weber" in night.types(MAYA, "/incident timeline", night.incident.channel)
+    assert night.stands(Status.ACKNOWLEDGED), "a runbook of which nothing was done mitigates nothing"
+
+
+def test_what_was_done_can_be_taken_back(
+    night: Night, numbers: dict[str, float], deploys: list[tuple[str, str]]
+) -> None:
+    at_the_preview(night)
+    answers(night, 3, StepDo.APPROVE)
+    numbers[ERRORS] = 0.001
+    night.through(minutes=2)
+    answers(night, 3, StepDo.UNDO, JONAS)
+    night.through(minutes=1)
+    assert deploys == [(LLAMA, "r41"), (LLAMA, "r42")]
+    assert step(night, 3) is StepStatus.UNDONE
+    assert night.bench.fleet.model(LLAMA)["revision"] == "r42"
+
+
+def test_what_somebody_else_changed_since_is_not_undone(
+    night: Night, numbers: dict[str, float], deploys: list[tuple[str, str]]
+) -> None:
+    at_the_preview(night)
+    answers(night, 3, StepDo.APPROVE)
+    numbers[ERRORS] = 0.001
+    night.through(minutes=2)
+    night.bench.fleet.deploy(LLAMA, "r40")
+    night.after(minutes=1)
+    answers(night, 3, StepDo.UNDO)
+    assert deploys == [(LLAMA, "r41"), (LLAMA, "r40")]
+    assert "which this step did not set; look before undoing" in told(night.said("Could not undo")[0])
+
+
+def on_loan(night: Night) -> None:
+    starts(night, CACHE)
+    answers(night, 2, StepDo.APPROVE)
+    night.after(seconds=5)
+    assert night.bench.fleet.model(LLAMA)["fallback"] == "cache"
+
+
+def test_the_cache_is_only_lent_and_taken_back_after_an_hour(night: Night, numbers: dict[str, float]) -> None:
+    on_loan(night)
+    assert "then taken back" in told(shown(night, 2))
+    night.after(minutes=59)
+    assert night.bench.fleet.model(LLAMA)["fallback"] == "cache"
+    night.after(minutes=2)
+    assert night.bench.fleet.model(LLAMA)["fallback"] == "off"
+    (said,) = night.said("nobody kept it on. Taking it back")
+    assert f"<@{MAYA}>" in told(said)
+    assert step(night, 2) is StepStatus.UNDONE
+
+
+def test_whoever_renews_the_loan_keeps_it_for_another_hour(night: Night, numbers: dict[str, float]) -> None:
+    on_loan(night)
+    night.after(minutes=50)
+    answers(night, 2, StepDo.RENEW, JONAS)
+    night.after(minutes=50)
+    assert night.bench.fleet.model(LLAMA)["fallback"] == "cache"
+    night.after(minutes=11)
+    assert night.bench.fleet.model(LLAMA)["fallback"] == "off"
+
+
+def test_a_loan_ends_even_when_the_incident_is_over_and_the_bot_was_away(
+    night: Night, numbers: dict[str, float]
+) -> None:
+    on_loan(night)
+    night.recovers()
+    night.types(MAYA, "/incident resolve fixed", night.incident.channel)
+    night.clock.now = night.clock.now.replace(hour=night.clock.now.hour + 3)
+    night.crash()
+    night.settle()
+    assert night.bench.fleet.model(LLAMA)["fallback"] == "off"
+
+
+@pytest.mark.parametrize("do", [StepDo.APPROVE, StepDo.SKIP, StepDo.STOP])
+def test_somebody_from_support_cannot_answer_a_step(
+    night: Night, numbers: dict[str, float], deploys: list[tuple[str, str]], do: StepDo
+) -> None:
+    at_the_preview(night)
+    assert "Only responders" in answers(night, 3, do, SAM)
+    assert step(night, 3) is StepStatus.ASKING
+    assert deploys == []
+
+
+def dies(night: Night, monkeypatch: pytest.MonkeyPatch, *, after_the_act: bool) -> None:
+    """The go is given, and the process dies just before, or just after, the fleet hears of it."""
+    at_the_preview(night)
+    night.bench.workspace.click(MAYA, night.incident.channel, shown(night, 3).ts, StepDo.APPROVE)
+    outbox = night.app.outbox
+
+    def die(*_: object) -> None:
+        raise Died
+
+    apply = next(job for job in outbox.ready() if type(job.effect).__name__ == "ApplyStep")
+    if after_the_act:
+        monkeypatch.setattr(outbox, "_settle", die)
+    else:
+        monkeypatch.setattr(night.app.journal, "incident", die)
+    with pytest.raises(Died):
+        outbox.deliver(apply.id)
+    monkeypatch.undo()
+
+
+def test_a_crash_before_the_act_does_it_once(
+    night: Night, numbers: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies(night, monkeypatch, after_the_act=False)
+    assert night.bench.fleet.model(LLAMA)["rolling_to"] is None
+    night.crash()
+    night.through(seconds=30)
+    assert night.bench.fleet.model(LLAMA)["revision"] == "r41"
+    assert len(night.events(ev.StepStarted)) == 1
+    assert night.events(ev.StepInterrupted) == []
+
+
+def test_a_crash_after_the_act_and_before_its_outcome_asks_a_person_once_and_acts_no_more(
+    night: Night, numbers: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = night.bench.fleet.deploy
+    night.bench.fleet.deploy = lambda name, revision: asked.append(revision) or real(name, revision)  # type: ignore[method-assign, func-returns-value]
+    dies(night, monkeypatch, after_the_act=True)
+    assert asked == ["r41"]
+    night.crash()
+    night.settle()
+    assert step(night, 3) is StepStatus.INTERRUPTED, "the fleet is in the middle of something: was that us?"
+    (said,) = night.said("unclear whether it happened. ")
+    assert f"<@{MAYA}>" in told(said)
+    night.crash()
+    night.through(minutes=2)
+    assert len(night.said("unclear whether it happened. ")) == 1
+    assert asked == ["r41"], "the fleet got exactly one deploy"
+    answers(night, 3, StepDo.RETRY)
+    assert step(night, 3) in (StepStatus.ASKING, StepStatus.FAILED)
+    assert asked == ["r41"]
+
+
+def test_a_crash_after_the_act_that_is_looked_at_when_it_is_through_goes_on_to_measure(
+    night: Night, numbers: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies(night, monkeypatch, after_the_act=True)
+    night.clock.now = night.clock.now.replace(minute=night.clock.now.minute + 1)
+    night.crash()
+    numbers[ERRORS] = 0.001
+    night.through(seconds=30)
+    assert run(night).status is RunStatus.DONE
+    assert night.events(ev.StepInterrupted) == []
