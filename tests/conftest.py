@@ -1,9 +1,11 @@
 """What all tests share: a missing real part is a skip on a laptop, named at the end; on a build machine a failure."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 APT_LINE = "apt-get install -y prometheus prometheus-alertmanager chromium fonts-noto-color-emoji"
 ON_BUILD_MACHINE = os.environ.get("CI") == "true"
@@ -34,3 +36,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reason in reasons:
         terminalreporter.write_line(f"- {reason.removeprefix('Skipped: ')}")
     terminalreporter.write_line(f"To run everything: {APT_LINE}")
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests: Playwright allows one of its own kind in a process."""
+    if not CHROMIUM.exists():
+        pytest.skip("needs chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
+        yield started
+        started.close()

@@ -15,6 +15,7 @@ from bot.incident.policy import Policy
 from bot.incident.run import OnFail, Run, RunStatus, StepRun, StepStatus
 from bot.incident.runs import ASKS_PEOPLE, advance, current_step, spec_to_json
 from bot.incident.state import Incident, Status
+from bot.incident.timeline import who
 
 APPROVAL_LASTS_S = 15 * 60
 """A preview older than this is shown anew before anybody may approve it: the world has moved on."""
@@ -330,7 +331,7 @@ def _(command: cmd.ApproveStep, incident: Incident, policy: Policy) -> list[ev.E
         return []
     step = _current(incident, command)
     if step.spec.kind in ASKS_PEOPLE and step.status is StepStatus.ASKING:
-        return [ev.StepSucceeded(command.run, command.step, "confirmed by a person")]
+        return [ev.StepSucceeded(command.run, command.step, f"confirmed by {who(command.by)}")]
     if step.status is not StepStatus.ASKING or step.asked_at is None:
         raise Refused("There is no preview to approve yet; ask for one first.")
     if command.digest != step.plan_digest:

@@ -10,8 +10,8 @@ class Effect:
     """Base of all effects.
 
     `courier` names who carries it out. Effects of one incident in the same `lane` leave in order; lanes do not wait
-    for each other, so a slow chat never delays a page. At most one undelivered effect with `latest_wins` exists per
-    lane: what it shows is rendered at delivery, so an older one would only say the same.
+    for each other, so a slow chat never delays a page. An effect with `latest_wins` waits at most once in its lane:
+    what it shows is rendered at delivery, so an older one would only say the same.
     """
 
     courier: ClassVar[str]
@@ -69,14 +69,11 @@ class ShowStep(Effect):
     """Bring a runbook step's own message up to date, or post it: one message for its whole life."""
 
     courier = "slack"
-    lane = "step"
+    lane = "talk"
     latest_wins = True
 
     run: str
     step: str
-
-    def queue(self) -> str:
-        return f"{self.lane}:{self.run}:{self.step}"
 
 
 @dataclass(frozen=True, slots=True)

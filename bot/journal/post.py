@@ -33,16 +33,12 @@ _WAITING: Final = outbox.c.state == _SAID
 _EARLIER: Final = outbox.alias("earlier")
 # The statements of every delivery are built once: to build one costs more than to carry it out.
 _LAST: Final = select(func.max(outbox.c.position)).where(outbox.c.incident == bindparam("its"))
-_TWIN: Final = (
-    select(outbox.c.id)
-    .where(
-        outbox.c.incident == bindparam("its"),
-        outbox.c.lane == bindparam("queue"),
-        outbox.c.kind == bindparam("what"),
-        _WAITING,
-        outbox.c.claim.is_(None),
-    )
-    .limit(1)
+_TWIN: Final = select(outbox.c.body).where(
+    outbox.c.incident == bindparam("its"),
+    outbox.c.lane == bindparam("queue"),
+    outbox.c.kind == bindparam("what"),
+    _WAITING,
+    outbox.c.claim.is_(None),
 )
 _NEW: Final = insert(outbox)
 _FREE: Final = or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until <= bindparam("now"))
@@ -81,7 +77,7 @@ def enqueue(connection: Connection, workspace: str, incident: str, effects: Sequ
     for effect in effects:
         kind, body = effect_out(effect)
         named = {"its": incident, "queue": effect.queue(), "what": kind}
-        if effect.latest_wins and connection.execute(_TWIN, named).first() is not None:
+        if effect.latest_wins and body in connection.execute(_TWIN, named).scalars().all():
             continue
         position += 1
         row = {
