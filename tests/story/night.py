@@ -325,15 +325,24 @@ class Night:
     def audit(self) -> None:
         """Nothing went wrong between the bot and the world beyond what the story foretold."""
         calls = self.bench.workspace.calls
-        refused = [(c.method, c.answer) for c in calls if not c.answer.get("ok")]
-        assert [one for one in refused if one[1].get("error") not in self.foretold] == []
-        assert {call.method for call in calls} <= SCOPES.keys()
-        assert [answer for answer in self.wire.responses if answer[0] != 200] == []
-        assert [heard.path for heard in self.wire.heard if heard.calls] == [], "Slack was called before it was answered"
-        assert [(heard.path, heard.status) for heard in self.wire.heard if not 200 <= heard.status < 300] == []
-        failed = [w for user in self.bench.workspace.state.users for w in self.whispers(user) if "failed with the" in w]
-        assert failed == []
-        assert [line for line in self.logs if str(line["event"]).endswith("_bug")] == []
+        people = self.bench.workspace.state.users
+        wrong = {
+            "calls that Slack refused": [
+                (call.method, call.answer)
+                for call in calls
+                if not call.answer.get("ok") and call.answer.get("error") not in self.foretold
+            ],
+            "methods that are not in the table of scopes": {call.method for call in calls} - SCOPES.keys(),
+            "answers that a response_url refused": [answer for answer in self.wire.responses if answer[0] != 200],
+            "requests during which Slack was called": [heard.path for heard in self.wire.heard if heard.calls],
+            "requests that were not acknowledged": [
+                (heard.path, heard.status) for heard in self.wire.heard if not 200 <= heard.status < 300
+            ],
+            "words of Slack's own": [w for user in people for w in self.whispers(user) if "failed with the" in w],
+            "bugs in the log": [line for line in self.logs if str(line["event"]).endswith("_bug")],
+        }
+        found = {what: which for what, which in wrong.items() if which}
+        assert not found, found
 
 
 def told(message: Message) -> str:
