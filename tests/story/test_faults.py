@@ -43,8 +43,9 @@ def test_in_an_archived_channel_the_work_goes_on_elsewhere_and_people_are_told(n
     night.foretold |= {"is_archived", "is_inactive"}
     night.types(MAYA, "/incident ack INC-1")
     assert night.stands(Status.ACKNOWLEDGED)
-    (card,) = night.said("INC-1", "incidents")
+    card, said = night.messages("incidents")
     assert "Maya Okafor has it" in told(card)
+    assert "Maya Okafor acknowledged" in told(said), "and what would be said there is said here"
     assert Do.RESOLVE in action_ids(card), "the whole card, to work with from here"
 
 
