@@ -95,7 +95,7 @@ def telemetry_of(config: Config) -> health.Telemetry | None:
     return health.Telemetry(settings.url, timeout=settings.timeout, headers=headers, settings=config.health)
 
 
-SWITCH_INTERVAL_S: Final = 0.0005
+SWITCH_INTERVAL_S: Final = 0.0002
 """A click passes through four threads; by Python's default each may keep the next waiting for 5 ms."""
 DIRECTORY_EVERY_S: Final = 45.0
 """Under the 60 s that rights may be old, so that a click seldom has to wait for a look-up."""

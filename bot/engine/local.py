@@ -23,6 +23,8 @@ WORKERS: Final = {"pager": 2, "slack": 4, "runbook": 2, "health": 1, "postmortem
 SWEEP_EVERY_S: Final = 1.0
 TURN_PAUSE_S: Final = 0.05
 """Between two turns: what was committed meanwhile is looked at together, and nobody notices the delay."""
+GRACE_S: Final = 0.01
+"""From a commit to the look at what follows from it: whoever waits for its answer in chat gets that first."""
 GROUP_PAUSE: Final = timedelta(seconds=1)
 """A group's news are worked in at most this often once it has an incident: a storm edits one card, not a thousand."""
 KEEP_DELIVERED: Final = timedelta(days=7)
@@ -118,6 +120,7 @@ class LocalEngine:
     def _loop(self) -> None:
         while not self._stopping.is_set():
             self._news.wait()
+            self._stopping.wait(GRACE_S)
             self._news.clear()
             if self._stopping.is_set():
                 return
