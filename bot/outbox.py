@@ -68,6 +68,11 @@ class Outbox:
             self._postpone(job, failure, now)
         except Permanent as failure:
             self._bury(job, str(failure))
+        except Exception as bug:
+            # A bug of ours, or an answer nobody foresaw: told on the card like any other trouble, and tried again.
+            log.exception("courier_bug", effect=_name(job.effect), incident=job.incident)
+            unforeseen = f"something broke on our side ({type(bug).__name__}); the log has the details"
+            self._postpone(job, Transient(unforeseen, ambiguous=True), now)
         else:
             self._settle(job, result)
 

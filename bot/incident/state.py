@@ -41,6 +41,10 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
 }
 
 
+PAGER: Final = "pager"
+"""The courier of pages: once it has accepted one, its earlier troubles are over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """Something was done: when, by whom, in a few words."""
@@ -227,7 +231,8 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
         case ev.CardPosted():
             return replace(inc, cards={**inc.cards, event.surface: event})
         case ev.PageAccepted():
-            return replace(inc, pages={**inc.pages, event.generation: event})
+            others = tuple(trouble for trouble in inc.troubles if trouble.courier != PAGER)
+            return replace(inc, pages={**inc.pages, event.generation: event}, troubles=others)
         case ev.DeliveryFailed():
             return replace(inc, troubles=(*inc.troubles, event))
         case ev.PostmortemDrafted():

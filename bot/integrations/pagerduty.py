@@ -112,6 +112,7 @@ def _connection(url: str) -> dict[str, Any]:
 def _bounded(client: Client) -> Client:
     """The client without its own retries, which sleep for minutes: the outbox repeats, and keeps lanes apart."""
     client.retry = {429: 1, 500: 0, 502: 0, 503: 0, 504: 0}
+    client.max_http_attempts = -1  # with 0 it would still sleep once after a 429, and hold up the next page
     client.max_network_attempts = 0
     client.timeout = TIMEOUT_S
     return client
@@ -171,7 +172,7 @@ class Courier:
             case ef.StopPaging(generation=generation):
                 self._change(incident, generation, "resolve")
             case ef.EscalatePage(generation=generation, level=level):
-                if incident.acknowledged or incident.generation != generation:
+                if incident.acknowledged or not incident.is_live or incident.generation != generation:
                     return []
                 self._escalate(incident, generation, level)
             case other:
