@@ -151,21 +151,22 @@ class Courier:
         )
         return _bounded(client)
 
-    def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:  # noqa: ARG002
+    def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
         """Pages, acknowledges, resolves or escalates. Raises Transient, Permanent."""
         try:
-            return self._deliver(effect, incident)
+            return self._deliver(effect, incident, attempt)
         except HttpError as error:
             raise _failure(error) from error
         except (Error, httpx2.HTTPError) as error:
             raise Transient(f"PagerDuty does not answer ({error})", ambiguous=True) from error
 
-    def _deliver(self, effect: ef.Effect, incident: Incident) -> Sequence[Event]:
+    def _deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Sequence[Event]:
         match effect:
             case ef.Page(generation=generation):
                 if incident.acknowledged or not incident.is_live or incident.generation != generation:
                     return []
-                self._trigger(self._events, incident, generation)
+                if attempt.number == 1 or not self._known(incident, generation):
+                    self._trigger(self._events, incident, generation)
                 return [PageAccepted(NAME, generation)]
             case ef.AcknowledgePage(generation=generation):
                 self._change(incident, generation, "acknowledge")
@@ -178,6 +179,16 @@ class Courier:
             case other:
                 raise TypeError(f"PagerDuty cannot carry out {type(other).__name__}")
         return []
+
+    def _known(self, incident: Incident, generation: int) -> bool:
+        """Whether an earlier try of unknown outcome did page. PagerDuty joins a repeat only to what is still open: sent
+        again after somebody resolved it there, it would wake people anew. When in doubt it is sent: better twice."""
+        if not self._settings.api_token or not self._settings.from_email:
+            return False
+        try:
+            return bool(self._rest().rget("incidents", params={"incident_key": dedup_key(incident, generation)}))
+        except (Error, httpx2.HTTPError):
+            return False
 
     def _trigger(self, client: EventsApiV2Client, incident: Incident, generation: int) -> None:
         link = self._link(incident)

@@ -1,0 +1,300 @@
+"""The real server is killed, again and again, in the middle of its work, and nothing is lost and nothing is doubled.
+
+SIGKILL ends the process, not the machine: what a power failure does to the disk is not tested here. The outside is the
+workbench's Slack and PagerDuty, in this process, with faults of every kind on top.
+"""
+
+import http.client
+import json
+import os
+import random
+import signal
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from bot.app import open_journal
+from bot.config import load
+from bot.integrations.pagerduty import dedup_key
+from bot.journal import Journal
+from bot.workbench.launch import Options, Workbench
+from bot.workbench.slack.faults import Fault
+from bot.workbench.slack.model import Message
+from tests.doors.house import alert, webhook
+from tests.story.night import ANY_PORTS, INTAKE, MAYA
+
+MODELS: Final = tuple(f"model-{number}" for number in range(6))
+ALERTS: Final = 90
+"""Webhooks of the storm, one alert each, over the models in turn."""
+PAUSE_S: Final = 0.06
+READY_S: Final = 20.0
+SETTLED_S: Final = 30.0
+SEED: Final = 20261121
+
+
+def eventually(holds: Callable[[], object], within: float, what: str, every: float = 0.005) -> None:
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, f"{what}: not within {within} s"
+        time.sleep(every)
+
+
+class Storm:
+    """An Alertmanager that repeats each webhook until it is taken, as the real one does after a 5xx or no answer."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self.accepted: list[str] = []
+        self.answers: Counter[int] = Counter()
+        self._thread = threading.Thread(target=self._blow, daemon=True)
+        self._thread.start()
+
+    @property
+    def over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _blow(self) -> None:
+        for number in range(ALERTS):
+            model = MODELS[number % len(MODELS)]
+            labels = {"alertname": "LLMErrorRatioHigh", "severity": "critical", "model_name": model}
+            notes = {"summary": f"{model} answers with errors"}
+            body = json.dumps(webhook([alert(f"f{number:03d}", labels=labels, annotations=notes)])).encode()
+            while self._send(body) != 200:
+                time.sleep(PAUSE_S)
+            self.accepted.append(f"f{number:03d}")
+            time.sleep(PAUSE_S)
+
+    def _send(self, body: bytes) -> int:
+        headers = {"Authorization": f"Bearer {self._bench.secrets.alertmanager_token}"}
+        try:
+            with closing(http.client.HTTPConnection("127.0.0.1", self._bench.ports.doors, timeout=10)) as connection:
+                connection.request("POST", "/hooks/alertmanager", body, headers)
+                status = connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        self.answers[status] += 1
+        return status
+
+
+class Site:
+    """The outside as a killer sees it: when something new has just come to be there."""
+
+    def __init__(self, bench: Workbench, storm: Storm) -> None:
+        self.bench = bench
+        self.storm = storm
+
+    def webhooks(self) -> int:
+        return len(self.storm.accepted)
+
+    def pages(self) -> int:
+        return len(self.bench.pagerduty.incidents)
+
+    def channels(self) -> int:
+        return len(self.bench.workspace.state.channels)
+
+    def messages(self) -> int:
+        with self.bench.workspace.state.lock:
+            return sum(len(channel.messages) for channel in self.bench.workspace.state.channels.values())
+
+    def calls(self) -> int:
+        return len(self.bench.workspace.calls)
+
+
+KILLS: Final = (
+    ("webhooks", Fault.LOST_ANSWER, "none"),
+    ("messages", None, "none"),
+    ("pages", Fault.RATELIMITED, "500-after"),
+    ("channels", Fault.DONE_DROP, "none"),
+    ("messages", Fault.LOST_ANSWER, "429"),
+    ("calls", Fault.SERVER_ERROR, "500"),
+    ("channels", Fault.LOST_ANSWER, "500-after"),
+    ("messages", Fault.DONE_DROP, "none"),
+    ("webhooks", None, "500-after"),
+    ("pages", None, "none"),
+    ("calls", Fault.DROP, "none"),
+    ("messages", Fault.RATELIMITED, "429"),
+    ("calls", Fault.LOST_ANSWER, "none"),
+    ("webhooks", Fault.DONE_DROP, "500"),
+)
+"""What must have just come to be outside when the process is killed, and how Slack and PagerDuty fail till then."""
+METHODS: Final = ("chat.postMessage", "conversations.create", "chat.update", "*")
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
+    options = Options(
+        ports=ANY_PORTS, directory=tmp_path_factory.mktemp("restart"), bot=False, monitoring=False, paced=False
+    )
+    with Workbench(options) as bench:
+        yield bench
+
+
+@pytest.fixture(scope="module")
+def storm(bench: Workbench) -> Storm:
+    """The storm after all kills: the bot has been started once more and has come to rest."""
+    dice = random.Random(SEED)
+    bench.bot.start()
+    bench.bot.wait_ready(READY_S)
+    storm = Storm(bench)
+    site = Site(bench, storm)
+    start_a_run(bench)
+    for kill in KILLS:
+        live_and_die(site, dice, *kill)
+        resolve_one_in_pagerduty(bench, dice)
+        bench.bot.start()
+        bench.bot.wait_ready(READY_S)
+    bench.workspace.faults.clear()
+    bench.pagerduty.outage = "none"
+    eventually(lambda: storm.over, SETTLED_S, "the storm is over")
+    eventually(lambda: all_told(bench), SETTLED_S, "PagerDuty has told all it had to tell", every=0.05)
+    eventually(lambda: at_rest(bench.directory), SETTLED_S, "everything is delivered", every=0.05)
+    bench.bot.stop()
+    return storm
+
+
+def live_and_die(site: Site, dice: random.Random, what: str, fault: Fault | None, outage: Any) -> None:
+    """Lets the bot work until something new is seen outside, a moment longer, and kills it."""
+    if fault is not None:
+        site.bench.workspace.faults.plan(fault, dice.choice(METHODS), times=dice.randint(1, 3))
+    site.bench.pagerduty.outage = outage
+    seen: Callable[[], int] = getattr(site, what)
+    before, deadline = seen(), time.monotonic() + 1.0
+    while seen() == before and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(dice.uniform(0.0, 0.03))
+    pid = site.bench.bot.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    site.bench.bot.stop()
+    site.bench.workspace.faults.clear()
+    site.bench.pagerduty.outage = "none"
+
+
+def start_a_run(bench: Workbench) -> None:
+    """Maya starts a runbook on the first incident; each of its steps has one message for its whole life."""
+    eventually(lambda: marked(bench, "surface", "incident"), READY_S, "the first incident has a card in its channel")
+    bench.workspace.command(MAYA, marked(bench, "surface", "incident")[0], "/incident run rollback-model-deploy")
+    eventually(lambda: bench.workspace.open_views(MAYA), READY_S, "the form is open")
+    (form,) = bench.workspace.open_views(MAYA)
+    bench.workspace.submit(MAYA, form.id, {"runbook": "rollback-model-deploy", "param.model": "llama-70b"})
+    eventually(lambda: marked(bench, "step"), READY_S, "its first step is shown")
+
+
+def resolve_one_in_pagerduty(bench: Workbench, dice: random.Random) -> None:
+    """While the bot is dead somebody resolves a page; PagerDuty tells us again and again until we answer."""
+    burning = [incident.id for incident in bench.pagerduty.incidents if incident.status != "resolved"]
+    if burning and dice.random() < 0.3:
+        bench.pagerduty.act(MAYA, dice.choice(burning), "resolve")
+
+
+def named(bench: Workbench, prefix: str) -> list[str]:
+    with bench.workspace.state.lock:
+        return [c.id for c in bench.workspace.state.channels.values() if c.name.startswith(prefix)]
+
+
+def all_told(bench: Workbench) -> bool:
+    """PagerDuty waits longer after each failure; here somebody presses "retry now"."""
+    subscription = bench.pagerduty.subscription
+    with subscription.lock:
+        for queue in subscription.queues.values():
+            for delivery in queue:
+                delivery.due_at = 0.0
+        return not any(subscription.queues.values())
+
+
+def at_rest(folder: Path) -> bool:
+    with closing(sqlite3.connect(f"file:{folder}/data/fixfirst.db?mode=ro", uri=True, timeout=10)) as database:
+        (waiting,) = database.execute("SELECT count(*) FROM outbox WHERE state = 'waiting'").fetchone()
+        (news,) = database.execute("SELECT count(*) FROM inbox WHERE drained_at IS NULL").fetchone()
+    return not waiting and not news
+
+
+@pytest.fixture(scope="module")
+def journal(bench: Workbench, storm: Storm) -> Iterator[Journal]:
+    config, faults = load(bench.bot_config, bench.secrets.bot_environment().get)
+    assert config is not None, faults
+    journal = open_journal(config)
+    yield journal
+    journal.close()
+
+
+def ours(bench: Workbench) -> list[tuple[str, Message, dict[str, str]]]:
+    """Every message of the bot's, with its channel and the mark it carries."""
+    with bench.workspace.state.lock:
+        return [
+            (channel.id, message, dict(message.metadata["event_payload"]))
+            for channel in bench.workspace.state.channels.values()
+            for message in channel.messages
+            if message.metadata and message.metadata["event_type"] == "fixfirst"
+        ]
+
+
+def marked(bench: Workbench, key: str, value: str = "") -> list[str]:
+    """The channels of the messages with this mark."""
+    return [where for where, _, mark in ours(bench) if mark.get(key) and value in ("", mark[key])]
+
+
+def test_the_storm_was_one(storm: Storm) -> None:
+    assert len(storm.accepted) == ALERTS
+    assert set(storm.answers) <= {200, 503}, storm.answers
+
+
+def test_every_webhook_that_was_answered_2xx_is_in_the_journal(bench: Workbench, storm: Storm) -> None:
+    with closing(sqlite3.connect(bench.directory / "data" / "fixfirst.db")) as database:
+        kept = {row[0] for row in database.execute("SELECT fingerprint FROM alert WHERE source = 'alertmanager'")}
+    assert kept == set(storm.accepted)
+
+
+def test_each_round_of_each_incident_woke_somebody_once(bench: Workbench, journal: Journal) -> None:
+    incidents = journal.recent(1_000)
+    rounds = {dedup_key(one, number) for one in incidents for number in range(1, one.generation + 1)}
+    paged = Counter(incident.key for incident in bench.pagerduty.incidents)
+    assert set(paged) == rounds
+    assert set(paged.values()) == {1}
+
+
+def test_what_was_resolved_in_pagerduty_stays_resolved_there(bench: Workbench, journal: Journal) -> None:
+    status = {incident.key: incident.status for incident in bench.pagerduty.incidents}
+    for one in journal.recent(1_000):
+        assert (status[dedup_key(one, one.generation)] == "resolved") == (not one.is_live)
+
+
+def test_each_incident_has_one_channel_and_one_card_in_it_and_one_in_the_intake(
+    bench: Workbench, journal: Journal
+) -> None:
+    incidents = journal.recent(1_000)
+    assert len(incidents) >= len(MODELS)
+    cards = Counter((mark["incident"], mark["surface"], where) for where, _, mark in ours(bench) if "surface" in mark)
+    assert set(cards.values()) == {1}
+    for one in incidents:
+        assert named(bench, f"inc-{one.number}-") == [one.channel]
+        assert (one.id, "intake", bench.workspace.channel(INTAKE).id) in cards
+        assert (one.id, "incident", one.channel) in cards
+
+
+def test_no_message_and_no_step_is_there_twice(bench: Workbench, journal: Journal) -> None:
+    told = Counter(mark["entry"] for _, _, mark in ours(bench) if "entry" in mark)
+    steps = Counter((mark["run"], mark["step"]) for _, _, mark in ours(bench) if "step" in mark)
+    assert {entry: times for entry, times in told.items() if times > 1} == {}
+    assert steps, "a run was started"
+    assert set(steps.values()) == {1}
+
+
+def test_nothing_was_given_up(journal: Journal) -> None:
+    assert set(journal.numbers()["outbox"]["states"]) == {"done"}
+
+
+def test_every_chain_of_hashes_holds(journal: Journal) -> None:
+    assert [one.ref for one in journal.recent(1_000) if journal.verify(one.id) is not None] == []
+
+
+def test_no_bug_was_logged(bench: Workbench, storm: Storm) -> None:
+    lines = (bench.directory / "bot.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    assert [line for line in lines if "_bug" in line or "Traceback" in line] == []
