@@ -1,0 +1,123 @@
+"""How alerts that come in together reach the disk together, and how one bad message keeps to itself."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+
+import pytest
+
+from bot.incident.events import Severity
+from bot.intake.alerts import Delivery, Message
+from bot.journal import Busy
+from bot.web.intake import ALERTS_TOGETHER, CAPACITY, Intake
+
+
+def message(name: str, alerts: int = 1) -> Message:
+    at = datetime(2026, 11, 21, 3, tzinfo=UTC)
+    delivery = Delivery(name, True, name, name, Severity.SEV1, "chat", "llama", "", {}, at, None)
+    return Message("alertmanager", (delivery,) * alerts)
+
+
+class Disk:
+    """The journal as seen from the door: commits when told, and refuses a batch with a message called `bad`."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self._open: list[tuple[list[str], Future[list[int]]]] = []
+
+    def receive(self, messages: Sequence[Message]) -> "Future[list[int]]":
+        names = [item.deliveries[0].name for item in messages]
+        self.batches.append(names)
+        future: Future[list[int]] = Future()
+        self._open.append((names, future))
+        return future
+
+    async def commit(self) -> None:
+        """Everything under way is written, and everybody has heard of it."""
+        under_way, self._open = self._open, []
+        for names, future in under_way:
+            if "bad" in names:
+                future.set_exception(ValueError("cannot be written"))
+            else:
+                future.set_result([1] * len(names))
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+async def come_in(intake: Intake, *messages: Message) -> list[asyncio.Task[int]]:
+    tasks = [asyncio.create_task(intake.take(item)) for item in messages]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def test_what_comes_in_during_a_commit_goes_into_the_next_together() -> None:
+    async def story() -> None:
+        disk = Disk()
+        intake = Intake(disk.receive)
+        tasks = await come_in(intake, message("a"), message("b"), message("c"))
+        assert disk.batches == [["a"]]
+        await disk.commit()
+        assert disk.batches == [["a"], ["b", "c"]]
+        assert tasks[0].done()
+        assert not tasks[1].done(), "nobody hears 2xx before the commit"
+        await disk.commit()
+        assert [await task for task in tasks] == [1, 1, 1]
+
+    asyncio.run(story())
+
+
+def test_one_that_cannot_be_written_does_not_take_its_neighbours_with_it() -> None:
+    async def story() -> None:
+        disk = Disk()
+        intake = Intake(disk.receive)
+        first, good, bad, last = await come_in(intake, *map(message, ("first", "good", "bad", "last")))
+        for _ in range(3):
+            await disk.commit()
+        assert [await first, await good, await last] == [1, 1, 1]
+        with pytest.raises(ValueError, match="cannot be written"):
+            await bad
+
+    asyncio.run(story())
+
+
+def test_a_commit_holds_only_so_many_alerts_so_that_a_click_waits_milliseconds() -> None:
+    async def story() -> None:
+        disk = Disk()
+        intake = Intake(disk.receive)
+        half = ALERTS_TOGETHER // 2
+        await come_in(intake, message("a"), message("b", half), message("c", half), message("d", half))
+        await disk.commit()
+        assert disk.batches[1:] == [["b", "c"]]
+        await disk.commit()
+        assert disk.batches[2:] == [["d"]]
+        await disk.commit()
+
+    asyncio.run(story())
+
+
+def test_a_full_journal_says_so_to_everybody_who_waits() -> None:
+    async def story() -> None:
+        def full(_: Sequence[Message]) -> "Future[list[int]]":
+            raise Busy("too much is waiting")
+
+        (task,) = await come_in(Intake(full), message("a"))
+        with pytest.raises(Busy):
+            await task
+
+    asyncio.run(story())
+
+
+def test_too_many_waiting_are_turned_away_at_once() -> None:
+    async def story() -> None:
+        disk = Disk()
+        intake = Intake(disk.receive)
+        tasks = await come_in(intake, *(message(str(number)) for number in range(CAPACITY + 2)))
+        assert sum(task.done() for task in tasks) == 1
+        with pytest.raises(Busy):
+            await tasks[-1]
+        while not all(task.done() for task in tasks):
+            await disk.commit()
+        assert sum(await asyncio.gather(*tasks[:-1])) == CAPACITY + 1
+
+    asyncio.run(story())
