@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, landed: Callable[["Connection", float], None], failed: Callable[[Refusal], None]) -> None:
         self._landed = landed
         self._failed = failed
-        self._answer = b""
+        self.answer = b""
         self._sent_at = 0.0
         self._closing = False
         self._transport: asyncio.Transport
@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, request: bytes) -> None:
         """Sends the next request; only after the answer to the one before."""
-        self._answer = b""
+        self.answer = b""
         self._sent_at = time.perf_counter()
         self._transport.write(request)
 
@@ -65,15 +65,15 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        self._answer += data
-        head, found, body = self._answer.partition(END_OF_HEAD)
+        self.answer += data
+        head, found, body = self.answer.partition(END_OF_HEAD)
         if not found:
             return
         _, _, rest = head.lower().partition(LENGTH)
         if len(body) < int(rest.partition(b"\r\n")[0] or 0):
             return
-        if self._answer[9:10] != b"2":
-            self._failed(Refusal(self._answer[:400].decode("utf-8", "replace")))
+        if self.answer[9:10] != b"2":
+            self._failed(Refusal(self.answer[:400].decode("utf-8", "replace")))
         else:
             self._landed(self, time.perf_counter() - self._sent_at)
 
@@ -136,6 +136,8 @@ class Stream:
 
     requests: Iterator[bytes]
     rate: float
+    expected: bytes = b""
+    """What every answer must hold, so that nothing is measured but the work."""
 
 
 async def paced(port: int, streams: Sequence[Stream], seconds: float) -> list[Result]:
@@ -153,6 +155,8 @@ async def _paced(port: int, stream: Stream, seconds: float, end: "asyncio.Future
     def landed(connection: Connection, latency: float) -> None:
         result.latencies.append(latency)
         idle.append(connection)
+        if stream.expected not in connection.answer and not end.done():
+            end.set_exception(Refusal(connection.answer.decode("utf-8", "replace")))
 
     loop = asyncio.get_running_loop()
     began, sent = loop.time(), 0

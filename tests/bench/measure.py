@@ -46,18 +46,18 @@ def warm_up(*ports: int) -> None:
     time.sleep(SETTLE_S)
 
 
-async def clicks(port: int, rate: float, alerts: int) -> tuple[float, float]:
+async def clicks(port: int, rate: float, alerts: int, expected: bytes = b"") -> tuple[float, float]:
     """p50 and p99 in seconds of a slash command's acknowledgement while the alerts come in."""
     commands = _rendered(traffic.commands(), CLICKS_A_SECOND * CLICKS_FOR_S)
     webhooks = _rendered(traffic.mixed(alerts), rate * CLICKS_FOR_S)
-    answers, _ = await paced(port, [Stream(commands, CLICKS_A_SECOND), Stream(webhooks, rate)], CLICKS_FOR_S)
+    answers, _ = await paced(port, [Stream(commands, CLICKS_A_SECOND, expected), Stream(webhooks, rate)], CLICKS_FOR_S)
     return answers.quantile(0.5), answers.quantile(0.99)
 
 
 def click(floor: int, product: int, rate: float, alerts: int) -> tuple[Pair, Pair]:
     """p50 and p99 of a slash command's acknowledgement, on a listener that does nothing and on the product."""
     idle = asyncio.run(clicks(floor, rate, alerts))
-    real = asyncio.run(clicks(product, rate, alerts))
+    real = asyncio.run(clicks(product, rate, alerts, b'"ephemeral"'))
     return Pair(idle[0], real[0]), Pair(idle[1], real[1])
 
 
