@@ -10,8 +10,8 @@ from bot.incident.alert import Alert, GroupState
 from bot.incident.commands import CheckTimers, Command, ReportAlerts
 from bot.incident.decide import decide, follow, takes_refire
 from bot.incident.entry import Entry
-from bot.incident.events import IncidentOpened
-from bot.incident.people import BOT, Actor, ActorKind
+from bot.incident.events import AlertsReported, Event, IncidentOpened, Reopened
+from bot.incident.people import BOT, Actor, ActorKind, Refused
 from bot.incident.policy import Policy
 from bot.incident.react import react
 from bot.incident.state import Incident
@@ -95,6 +95,8 @@ class Desk:
             event = waiting.popleft()
             if isinstance(event, IncidentOpened):
                 event = replace(event, number=txn.next_number())
+            if isinstance(event, Reopened) and incident is not None:
+                event = self._unless_succeeded(txn, incident, event, command)
             incident, entry = txn.append(command, event, len(entries) + 1)
             entries.append(entry)
             txn.enqueue(incident.id, react(incident, entry, self.policy))
@@ -102,6 +104,15 @@ class Desk:
         if incident is None:
             raise LookupError(f"{type(command).__name__} opened no incident")
         return Outcome(incident, tuple(entries))
+
+    def _unless_succeeded(self, txn: Txn, incident: Incident, event: Reopened, command: Command) -> Event:
+        """At most one live incident per group: where a later one has the alerts, none are left to return for."""
+        other = txn.latest_in_group(incident.group_key) if incident.group_key else None
+        if other is None or not other.is_live or other.id == incident.id:
+            return event
+        if command.by.is_person:
+            raise Refused(f"{other.ref} has taken over the alerts of {incident.ref}; work on that one.")
+        return AlertsReported(0, incident.recovered, 0)
 
     def _take_in(self, txn: Txn, messages: Sequence[Message]) -> list[int]:
         """Works the messages into the ledger one after another; what the ledger holds is read and written once."""

@@ -24,14 +24,16 @@ WORRY_AFTER: Final = timedelta(seconds=60)
 GIVE_UP_AFTER: Final = timedelta(hours=24)
 """An effect older than this helps nobody any more."""
 LONGEST_PAUSE_S: Final = 60.0
+LONGEST_PAUSE_OF_A_PAGE_S: Final = 10.0
+"""Once the pager answers again, nobody should sleep on for a minute."""
 
 
-def pause(attempts: int, retry_after: float | None, jitter: float) -> timedelta:
-    """How long to wait after that many attempts: what the other side asked for, else 1, 2, 4 ... 60 s, up to a quarter
-    more by `jitter` (0 to 1) so that many jobs do not come back in step."""
+def pause(attempts: int, retry_after: float | None, jitter: float, longest: float = LONGEST_PAUSE_S) -> timedelta:
+    """How long to wait after that many attempts: what the other side asked for, else 1, 2, 4 ... `longest` s, up to a
+    quarter more by `jitter` (0 to 1) so that many jobs do not come back in step."""
     if retry_after is not None:
         return timedelta(seconds=retry_after + jitter)
-    return timedelta(seconds=min(LONGEST_PAUSE_S, 2.0 ** (attempts - 1)) * (1 + jitter / 4))
+    return timedelta(seconds=min(longest, 2.0 ** min(attempts - 1, 10)) * (1 + jitter / 4))
 
 
 class Outbox:
@@ -106,8 +108,11 @@ class Outbox:
         if now - job.created_at > GIVE_UP_AFTER:
             self._bury(job, f"gave up after a day of trying: {failure}")
             return
-        until = now + pause(job.attempts, failure.retry_after, random.random())  # noqa: S311 - spreads retries, guards nothing
-        worry = job.effect.courier == "pager" and not job.warned and now - job.created_at > WORRY_AFTER
+        pages = job.effect.courier == "pager"
+        longest = LONGEST_PAUSE_OF_A_PAGE_S if pages else LONGEST_PAUSE_S
+        jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
+        until = now + pause(job.attempts, failure.retry_after, jitter, longest)
+        worry = pages and not job.warned and now - job.created_at > WORRY_AFTER
         trouble = DeliveryFailed(job.effect.courier, _name(job.effect), f"{failure}; still trying")
 
         def write(txn: Txn) -> None:

@@ -27,6 +27,8 @@ GRACE_S: Final = 0.01
 """From a commit to the look at what follows from it: whoever waits for its answer in chat gets that first."""
 GROUP_PAUSE: Final = timedelta(seconds=1)
 """A group's news are worked in at most this often once it has an incident: a storm edits one card, not a thousand."""
+AGAIN_PER_TURN: Final = 2
+"""Of the groups that have been worked in before; in a storm they would come due in the same moment, every second."""
 KEEP_DELIVERED: Final = timedelta(days=7)
 
 
@@ -127,13 +129,15 @@ class LocalEngine:
             _safely(lambda: self._drain(_safely))
             _safely(lambda: self._fire(_safely))
             _safely(self._dispatch)
+            self._stopping.wait(TURN_PAUSE_S)
 
     def _drain(self, run: Run) -> int:
-        now, drained = self._clock(), 0
+        now, drained, again = self._clock(), 0, 0
         for group_key in self._desk.journal.waiting_groups():
             last = self._drained.get(group_key)
-            if last is not None and now - last < GROUP_PAUSE:
+            if last is not None and (now - last < GROUP_PAUSE or again == AGAIN_PER_TURN):
                 continue
+            again += last is not None
             self._drained[group_key] = now
             run(self._desk.drain(group_key).result)
             drained += 1

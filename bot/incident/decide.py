@@ -12,13 +12,10 @@ from bot.incident import events as ev
 from bot.incident.due import due
 from bot.incident.people import Refused, require_member, require_responder
 from bot.incident.policy import Policy
-from bot.incident.run import OnFail, Run, RunStatus, StepRun, StepStatus
+from bot.incident.run import APPROVAL_LASTS, OnFail, Run, RunStatus, StepRun, StepStatus
 from bot.incident.runs import ASKS_PEOPLE, advance, current_step, spec_to_json
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import who
-
-APPROVAL_LASTS_S = 15 * 60
-"""A preview older than this is shown anew before anybody may approve it: the world has moved on."""
 
 
 def decide(incident: Incident | None, command: cmd.Command, policy: Policy) -> list[ev.Event]:
@@ -68,7 +65,7 @@ def _after_failure(step: StepRun, event: ev.StepFailed) -> list[ev.Event]:
             return [ev.StepSkipped(event.run, event.step, f"failed, and the runbook goes on: {event.text}")]
         case OnFail.STOP:
             return [ev.RunFinished(event.run, RunStatus.STOPPED.value)]
-        case OnFail.UNDO if step.spec.undo and not event.inconclusive:
+        case OnFail.UNDO if step.spec.undo and step.applied and not event.inconclusive:
             return [ev.UndoStarted(event.run, event.step, "failed")]
         case _:
             return []
@@ -115,20 +112,23 @@ def _report_alerts(incident: Incident | None, command: cmd.ReportAlerts, policy:
             recurs=command.recurs,
         )
         return [opened, report]
+    fires_anew = bool(command.firing and command.new)
+    worse = fires_anew and command.severity.worse_than(incident.severity)
+    raised = [ev.SeverityChanged(incident.severity, command.severity)] if worse else []
     if incident.is_live:
-        worse = command.firing and command.new and command.severity.worse_than(incident.severity)
-        raised = [ev.SeverityChanged(incident.severity, command.severity)] if worse else []
         return [report, *raised]
-    if incident.snoozed_until and command.at < incident.snoozed_until:
-        return [report]
-    if command.firing and command.new and takes_refire(incident, command.at, policy):
-        return [report, ev.Reopened(incident.generation + 1, command.firing)]
+    snoozed = incident.snoozed_until is not None and command.at < incident.snoozed_until
+    if fires_anew and (worse or not snoozed) and takes_refire(incident, command.at, policy):
+        return [report, *raised, ev.Reopened(incident.generation + 1, command.firing)]
     return [report]
 
 
 def takes_refire(incident: Incident, at: datetime, policy: Policy) -> bool:
-    """Whether alerts that fire at `at` belong to this incident; later than that they make a new one."""
-    if incident.is_live or (incident.snoozed_until is not None and at < incident.snoozed_until):
+    """Whether alerts that fire at `at` belong to this incident; later than that they make a new one.
+
+    What was resolved under fire keeps its alerts for as long as they burn: its snooze ends with its own return.
+    """
+    if incident.is_live or (incident.snoozed_until is not None and incident.firing):
         return True
     return incident.resolved is not None and at - incident.resolved.at <= policy.reopen_within
 
@@ -336,7 +336,7 @@ def _(command: cmd.ApproveStep, incident: Incident, policy: Policy) -> list[ev.E
         raise Refused("There is no preview to approve yet; ask for one first.")
     if command.digest != step.plan_digest:
         raise Refused("The plan has changed since that preview; look at the new one.")
-    if (command.at - step.asked_at).total_seconds() > APPROVAL_LASTS_S:
+    if command.at - step.asked_at > APPROVAL_LASTS:
         return [ev.StepRetried(command.run, command.step)]
     approved = ev.StepApproved(command.run, command.step, command.digest)
     return [approved, ev.StepStarted(command.run, command.step, step.attempt + 1)]
@@ -365,7 +365,7 @@ def _(command: cmd.UndoStep, incident: Incident, policy: Policy) -> list[ev.Even
         return []
     if step.spec.undo is None:
         raise Refused(f"There is no way back: {step.spec.no_undo or 'the runbook names none'}.")
-    if not step.attempt:
+    if not step.may_be_in_force:
         raise Refused("The step was never carried out, so there is nothing to undo.")
     if step.status is StepStatus.RUNNING:
         raise Refused("The step is being carried out right now; undo it when its result is in.")

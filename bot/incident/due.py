@@ -11,7 +11,8 @@ from bot.incident.state import Incident, Status
 
 def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, ev.Event]]:
     """Every pending deadline of the incident with what happens when it passes."""
-    if incident.status is Status.OPEN and incident.escalations < policy.max_escalations:
+    pages = incident.severity in policy.pages
+    if incident.status is Status.OPEN and pages and incident.escalations < policy.max_escalations:
         since = incident.escalated_at or incident.opened_at
         yield since + policy.ack_within, ev.AckDeadlineMissed(incident.escalations + 1)
     span = policy.update_span(incident.severity)
@@ -32,7 +33,7 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
         yield since + policy.quiet, ev.Resolved("The alerts stopped and nobody had to step in.")
     for run in incident.runs.values():
         for step in run.steps:
-            if step.lease_until and step.status in (StepStatus.DONE, StepStatus.VERIFYING, StepStatus.FAILED):
+            if step.lease_until and step.status not in (StepStatus.RUNNING, StepStatus.UNDOING, StepStatus.UNDONE):
                 yield step.lease_until, ev.UndoStarted(run.id, step.spec.id, "lease")
 
 

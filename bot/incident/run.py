@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+APPROVAL_LASTS: Final = timedelta(minutes=15)
+"""A preview or an approval older than this counts no more: the world has moved on."""
 
 
 class Risk(StrEnum):
@@ -93,7 +96,10 @@ class StepStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepRun:
-    """One step of one run, folded from its events. `channel` and `ts` are where it is shown."""
+    """One step of one run, folded from its events. `channel` and `ts` are where it is shown.
+
+    `started_at` is when the act was approved and begun; `applied` when it was carried out and has not been undone.
+    """
 
     spec: StepSpec
     status: StepStatus = StepStatus.WAITING
@@ -104,8 +110,15 @@ class StepRun:
     approved_by: str = ""
     lease_until: datetime | None = None
     outcome: str = ""
+    started_at: datetime | None = None
+    applied: bool = False
     channel: str = ""
     ts: str = ""
+
+    @property
+    def may_be_in_force(self) -> bool:
+        """Whether there is something to undo, as far as anybody knows."""
+        return self.applied or self.status is StepStatus.INTERRUPTED
 
 
 class RunStatus(StrEnum):

@@ -106,13 +106,25 @@ def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
         case ev.StepApproved(run=run, step=step):
             return _set(runs[run], step, approved_by=entry.by.id)
         case ev.StepStarted(run=run, step=step, attempt=attempt):
-            return _set(runs[run], step, status=StepStatus.RUNNING, attempt=attempt, outcome="")
+            lease = runs[run].step(step).spec.lease
+            until = at + lease if lease else None  # counted from here, so that an act of unknown outcome ends too
+            return _set(
+                runs[run],
+                step,
+                status=StepStatus.RUNNING,
+                attempt=attempt,
+                started_at=at,
+                lease_until=until,
+                outcome="",
+            )
         case ev.StepApplied(run=run, step=step, lease_until=lease):
-            return _set(runs[run], step, status=StepStatus.VERIFYING, lease_until=lease)
+            return _set(runs[run], step, status=StepStatus.VERIFYING, lease_until=lease, applied=True)
         case ev.StepSucceeded(run=run, step=step, text=text):
             return _set(runs[run], step, status=StepStatus.DONE, outcome=text)
         case ev.StepFailed(run=run, step=step, text=text):
-            return _set(runs[run], step, status=StepStatus.FAILED, outcome=text)
+            failed = runs[run].step(step)
+            until = failed.lease_until if failed.applied else None
+            return _set(runs[run], step, status=StepStatus.FAILED, outcome=text, lease_until=until)
         case ev.StepInterrupted(run=run, step=step, text=text):
             return _set(runs[run], step, status=StepStatus.INTERRUPTED, outcome=text)
         case ev.StepRetried(run=run, step=step):
@@ -122,7 +134,7 @@ def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
         case ev.UndoStarted(run=run, step=step):
             return _set(runs[run], step, status=StepStatus.UNDOING, lease_until=None)
         case ev.StepUndone(run=run, step=step):
-            return _set(runs[run], step, status=StepStatus.UNDONE, outcome="undone")
+            return _set(runs[run], step, status=StepStatus.UNDONE, outcome="undone", applied=False)
         case ev.UndoFailed(run=run, step=step, text=text):
             return _set(runs[run], step, status=StepStatus.FAILED, outcome=f"undo failed: {text}")
         case ev.LeaseRenewed(run=run, step=step, until=until):

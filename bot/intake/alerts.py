@@ -3,11 +3,15 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from bot.incident.alert import Alert, AlertStatus
 from bot.incident.events import Severity
 from bot.intake.reading import Reading
+
+OVERTAKEN_WITHIN: Final = timedelta(minutes=5)
+"""How long after an end a message from before it may still come in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ def transition(known: Alert | None, delivery: Delivery, source: str, group_key: 
     """The ledger's row after this delivery; None for an end without a beginning, which is not worth a row.
 
     `changes` has grown by one where the alert began or ended. An alert that is reported firing with the very beginning
-    of an episode that we know has ended is a message that was overtaken on the way: it is counted, and changes nothing.
+    of an episode that we know has just ended is a message that was overtaken on the way: it is counted, and changes
+    nothing. Later it burns again: Alertmanager ends what it hears nothing of, though it has burnt on all the while.
     """
     if known is None:
         if not delivery.firing:
@@ -89,7 +94,7 @@ def transition(known: Alert | None, delivery: Delivery, source: str, group_key: 
     if delivery.firing:
         if known.status is AlertStatus.FIRING:
             return replace(seen, title=delivery.title, severity=delivery.severity, labels=delivery.labels)
-        if known.ends_at is not None and delivery.starts_at < known.ends_at:
+        if known.ends_at is not None and delivery.starts_at < known.ends_at and now - known.ends_at < OVERTAKEN_WITHIN:
             return seen
         return replace(
             seen,

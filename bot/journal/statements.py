@@ -21,7 +21,13 @@ HEAD_OF: Final = select(incident.c.seq, incident.c.head_hash).where(_ITS).with_f
 BY_ID: Final = _newest(_ITS)
 BY_NUMBER: Final = _newest(incident.c.number == bindparam("number"))
 BY_CHANNEL: Final = _newest(incident.c.channel == bindparam("channel"))
-BY_GROUP: Final = _newest(incident.c.group_key == bindparam("group_key"))
+# The live one, if there is one: an older incident may have been opened again.
+BY_GROUP: Final = (
+    select(incident.c.id, incident.c.seq)
+    .where(_OURS, incident.c.group_key == bindparam("group_key"))
+    .order_by(incident.c.live.desc(), incident.c.number.desc())
+    .limit(1)
+)
 LIVE: Final = select(incident.c.id, incident.c.seq).where(_OURS, incident.c.live).order_by(incident.c.number.desc())
 RECENT: Final = (
     select(incident.c.id, incident.c.seq).where(_OURS).order_by(incident.c.number.desc()).limit(bindparam("most"))

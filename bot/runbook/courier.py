@@ -10,7 +10,7 @@ from typing import Any, Final
 from bot.contracts import Act, Again, Attempt, Check, Delivered, Observed, Permanent, Plan, Transient
 from bot.incident import effects as ef
 from bot.incident import events as ev
-from bot.incident.run import Reading, Risk, Run, RunStatus, Sample, StepRun, StepStatus, Verify
+from bot.incident.run import APPROVAL_LASTS, Reading, Risk, Run, RunStatus, Sample, StepRun, StepStatus, Verify
 from bot.incident.state import Incident
 from bot.incident.timeline import span
 
@@ -62,7 +62,7 @@ class Courier:
         except Transient as failure:
             if attempt.number < max(TRIES, step.spec.retry + 1):
                 raise
-            return [_gave_up(effect, f"tried {attempt.number} times: {failure}")]
+            return [_gave_up(effect, f"tried {attempt.number} times: {failure}", unclear=True)]
         except Permanent as failure:
             return [_gave_up(effect, str(failure))]
 
@@ -82,8 +82,7 @@ class Courier:
             case ef.VerifyStep():
                 return self._verify(effect, step, attempt)
             case ef.UndoStep():
-                self._undo(effect, incident, step)
-                return [ev.StepUndone(run, name)]
+                return self._undo(effect, incident, step, attempt)
             case other:
                 raise TypeError(f"a runbook cannot carry out {type(other).__name__}")
 
@@ -106,6 +105,9 @@ class Courier:
         """
         if step.status is not StepStatus.RUNNING or step.attempt != effect.attempt:
             return []
+        late = step.started_at is not None and attempt.now - step.started_at > APPROVAL_LASTS
+        if attempt.number == 1 and late:
+            return [ev.StepFailed(effect.run, effect.step, "not carried out: its approval is too old by now")]
         act, plan = self._act(step), plan_from_json(step.plan)
         seen = Observed.NOT_DONE if attempt.number == 1 else act.observe(plan)
         if seen is Observed.NOT_DONE and run.status is not RunStatus.RUNNING:
@@ -147,14 +149,22 @@ class Courier:
         except (Transient, Permanent) as failure:
             return Reading(Sample.INCONCLUSIVE, f"could not be measured: {failure}")
 
-    def _undo(self, effect: ef.UndoStep, incident: Incident, step: StepRun) -> None:
+    def _undo(self, effect: ef.UndoStep, incident: Incident, step: StepRun, attempt: Attempt) -> Delivered:
+        """Puts back the snapshot, which twice is once; a step named as the way back is never repeated blindly."""
+        if step.status is not StepStatus.UNDOING:
+            return []
         key = f"{effect.run}:{effect.step}:undo:{step.attempt}"
         if step.spec.undo == "auto":
             self._act(step).undo(plan_from_json(step.plan), key)
-            return
-        other = incident.runs[effect.run].step(step.spec.undo or "")
-        act = self._act(other)
-        act.apply(act.plan(other.spec.args), key)
+        elif attempt.number > 1:
+            return [
+                ev.UndoFailed(effect.run, effect.step, "the bot was cut off while it was being undone; please look")
+            ]
+        else:
+            other = incident.runs[effect.run].step(step.spec.undo or "")
+            act = self._act(other)
+            act.apply(act.plan(other.spec.args), key)
+        return [ev.StepUndone(effect.run, effect.step)]
 
 
 def sample_every(verify: Verify) -> timedelta:
@@ -166,9 +176,12 @@ def _harmless(plan: Plan) -> bool:
     return plan.risk is not Risk.DESTRUCTIVE
 
 
-def _gave_up(effect: ef.StepEffect, reason: str) -> ev.Event:
+def _gave_up(effect: ef.StepEffect, reason: str, *, unclear: bool = False) -> ev.Event:
+    """An act whose answers all got lost may have happened; a person looks."""
     if isinstance(effect, ef.UndoStep):
         return ev.UndoFailed(effect.run, effect.step, reason)
+    if isinstance(effect, ef.ApplyStep) and unclear:
+        return ev.StepInterrupted(effect.run, effect.step, reason)
     unmeasured = isinstance(effect, ef.CheckStep)
     return ev.StepFailed(effect.run, effect.step, reason, unmeasured)
 

@@ -166,14 +166,14 @@ def buttons(incident_id: str, run: Run, step: StepRun) -> list[Block]:
         return [_go(step, value), skip, stop]
     if step.status in (StepStatus.FAILED, StepStatus.INTERRUPTED):
         again = button("Preview again", StepDo.RETRY, value, style="primary")
-        undo = [_undo(step, value)] if step.attempt and step.spec.undo else []
+        undo = [_undo(step, value)] if step.may_be_in_force and step.spec.undo else []
         return [again, skip, *undo, stop]
     return []
 
 
 def kept(incident_id: str, run: Run, step: StepRun) -> list[Block]:
     """What can be done about an act that is in force: take it back, or keep it on longer."""
-    if not step.attempt or step.status not in (StepStatus.DONE, StepStatus.VERIFYING, StepStatus.FAILED):
+    if not step.applied or step.status not in (StepStatus.DONE, StepStatus.VERIFYING, StepStatus.FAILED):
         return []
     value = step_value(incident_id, run.id, step.spec.id)
     undo = [_undo(step, value)] if step.spec.undo else []
