@@ -142,6 +142,19 @@ def test_resolved_under_fire_is_snoozed_and_pages_again_when_the_snooze_ends(tak
     assert ef.Page(2) in taken.effects
 
 
+def test_a_worse_alert_ends_the_snooze_at_once_and_pages(case: Case) -> None:
+    case.alerts(firing=1, new=1, severity=Severity.SEV4).do(cmd.Acknowledge)
+    case.do(cmd.Resolve, reason="known issue", despite_firing=True)
+    case.after(minutes=5).alerts(firing=2, new=1, severity=Severity.SEV1)
+    assert case.caused(ev.AlertsReported, ev.SeverityChanged, ev.Reopened)
+    assert ef.Page(2) in case.effects
+
+
+def test_what_never_pages_never_escalates(case: Case) -> None:
+    case.alerts(firing=1, new=1, severity=Severity.SEV4).after(hours=1).clock_strikes()
+    assert case.events == []
+
+
 def test_alerts_that_recover_during_the_snooze_page_nobody(taken: Case) -> None:
     taken.do(cmd.Resolve, reason="known issue", despite_firing=True)
     taken.after(minutes=5).alerts(firing=0, resolved=3)

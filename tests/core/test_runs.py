@@ -121,6 +121,22 @@ def test_a_lease_ends_even_after_the_incident_is_resolved(taken: Case) -> None:
     assert taken.calls_for(ef.UndoStep)
 
 
+def test_a_lease_ends_even_if_its_step_was_skipped_or_its_outcome_is_unknown(taken: Case) -> None:
+    applied(taken).receipt(ev.StepFailed("r1", "rollback", "0.2"))
+    taken.do(cmd.SkipStep, run="r1", step="rollback").after(hours=1).clock_strikes()
+    assert ef.UndoStep("r1", "rollback") in taken.effects
+    other = Case().alerts(firing=1, new=1).do(cmd.Acknowledge)
+    previewed(start(other, act())).do(cmd.ApproveStep, run="r1", step="rollback", digest="d1")
+    other.receipt(ev.StepInterrupted("r1", "rollback", "cut off")).after(hours=1).clock_strikes()
+    assert ef.UndoStep("r1", "rollback") in other.effects
+
+
+def test_what_was_refused_is_not_undone_by_rule(taken: Case) -> None:
+    previewed(start(taken, act(on_fail=OnFail.UNDO))).do(cmd.ApproveStep, run="r1", step="rollback", digest="d1")
+    taken.receipt(ev.StepFailed("r1", "rollback", "404: no such model"))
+    assert taken.caused(ev.StepFailed)
+
+
 def test_undo_on_request_happens_once(taken: Case) -> None:
     applied(taken).receipt(ev.StepSucceeded("r1", "rollback", "ok"))
     taken.do(cmd.UndoStep, run="r1", step="rollback")

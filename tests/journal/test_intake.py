@@ -135,6 +135,37 @@ def test_a_snoozed_incident_whose_alert_burns_on_pages_again(house: House) -> No
     assert house.journal.live()[0].generation == 2
 
 
+def test_what_burns_on_long_after_its_end_was_told_burns_again(house: House) -> None:
+    firing = house.alert("f1")
+    house.receive(firing)
+    house.drain()
+    house.clock.after(minutes=5)
+    house.receive(replace(firing, firing=False, ends_at=house.clock.now))
+    house.clock.after(minutes=20)
+    house.receive(firing)
+    house.drain()
+    assert house.journal.live()[0].firing == 1
+
+
+def test_a_snooze_that_ends_late_still_gets_its_own_alerts(house: House) -> None:
+    house.receive(house.alert("f1"))
+    house.drain()
+    (live,) = house.journal.live()
+    house.desk.handle(
+        cmd.Resolve(
+            incident=live.id, by=MAYA, at=house.clock(), key="k", source="slack", reason="known", despite_firing=True
+        )
+    )
+    house.clock.after(minutes=31)
+    house.receive(house.alert("f2"))
+    house.drain()
+    for incident_id in house.journal.due(house.clock()):
+        house.desk.check_timers(incident_id).result()
+    (again,) = house.journal.live()
+    assert again.id == live.id
+    assert house.journal.due(house.clock()) == []
+
+
 def test_alerts_of_one_model_are_one_incident_whatever_their_names(house: House) -> None:
     house.receive(house.alert("f1"))
     house.receive(house.alert("f2", name="LLMTTFTp99AboveSLA"))
