@@ -11,7 +11,7 @@ import pytest
 from bot.contracts import Attempt, Delivered
 from bot.incident.effects import Effect
 from bot.incident.state import Incident, Status
-from bot.outbox import Outbox
+from bot.outbox import Outbox, pause
 from bot.workbench.slack.faults import Fault
 from bot.workbench.slack.model import Message
 from tests.doors.house import NOW, open_house
@@ -184,3 +184,22 @@ def test_a_bug_in_an_integration_is_told_and_tried_again_like_any_other_trouble(
         assert house.logged("delivery_postponed")
         (waiting,) = (job for job in house.app.journal.ready_jobs(NOW.replace(hour=4)) if job.id == page.id)
         assert (waiting.attempts, waiting.claim) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("attempts", "asked", "longest", "seconds"),
+    [
+        (1, None, 60.0, 1),
+        (2, None, 60.0, 2),
+        (6, None, 60.0, 32),
+        (7, None, 60.0, 60),
+        (7, None, 10.0, 10),
+        (5_000, None, 60.0, 60),
+        (7, 30.0, 10.0, 30),
+    ],
+)
+def test_pauses_grow_to_a_limit_however_many_attempts_there_were(
+    attempts: int, asked: float | None, longest: float, seconds: float
+) -> None:
+    assert pause(attempts, asked, 0.0, longest).total_seconds() == seconds
+    assert seconds < pause(attempts, asked, 1.0, longest).total_seconds() <= max(seconds * 1.25, seconds + 1)

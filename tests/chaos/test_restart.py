@@ -31,9 +31,8 @@ from tests.doors.house import alert, webhook
 from tests.story.night import ANY_PORTS, INTAKE, MAYA
 
 MODELS: Final = tuple(f"model-{number}" for number in range(6))
-ALERTS: Final = 90
-"""Webhooks of the storm, one alert each, over the models in turn."""
-PAUSE_S: Final = 0.06
+PAUSE_S: Final = 0.1
+"""Between two webhooks of the storm, one alert each, over the models in turn."""
 READY_S: Final = 20.0
 SETTLED_S: Final = 30.0
 SEED: Final = 20261121
@@ -53,15 +52,19 @@ class Storm:
         self._bench = bench
         self.accepted: list[str] = []
         self.answers: Counter[int] = Counter()
+        self._ebbing = threading.Event()
         self._thread = threading.Thread(target=self._blow, daemon=True)
         self._thread.start()
 
-    @property
-    def over(self) -> bool:
-        return not self._thread.is_alive()
+    def ebb(self) -> None:
+        """Ends with the webhook that is on its way, once it is taken."""
+        self._ebbing.set()
+        self._thread.join(SETTLED_S)
+        assert not self._thread.is_alive(), "the last webhook was never taken"
 
     def _blow(self) -> None:
-        for number in range(ALERTS):
+        while not self._ebbing.is_set():
+            number = len(self.accepted)
             model = MODELS[number % len(MODELS)]
             labels = {"alertname": "LLMErrorRatioHigh", "severity": "critical", "model_name": model}
             notes = {"summary": f"{model} answers with errors"}
@@ -152,9 +155,9 @@ def storm(bench: Workbench) -> Storm:
         bench.bot.wait_ready(READY_S)
     bench.workspace.faults.clear()
     bench.pagerduty.outage = "none"
-    eventually(lambda: storm.over, SETTLED_S, "the storm is over")
+    storm.ebb()
     eventually(lambda: all_told(bench), SETTLED_S, "PagerDuty has told all it had to tell", every=0.05)
-    eventually(lambda: at_rest(bench.directory), SETTLED_S, "everything is delivered", every=0.05)
+    eventually(lambda: at_rest(bench.directory), SETTLED_S, "everything is delivered", every=0.2)
     bench.bot.stop()
     return storm
 
@@ -168,7 +171,7 @@ def live_and_die(site: Site, dice: random.Random, what: str, fault: Fault | None
     before, deadline = seen(), time.monotonic() + 1.0
     while seen() == before and time.monotonic() < deadline:
         time.sleep(0.001)
-    time.sleep(dice.uniform(0.0, 0.03))
+    time.sleep(dice.choice((dice.uniform(0.0, 0.03), dice.uniform(0.1, 0.8))))
     pid = site.bench.bot.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -184,7 +187,6 @@ def start_a_run(bench: Workbench) -> None:
     eventually(lambda: bench.workspace.open_views(MAYA), READY_S, "the form is open")
     (form,) = bench.workspace.open_views(MAYA)
     bench.workspace.submit(MAYA, form.id, {"runbook": "rollback-model-deploy", "param.model": "llama-70b"})
-    eventually(lambda: marked(bench, "step"), READY_S, "its first step is shown")
 
 
 def resolve_one_in_pagerduty(bench: Workbench, dice: random.Random) -> None:
@@ -210,7 +212,10 @@ def all_told(bench: Workbench) -> bool:
 
 
 def at_rest(folder: Path) -> bool:
-    with closing(sqlite3.connect(f"file:{folder}/data/fixfirst.db?mode=ro", uri=True, timeout=10)) as database:
+    """Whether nothing is left to do. Killed attempts count as attempts, so a pause may last a minute by now; all but
+    pages need not wait it out here."""
+    with closing(sqlite3.connect(folder / "data" / "fixfirst.db", timeout=10, isolation_level=None)) as database:
+        database.execute("UPDATE outbox SET due_at = created_at WHERE state = 'waiting' AND courier <> 'pager'")
         (waiting,) = database.execute("SELECT count(*) FROM outbox WHERE state = 'waiting'").fetchone()
         (news,) = database.execute("SELECT count(*) FROM inbox WHERE drained_at IS NULL").fetchone()
     return not waiting and not news
@@ -242,7 +247,7 @@ def marked(bench: Workbench, key: str, value: str = "") -> list[str]:
 
 
 def test_the_storm_was_one(storm: Storm) -> None:
-    assert len(storm.accepted) == ALERTS
+    assert len(storm.accepted) > len(KILLS)
     assert set(storm.answers) <= {200, 503}, storm.answers
 
 
