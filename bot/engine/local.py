@@ -135,9 +135,13 @@ class LocalEngine:
         now, drained, again = self._clock(), 0, 0
         for group_key in self._desk.journal.waiting_groups():
             last = self._drained.get(group_key)
-            if last is not None and (now - last < GROUP_PAUSE or again == AGAIN_PER_TURN):
-                continue
-            again += last is not None
+            if last is not None:
+                if now - last < GROUP_PAUSE:
+                    continue
+                again += 1
+                if again > AGAIN_PER_TURN:
+                    self.wake()
+                    break
             self._drained[group_key] = now
             run(self._desk.drain(group_key).result)
             drained += 1
