@@ -65,6 +65,10 @@ class Desk:
         future.add_done_callback(self._wake_for_news)
         return future
 
+    def _wake_if_written(self, done: Future[T]) -> None:
+        if done.exception() is None:  # what failed changed nothing; to look at once would only fail again
+            self._wake()
+
     def _wake_for_news(self, done: Future[list[int]]) -> None:
         """A mere repeat leaves nothing to do, and in a storm that is nearly everything that comes in."""
         if done.exception() is None and any(done.result()):
@@ -80,7 +84,7 @@ class Desk:
 
     def _write(self, job: Callable[[Txn], T], *, urgent: bool) -> Future[T]:
         future = self.journal.write(job, urgent=urgent)
-        future.add_done_callback(lambda _: self._wake())
+        future.add_done_callback(self._wake_if_written)
         return future
 
     def execute(self, txn: Txn, command: Command) -> Outcome:

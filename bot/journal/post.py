@@ -18,7 +18,7 @@ from sqlalchemy import (
     update,
 )
 
-from bot.incident.effects import Effect
+from bot.incident.effects import EFFECTS, Effect
 from bot.journal.codec import effect_out
 from bot.journal.ids import new_id
 from bot.journal.rows import Job, job_from_row
@@ -42,11 +42,14 @@ _TWIN: Final = select(outbox.c.body).where(
 )
 _NEW: Final = insert(outbox)
 _FREE: Final = or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until <= bindparam("now"))
+COURIERS: Final = sorted({effect.courier for effect in EFFECTS.values()}, key=lambda name: (name != "pager", name))
+"""Everybody who carries effects out, the pager first."""
 _READY: Final = (
     select(outbox)
     .where(
         outbox.c.workspace == bindparam("whose"),
         _WAITING,
+        outbox.c.courier == bindparam("by"),
         outbox.c.due_at <= bindparam("now"),
         _FREE,
         ~exists().where(
@@ -57,7 +60,7 @@ _READY: Final = (
             _EARLIER.c.position < outbox.c.position,
         ),
     )
-    .order_by(outbox.c.courier != "pager", outbox.c.due_at, outbox.c.id)
+    .order_by(outbox.c.due_at, outbox.c.id)
     .limit(bindparam("most"))
 )
 _CLAIM: Final = (
@@ -101,9 +104,15 @@ def enqueue(connection: Connection, workspace: str, incident: str, effects: Sequ
 
 
 def ready(connection: Connection, workspace: str, now: datetime, limit: int) -> list[Job]:
-    """The head of every lane that is due and unclaimed; pages first, then the longest waiting."""
-    rows = connection.execute(_READY, {"whose": workspace, "now": now, "most": limit}).mappings()
-    return [job_from_row(dict(row)) for row in rows]
+    """Heads of lanes that are due and unclaimed, at most `limit` per courier, so that a dead one crowds out no other.
+
+    Pages come first, then the longest waiting.
+    """
+    jobs: list[Job] = []
+    for courier in COURIERS:
+        rows = connection.execute(_READY, {"whose": workspace, "by": courier, "now": now, "most": limit})
+        jobs += [job_from_row(dict(row)) for row in rows.mappings()]
+    return jobs
 
 
 def claim(connection: Connection, job: str, now: datetime, until: datetime) -> Job | None:

@@ -170,3 +170,13 @@ def test_numbers_count_up_and_refs_are_found(house: House) -> None:
         assert found is not None
         assert found.number == 2
     assert house.journal.find("INC-99") is None
+
+
+def test_a_service_that_is_down_crowds_out_no_other(house: House) -> None:
+    for number in range(40):
+        name = f"svc-{number}"
+        house.receive(house.alert(name, labels={"service": name}, service=name))
+    house.drain()
+    ready = house.journal.ready_jobs(house.clock())
+    assert ready[0].effect.courier == "pager"
+    assert {job.effect.courier for job in ready} == {"pager", "slack", "health"}
