@@ -4,6 +4,7 @@ Building the image needs a Docker daemon, which build machines need not have; it
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -108,3 +109,23 @@ def test_the_shipped_runbooks_come_along(installed: Path) -> None:
     assert sorted(path.name for path in shipped.iterdir()) == sorted(
         path.name for path in (ROOT / "runbooks").glob("*.md")
     )
+
+
+def test_what_is_installed_knows_its_version_and_checks_the_example(installed: Path, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "fixfirst.example.toml", tmp_path / "fixfirst.toml")
+    text = (tmp_path / "fixfirst.toml").read_text(encoding="utf-8")
+    secrets = [f"{name}=secret-for-a-test-0123" for name in sorted(set(re.findall(r"[A-Z]+_[A-Z_]+(?<!_)", text)))]
+    for arguments, expected in (
+        (["--version"], "fixfirst, version "),
+        (["check"], "2  runbooks in " + str(installed / "share" / "fixfirst" / "runbooks")),
+    ):
+        ended = subprocess.run(
+            ["env", "-i", *secrets, str(installed / "bin" / "fixfirst"), *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_S,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert expected in ended.stdout
