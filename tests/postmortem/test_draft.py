@@ -44,7 +44,7 @@ def test_the_opening_never_stands_in_for_the_start_of_the_harm() -> None:
 
 
 def test_a_monitor_that_noticed_before_users_gives_a_negative_time_to_detect() -> None:
-    case = Case().alerts(1, new=1).do(cmd.Acknowledge)
+    case = Case().alerts(1, new=1).do(cmd.Acknowledge).after(minutes=5)
     case.do(cmd.StateImpact, text="some", started_at=START + timedelta(minutes=3))
     ttd = key_times(case.inc).spans[0]
     assert ttd.length == timedelta(minutes=-3)
