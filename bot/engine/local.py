@@ -27,8 +27,8 @@ GRACE_S: Final = 0.01
 """From a commit to the look at what follows from it: whoever waits for its answer in chat gets that first."""
 GROUP_PAUSE: Final = timedelta(seconds=1)
 """A group's news are worked in at most this often once it has an incident: a storm edits one card, not a thousand."""
-AGAIN_PER_TURN: Final = 2
-"""Of the groups that have been worked in before; in a storm they would come due in the same moment, every second."""
+AGAIN_PER_TURN: Final = 1
+"""Of the groups worked in before: in a storm all come due in one moment, and Slack takes few edits a second."""
 KEEP_DELIVERED: Final = timedelta(days=7)
 
 
