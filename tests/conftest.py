@@ -11,6 +11,11 @@ APT_LINE = "apt-get install -y prometheus prometheus-alertmanager chromium fonts
 ON_BUILD_MACHINE = os.environ.get("CI") == "true"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in the browser come last: Playwright's loop, once running, lets nobody else on its thread run one."""
+    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
