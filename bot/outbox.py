@@ -128,12 +128,18 @@ class Outbox:
         trouble = DeliveryFailed(job.effect.courier, _name(job.effect), reason)
 
         def write(txn: Txn) -> None:
-            if txn.bury(job, reason):
+            if txn.bury(job, reason) and not self._told_already(txn, job, trouble):
                 self._desk.execute(txn, self._receipt(job, (trouble,), txn.now))
 
         self._journal.write(write).result()
         self.failed += 1
         log.error("delivery_failed", effect=_name(job.effect), incident=job.incident, reason=reason)
+
+    @staticmethod
+    def _told_already(txn: Txn, job: Job, trouble: DeliveryFailed) -> bool:
+        """What shows the incident as it is fails each time in the same way, and is told once."""
+        incident = txn.incident(job.incident)
+        return job.effect.latest_wins and incident is not None and trouble in incident.troubles
 
 
 def _name(effect: Effect) -> str:

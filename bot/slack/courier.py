@@ -5,6 +5,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from slack_sdk import WebClient
 from bot.contracts import Attempt, Delivered, OnCall, Permanent, Transient
 from bot.incident import effects as ef
 from bot.incident.entry import Entry
-from bot.incident.events import AckDeadlineMissed, CardPosted, ChannelOpened, Event, StepShown
+from bot.incident.events import AckDeadlineMissed, CardPosted, ChannelOpened, DeliveryFailed, Event, StepShown
 from bot.incident.react import Call, calls
 from bot.incident.state import Incident
 from bot.slack import cards, messages
@@ -34,6 +35,7 @@ GONE: Final = frozenset(
         "channel_not_found",
         "is_inactive",
         "is_archived",
+        "not_in_channel",
         "cant_update_message",
         "edit_window_closed",
     }
@@ -53,6 +55,8 @@ HARMLESS_INVITES: Final = frozenset(
         "ura_max_channels",
     }
 )
+QUICK_TRIES: Final = 3
+"""A message waits only a moment for the card that another lane is about to post; after that, as long as any other."""
 LOOK_BACK: Final = 100
 """Messages looked through for our own; a channel of ours has few of anybody else's."""
 CHANNEL_NAME_MAX: Final = 80
@@ -99,7 +103,8 @@ class Courier:
     def _refresh(self, incident: Incident, attempt: Attempt) -> Sequence[Event]:
         """The card lives in the incident's channel, and the intake channel has an announcement.
 
-        While there is no such channel yet, or it is archived, the card itself lives in the intake channel.
+        While there is no such channel yet, or it is archived, the card itself lives in the intake channel. Where only
+        the intake channel refuses, the card says so, and the next refresh tries it again.
         """
         posted: list[Event] = []
         announced = full = cards.incident_card(incident, self._context)
@@ -109,11 +114,31 @@ class Courier:
                 announced = cards.announcement(incident, self._context)
             except Closed as closed:
                 log.info("incident_channel_closed", incident=incident.ref, reason=str(closed))
-        posted += self._show("intake", self._settings.intake_channel, announced, incident, attempt)
+        try:
+            posted += self._show("intake", self._settings.intake_channel, announced, incident, attempt)
+        except Permanent as refused:
+            reason = f"in the intake channel: {refused}"
+            if announced is full:
+                raise Permanent(reason) from refused
+            posted += self._admit(reason, posted, incident, attempt)
         for place in incident.cards.values():
             if place.surface.startswith(ENTRY):
                 self._show_again(place, incident)
         return posted
+
+    def _admit(self, reason: str, posted: Sequence[Event], incident: Incident, attempt: Attempt) -> Sequence[Event]:
+        """Says on the incident's own card that the other one is missing, and why; once for as long as it is the same.
+
+        On the card at once: what fails in chat calls for no refresh, or it would fail in a circle.
+        """
+        log.warning("intake_card_not_shown", incident=incident.ref, reason=reason)
+        missing = DeliveryFailed(ef.RefreshCard.courier, ef.EFFECT_NAMES[ef.RefreshCard], reason)
+        if missing in incident.troubles:
+            return []
+        new = {event.surface: event for event in posted if isinstance(event, CardPosted)}
+        told = replace(incident, troubles=(*incident.troubles, missing), cards={**incident.cards, **new})
+        card = cards.incident_card(told, self._context)
+        return [*self._show("incident", incident.channel, card, told, attempt), missing]
 
     def _show_again(self, place: CardPosted, incident: Incident) -> None:
         """A message about an entry once more: what can no longer be pressed has no button any more."""
@@ -122,7 +147,10 @@ class Courier:
             return
         content = _content(messages.render(entry, incident, self._context, self._mention(entry, incident)))
         if self._remembered(incident.id, place.surface) != _digest(content):
-            self._edit(place.channel, place.ts, content, {"incident": incident.id, "entry": entry.id})
+            try:
+                self._edit(place.channel, place.ts, content, {"incident": incident.id, "entry": entry.id})
+            except Permanent as refused:  # an old button is refused anyway; the cards' own receipts must not be lost
+                log.info("message_not_edited", incident=incident.ref, reason=str(refused))
             self._remember(incident.id, place.surface, _digest(content))
 
     def _show(
@@ -169,7 +197,7 @@ class Courier:
                 **more,
             )
         except Refusal as refusal:
-            raise (Closed if refusal.error in CLOSED else Permanent)(str(refusal)) from refusal
+            raise _refused(refusal) from refusal
         return str(answer["ts"])
 
     def _edit(self, channel: str, ts: str, content: dict[str, Any], mark: dict[str, str]) -> bool:
@@ -184,18 +212,12 @@ class Courier:
 
     def _find(self, channel: str, mark: dict[str, str], thread_ts: str = "") -> str:
         """The ts of our own message with this mark, empty when there is none; for after a call with unknown outcome."""
-        if thread_ts:
-            answer = must(
-                self._client.conversations_replies,
-                channel=channel,
-                ts=thread_ts,
-                limit=LOOK_BACK,
-                include_all_metadata=True,
-            )
-        else:
-            answer = must(
-                self._client.conversations_history, channel=channel, limit=LOOK_BACK, include_all_metadata=True
-            )
+        method = self._client.conversations_replies if thread_ts else self._client.conversations_history
+        where = {"channel": channel, "ts": thread_ts} if thread_ts else {"channel": channel}
+        try:
+            answer = call(method, **where, limit=LOOK_BACK, include_all_metadata=True)
+        except Refusal as refusal:
+            raise _refused(refusal) from refusal
         for message in answer.get("messages", []):
             metadata = message.get("metadata") or {}
             payload = metadata.get("event_payload") or {}
@@ -264,7 +286,7 @@ class Courier:
         mark = {"incident": incident.id, "run": effect.run, "step": effect.step}
         if step.ts and self._edit(step.channel, step.ts, content, mark):
             return []
-        channel, ts, is_new = self._say(incident, content, mark, look=attempt.number > 1)
+        channel, ts, is_new = self._say(incident, content, mark, attempt)
         if not is_new:
             self._edit(channel, ts, content, mark)
         return [StepShown(effect.run, effect.step, channel, ts)]
@@ -275,7 +297,7 @@ class Courier:
             raise Permanent("the entry to tell about is gone")
         mark = {"incident": incident.id, "entry": entry.id}
         message = messages.render(entry, incident, self._context, self._mention(entry, incident))
-        channel, ts, _ = self._say(incident, _content(message), mark, look=attempt.number > 1)
+        channel, ts, _ = self._say(incident, _content(message), mark, attempt)
         if not any(block["type"] == "actions" for block in message.blocks):
             return []
         surface = f"{ENTRY}{entry.id}"
@@ -283,26 +305,27 @@ class Courier:
         return [CardPosted(surface, channel, ts)]
 
     def _say(
-        self, incident: Incident, content: dict[str, Any], mark: dict[str, str], *, look: bool
+        self, incident: Incident, content: dict[str, Any], mark: dict[str, str], attempt: Attempt
     ) -> tuple[str, str, bool]:
         """Posts in the incident's channel; without one, or once it is archived, in the thread under the intake card.
 
-        With `look`, an earlier try's message is taken for it. Gives channel, ts, and whether it was posted just now.
+        An earlier try's message is taken for it. Gives channel, ts, and whether it was posted just now.
         """
         card = incident.cards.get("intake")
         places = [(incident.channel, "")] if incident.channel else []
         places += [(card.channel, card.ts)] if card else []
         for channel, thread in places:
-            found = self._find(channel, mark, thread) if look else ""
-            if found:
-                return channel, found, False
             try:
+                found = self._find(channel, mark, thread) if attempt.number > 1 else ""
+                if found:
+                    return channel, found, False
                 return channel, self._post(channel, content, mark, **({"thread_ts": thread} if thread else {})), True
             except Closed as closed:
                 if (channel, thread) == places[-1]:
                     raise
                 log.info("incident_channel_closed", incident=incident.ref, reason=str(closed))
-        raise Transient("the incident has neither a channel nor a card yet", retry_after=0.2)
+        soon = 0.2 if attempt.number <= QUICK_TRIES else None
+        raise Transient("the incident has neither a channel nor a card yet", retry_after=soon)
 
     def _mention(self, entry: Entry, incident: Incident) -> str:
         """Who is called by name, as it stood when the entry was made."""
@@ -321,6 +344,10 @@ class Courier:
         if not called and self._settings.responders:
             return f"<!subteam^{self._settings.responders[0]}>"
         return " ".join(user(person) for person in called)
+
+
+def _refused(refusal: Refusal) -> Permanent:
+    return (Closed if refusal.error in CLOSED else Permanent)(str(refusal))
 
 
 def _content(message: cards.Message) -> dict[str, Any]:

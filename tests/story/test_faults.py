@@ -1,6 +1,8 @@
 """What goes wrong around an incident: a card deleted, a name taken, a scope missing, Slack slow or away, a crash."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from bot.slack.actions import Do
 from bot.workbench.launch import MANIFEST
 from bot.workbench.slack.faults import Fault
 from bot.workbench.slack.model import Channel
-from tests.story.night import INTAKE, JONAS, MAYA, Night, action_ids, alert, open_night, told
+from tests.story.night import ELSEWHERE, INTAKE, JONAS, MAYA, Night, action_ids, alert, open_night, told
 
 
 def test_a_deleted_card_is_posted_anew_and_that_one_is_edited_from_then_on(night: Night) -> None:
@@ -47,6 +49,79 @@ def test_in_an_archived_channel_the_work_goes_on_elsewhere_and_people_are_told(n
     assert "Maya Okafor has it" in told(card)
     assert "Maya Okafor acknowledged" in told(said), "and what would be said there is said here"
     assert Do.RESOLVE in action_ids(card), "the whole card, to work with from here"
+
+
+@contextmanager
+def archived(night: Night) -> Iterator[None]:
+    night.bench.workspace.channel(INTAKE).is_archived = True
+    yield
+    night.bench.workspace.channel(INTAKE).is_archived = False
+
+
+@contextmanager
+def without_the_bot(night: Night) -> Iterator[None]:
+    bot = night.bench.workspace.config.bot_user_id
+    night.bench.workspace.channel(INTAKE).members.remove(bot)
+    yield
+    night.bench.workspace.channel(INTAKE).members.append(bot)
+
+
+@contextmanager
+def not_there(night: Night) -> Iterator[None]:
+    channels = night.bench.workspace.state.channels
+    intake = channels.pop(INTAKE)
+    yield
+    channels[INTAKE] = intake
+
+
+UNUSABLE = {"is_archived": archived, "not_in_channel": without_the_bot, "channel_not_found": not_there}
+
+
+@pytest.mark.parametrize("error", UNUSABLE)
+def test_an_intake_channel_that_takes_nothing_costs_only_its_own_card_until_it_is_repaired(
+    night: Night, error: str
+) -> None:
+    night.foretold.add(error)
+    with UNUSABLE[error](night):
+        night.burns()
+        channel = night.incident.channel
+        night.types(MAYA, "/incident ack", channel)
+        night.types(MAYA, "/incident sev 2", channel)
+        assert len([m for m in night.messages() if "Commander" in told(m)]) == 1, "one card, edited in place"
+        assert "SEV2" in told(night.card)
+        assert f"in the intake channel: Slack refused it: {error}" in told(night.card)
+        assert [trouble.effect for trouble in night.events(ev.DeliveryFailed)] == ["refresh_card"], "said once"
+    assert night.messages(INTAKE) == []
+    night.types(MAYA, "/incident sev 1", channel)
+    (announced,) = night.messages(INTAKE)
+    assert "Maya Okafor has it" in told(announced)
+    assert len([m for m in night.messages() if "Commander" in told(m)]) == 1
+
+
+def test_an_intake_channel_that_is_archived_in_the_middle_is_on_the_card_at_once(night: Night) -> None:
+    night.burns()
+    night.foretold |= {"is_archived", "is_inactive"}
+    with archived(night):
+        night.types(MAYA, "/incident ack", night.incident.channel)
+        assert "in the intake channel: Slack refused it: is_archived" in told(night.card)
+        night.types(MAYA, "/incident sev 2", night.incident.channel)
+        assert len(night.events(ev.DeliveryFailed)) == 1
+        assert "Nobody has it yet" in told(night.messages(INTAKE)[0]), "there it stands still"
+    night.types(MAYA, "/incident sev 1", night.incident.channel)
+    (announced,) = night.messages(INTAKE)
+    assert "Maya Okafor has it" in told(announced), "and goes on when it can"
+
+
+def test_a_card_that_can_be_shown_nowhere_is_missed_once(night: Night) -> None:
+    night.burns()
+    night.foretold |= {"is_archived", "is_inactive"}
+    night.bench.workspace.channel(night.incident.channel).is_archived = True
+    with archived(night):
+        night.types(MAYA, "/incident ack INC-1", ELSEWHERE)
+        night.types(MAYA, "/incident sev INC-1 2", ELSEWHERE)
+    missed = [trouble for trouble in night.events(ev.DeliveryFailed) if trouble.effect == "refresh_card"]
+    assert night.incident.severity is ev.Severity.SEV2
+    assert len(missed) == 1
 
 
 def test_a_name_that_somebody_else_has_taken_is_left_to_them(night: Night) -> None:

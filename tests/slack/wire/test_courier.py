@@ -218,6 +218,18 @@ def test_any_title_gives_a_name_that_slack_takes(title: str, number: int) -> Non
 # -- messages ------------------------------------------------------------------------------------------------------
 
 
+def test_a_message_with_nowhere_to_go_is_tried_again_at_once_and_then_ever_more_rarely(office: Office) -> None:
+    office.workspace.faults.plan(Fault.ERROR, "conversations.create", error="restricted_action")
+    office.workspace.channel(INTAKE).is_archived = True
+    office.burns()
+    for _ in range(60):
+        office.delivers()
+        office.after(seconds=5)
+    office.after(minutes=2)
+    (waiting,) = (job for job in office.outbox.ready() if isinstance(job.effect, ef.Tell))
+    assert 8 <= waiting.attempts <= 12, "in five minutes"
+
+
 def test_every_message_of_ours_is_marked_and_unfurls_nothing(office: Office) -> None:
     office.burns()
     office.delivers()
@@ -239,6 +251,20 @@ def test_a_message_whose_answer_got_lost_is_there_once(office: Office, fault: Fa
     assert lost.value.ambiguous
     deliver(office, ef.Tell(entry.id), 2)
     assert len([m for m in office.said() if "We are on it." in told(m)]) == 1
+
+
+def test_an_answer_that_got_lost_in_a_channel_we_were_put_out_of_is_looked_for_where_we_may(office: Office) -> None:
+    office.burns()
+    office.delivers()
+    office.does(cmd.PostUpdate, office.incident.id, text="We are on it.")
+    office.channel.members.remove(office.workspace.config.bot_user_id)
+    office.workspace.faults.plan(Fault.SERVER_ERROR, "chat.postMessage")
+    for _ in range(3):
+        office.delivers()
+        office.after(seconds=5)
+    replies = office.workspace.channel(INTAKE).replies(office.card("intake").ts)
+    assert len([reply for reply in replies if "We are on it." in told(reply)]) == 1
+    assert office.incident.troubles == ()
 
 
 def test_the_first_message_calls_who_is_on_call_and_the_next_calls_the_next(office: Office) -> None:
