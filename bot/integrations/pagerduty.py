@@ -211,9 +211,9 @@ class Courier:
         if self._second is not None and self._settings.escalation == "key":
             # Whether it was paged at all, a later round no longer knows; the end of what never was is ignored there.
             self._second.send_event(action, dedup_key=dedup_key(incident, generation))
-        if theirs is None:
+        if theirs is None or generation in incident.pages:
             self._events.send_event(action, dedup_key=dedup_key(incident, generation))
-        elif self._settings.api_token:
+        if theirs is not None and self._settings.api_token:
             status = {"acknowledge": "acknowledged", "resolve": "resolved"}[action]
             self._put(theirs, {"type": "incident_reference", "status": status})
 
@@ -277,7 +277,10 @@ GROUP_PREFIX: Final = "v1:pagerduty="
 
 
 def foreign_id(incident: Incident) -> str | None:
-    """PagerDuty's id of an incident that was born there, else None."""
+    """PagerDuty's id of an incident that was born there, else None.
+
+    When such a one comes back here, or gets worse, we page it anew under our own key: then it is two over there.
+    """
     return incident.group_key.removeprefix(GROUP_PREFIX) if incident.group_key.startswith(GROUP_PREFIX) else None
 
 

@@ -139,6 +139,31 @@ def test_an_incident_born_in_pagerduty_opens_here_and_is_not_paged_back(night: N
     assert night.stands(Status.RESOLVED)
 
 
+def test_born_in_pagerduty_and_paged_anew_by_us_the_new_page_is_acknowledged_and_resolved(tmp_path: Path) -> None:
+    with open_night(tmp_path, secrets={"FIXFIRST_PAGERDUTY_API_TOKEN": ""}) as night:
+        born_there(night)
+        night.types(MAYA, "/incident resolve", night.incident.channel)
+        night.fills_in(MAYA, reason="it will drain", confirm=["yes"])
+        night.through(minutes=31)
+        assert night.incident.generation == 2, "still burning when the snooze ended"
+        theirs = ("another-integration", "triggered")
+        assert night.pages() == [theirs, ("2", "triggered")]
+        night.clicks(MAYA, night.card, Do.ACK, night.incident.channel)
+        assert night.pages() == [theirs, ("2", "acknowledged")], "theirs cannot be reached without a REST token"
+        night.types(MAYA, "/incident resolve", night.incident.channel)
+        night.fills_in(MAYA, reason="drained", confirm=["yes"])
+        assert night.pages() == [theirs, ("2", "resolved")]
+
+
+def test_born_in_pagerduty_and_raised_here_both_pages_are_acknowledged(night: Night) -> None:
+    born_there(night)
+    night.types(MAYA, "/incident sev 4", night.incident.channel)
+    night.types(MAYA, "/incident sev 1", night.incident.channel)
+    assert night.pages() == [("another-integration", "triggered"), ("1", "triggered")]
+    night.clicks(MAYA, night.card, Do.ACK, night.incident.channel)
+    assert night.pages() == [("another-integration", "acknowledged"), ("1", "acknowledged")]
+
+
 def test_two_incidents_born_in_pagerduty_are_two_here(night: Night) -> None:
     born_there(night)
     night.after(seconds=5)
