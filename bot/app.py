@@ -97,6 +97,8 @@ def telemetry_of(config: Config) -> health.Telemetry | None:
 
 SWITCH_INTERVAL_S: Final = 0.0002
 """A click passes through four threads; by Python's default each may keep the next waiting for 5 ms."""
+KEEP_ALIVE_S: Final = 75
+"""How long an idle connection is kept: a monitor in a storm finds it open, and one that has gone costs little."""
 DIRECTORY_EVERY_S: Final = 45.0
 """Under the 60 s that rights may be old, so that a click seldom has to wait for a look-up."""
 
@@ -297,6 +299,7 @@ def _server(app: Starlette) -> _Server:
             access_log=False,
             log_config=None,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=5,
         )
     )

@@ -5,11 +5,12 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, func, select, update
+from sqlalchemy import Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.incident.alert import Alert, AlertStatus, GroupState
 from bot.incident.events import Severity
+from bot.journal.direct import Direct, PerDatabase, one_of
 from bot.journal.ids import new_id
 from bot.journal.tables import alert, inbox
 
@@ -24,22 +25,21 @@ class News:
     payload: Mapping[str, Any]
 
 
-CHUNK = 500
-"""Fingerprints per SELECT: SQLite refuses statements with too many parameters."""
 SAMPLES = 5
 
 
 _FIELDS: Final = tuple(field.name for field in fields(Alert))
 _STATUS, _SEVERITY = _FIELDS.index("status"), _FIELDS.index("severity")
 # The statements of intake are built once: to build one costs more than to carry it out.
-_KNOWN: Final = select(*(alert.c[name] for name in _FIELDS)).where(
-    alert.c.workspace == bindparam("workspace"),
-    alert.c.source == bindparam("source"),
-    alert.c.fingerprint.in_(bindparam("fingerprints", expanding=True)),
-)
+_KNOWN: Final[PerDatabase] = {
+    database: select(*(alert.c[name] for name in _FIELDS)).where(
+        alert.c.workspace == bindparam("workspace"), alert.c.source == bindparam("source"), among
+    )
+    for database, among in one_of(alert.c.fingerprint, "fingerprints").items()
+}
 
 
-def _per_dialect(build: Callable[[Callable[[Table], Any]], Any]) -> Mapping[str, Any]:
+def _per_dialect(build: Callable[[Callable[[Table], Any]], Any]) -> PerDatabase:
     """The statement for each database; both know INSERT ... ON CONFLICT, each from a module of its own."""
     return {"sqlite": build(sqlite.insert), "postgresql": build(postgresql.insert)}
 
@@ -86,24 +86,20 @@ def _from_row(row: Sequence[Any]) -> Alert:
     return Alert(*values)
 
 
-def known(connection: Connection, workspace: str, source: str, fingerprints: Sequence[str]) -> dict[str, Alert]:
+def known(direct: Direct, workspace: str, source: str, fingerprints: Sequence[str]) -> dict[str, Alert]:
     """The ledger's rows of these fingerprints; those never seen are absent."""
-    found: dict[str, Alert] = {}
-    for start in range(0, len(fingerprints), CHUNK):
-        chunk = fingerprints[start : start + CHUNK]
-        rows = connection.execute(_KNOWN, {"workspace": workspace, "source": source, "fingerprints": chunk})
-        found.update((item.fingerprint, item) for item in map(_from_row, rows))
-    return found
+    named = {"workspace": workspace, "source": source, "fingerprints": list(fingerprints)}
+    return {item.fingerprint: item for item in map(_from_row, direct.all(_KNOWN[direct.database], named))}
 
 
-def store(connection: Connection, workspace: str, alerts: Iterable[Alert]) -> None:
+def store(direct: Direct, workspace: str, alerts: Iterable[Alert]) -> None:
     """Writes these rows of the ledger, new or changed."""
     rows = [{name: getattr(item, name) for name in _FIELDS} | {"workspace": workspace} for item in alerts]
     if rows:
-        connection.execute(_STORE[connection.dialect.name], rows)
+        direct.run_many(_STORE[direct.database], rows)
 
 
-def put(connection: Connection, workspace: str, news: Iterable[News], now: datetime) -> None:
+def put(direct: Direct, workspace: str, news: Iterable[News], now: datetime) -> None:
     """Remembers that groups have news to be worked into an incident; once per source and key."""
     rows = [
         {
@@ -119,39 +115,39 @@ def put(connection: Connection, workspace: str, news: Iterable[News], now: datet
         for item in news
     ]
     if rows:
-        connection.execute(_PUT[connection.dialect.name], rows)
+        direct.run_many(_PUT[direct.database], rows)
 
 
-def waiting_groups(connection: Connection, workspace: str) -> list[str]:
+def waiting_groups(direct: Direct, workspace: str) -> list[str]:
     """The groups with news, the longest waiting first."""
-    return list(connection.execute(_GROUPS_WITH_NEWS, {"whose": workspace}).scalars())
+    return direct.scalars(_GROUPS_WITH_NEWS, {"whose": workspace})
 
 
-def take(connection: Connection, workspace: str, group_key: str, now: datetime) -> list[dict[str, Any]]:
+def take(direct: Direct, workspace: str, group_key: str, now: datetime) -> list[dict[str, Any]]:
     """The group's news, oldest first, marked as drained in this transaction."""
     its = {"whose": workspace, "group": group_key}
-    rows = [dict(row) for row in connection.execute(_NEWS, its).mappings()]
+    rows = direct.named(_NEWS, its)
     if rows:
-        connection.execute(_DRAIN, {**its, "drained_at": now})
+        direct.run(_DRAIN, {**its, "drained_at": now})
     return rows
 
 
-def adopt(connection: Connection, workspace: str, group_key: str, incident: str) -> None:
+def adopt(direct: Direct, workspace: str, group_key: str, incident: str) -> None:
     """From now on the group's firing alerts belong to this incident."""
     named = {"whose": workspace, "group": group_key, "new_home": incident, "incident": incident}
-    connection.execute(_ADOPT, named)
+    direct.run(_ADOPT, named)
 
 
-def group_state(connection: Connection, workspace: str, group_key: str, incident: str | None) -> GroupState:
+def group_state(direct: Direct, workspace: str, group_key: str, incident: str | None) -> GroupState:
     """How the group stands; alerts that ended count only where they belonged to `incident`."""
     its = {"whose": workspace, "group": group_key}
-    firing, worst, started = connection.execute(_BURNING, its).one()
-    ended = connection.execute(_ENDED, {**its, "which": incident}).scalar_one() if incident is not None else 0
+    firing, worst, started = direct.all(_BURNING, its)[0]
+    ended = direct.scalar(_ENDED, {**its, "which": incident}) if incident is not None else 0
     return GroupState(
         group_key=group_key,
         firing=firing,
         resolved=ended,
         worst=Severity(worst) if worst else Severity.SEV3,
-        samples=tuple(map(_from_row, connection.execute(_SAMPLES_OF, its))),
+        samples=tuple(map(_from_row, direct.all(_SAMPLES_OF, its))),
         started_at=started,
     )

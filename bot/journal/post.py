@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     bindparam,
     delete,
     exists,
@@ -20,6 +19,7 @@ from sqlalchemy import (
 
 from bot.incident.effects import EFFECTS, Effect
 from bot.journal.codec import effect_out
+from bot.journal.direct import Direct
 from bot.journal.ids import new_id
 from bot.journal.rows import Job, job_from_row
 from bot.journal.tables import inbox, outbox
@@ -30,6 +30,7 @@ WAITING, DONE, DEAD = "waiting", "done", "dead"
 # Written into the statement: SQLite does not use an index of the waiting ones alone for a state it is only told later.
 _SAID: Final[ColumnElement[str]] = literal_column(f"'{WAITING}'")
 _WAITING: Final = outbox.c.state == _SAID
+_OURS: Final = outbox.c.workspace == bindparam("whose")
 _EARLIER: Final = outbox.alias("earlier")
 # The statements of every delivery are built once: to build one costs more than to carry it out.
 _LAST: Final = select(func.max(outbox.c.position)).where(outbox.c.incident == bindparam("its"))
@@ -47,7 +48,7 @@ COURIERS: Final = sorted({effect.courier for effect in EFFECTS.values()}, key=la
 _READY: Final = (
     select(outbox)
     .where(
-        outbox.c.workspace == bindparam("whose"),
+        _OURS,
         _WAITING,
         outbox.c.courier == bindparam("by"),
         outbox.c.due_at <= bindparam("now"),
@@ -69,18 +70,25 @@ _CLAIM: Final = (
     .values(claim=bindparam("token"), claimed_until=bindparam("until"), attempts=outbox.c.attempts + 1)
 )
 _JOB: Final = select(outbox).where(outbox.c.id == bindparam("job"))
+_RELEASE: Final = update(outbox).where(_OURS, _WAITING)
+_OLDEST: Final = select(func.min(outbox.c.created_at)).where(_OURS, _WAITING)
+_BY_STATE: Final = select(outbox.c.state, func.count()).where(_OURS).group_by(outbox.c.state)
+_FORGET_JOBS: Final = delete(outbox).where(_OURS, outbox.c.state == DONE, outbox.c.ended_at < bindparam("before"))
+_FORGET_NEWS: Final = delete(inbox).where(
+    inbox.c.workspace == bindparam("whose"), inbox.c.drained_at < bindparam("before")
+)
 _SETTLE: Final = update(outbox).where(outbox.c.id == bindparam("job"), outbox.c.claim == bindparam("token"), _WAITING)
 
 
-def enqueue(connection: Connection, workspace: str, incident: str, effects: Sequence[Effect], now: datetime) -> None:
+def enqueue(direct: Direct, workspace: str, incident: str, effects: Sequence[Effect], now: datetime) -> None:
     """Adds effects behind what the incident's lanes already hold; a `latest_wins` one joins its unclaimed twin."""
     if not effects:
         return
-    position = connection.execute(_LAST, {"its": incident}).scalar() or 0
+    position = direct.scalar(_LAST, {"its": incident}) or 0
     for effect in effects:
         kind, body = effect_out(effect)
         named = {"its": incident, "queue": effect.queue(), "what": kind}
-        if effect.latest_wins and body in connection.execute(_TWIN, named).scalars().all():
+        if effect.latest_wins and body in direct.scalars(_TWIN, named):
             continue
         position += 1
         row = {
@@ -100,65 +108,46 @@ def enqueue(connection: Connection, workspace: str, incident: str, effects: Sequ
             "warned": False,
             "last_error": "",
         }
-        connection.execute(_NEW, row)
+        direct.run(_NEW, row)
 
 
-def ready(connection: Connection, workspace: str, now: datetime, limit: int) -> list[Job]:
+def ready(direct: Direct, workspace: str, now: datetime, limit: int) -> list[Job]:
     """Heads of lanes that are due and unclaimed, at most `limit` per courier, so that a dead one crowds out no other.
 
     Pages come first, then the longest waiting.
     """
     jobs: list[Job] = []
     for courier in COURIERS:
-        rows = connection.execute(_READY, {"whose": workspace, "by": courier, "now": now, "most": limit})
-        jobs += [job_from_row(dict(row)) for row in rows.mappings()]
+        its = {"whose": workspace, "by": courier, "now": now, "most": limit}
+        jobs += map(job_from_row, direct.named(_READY, its))
     return jobs
 
 
-def claim(connection: Connection, job: str, now: datetime, until: datetime) -> Job | None:
+def claim(direct: Direct, job: str, now: datetime, until: datetime) -> Job | None:
     """Takes the job for ourselves; None when somebody else was faster or it has ended."""
-    taken = connection.execute(_CLAIM, {"job": job, "token": new_id(), "until": until, "now": now})
-    if taken.rowcount != 1:
+    if direct.run(_CLAIM, {"job": job, "token": new_id(), "until": until, "now": now}) != 1:
         return None
-    return job_from_row(dict(connection.execute(_JOB, {"job": job}).mappings().one()))
+    return job_from_row(direct.named(_JOB, {"job": job})[0])
 
 
-def settle(connection: Connection, job: Job, values: Mapping[str, Any]) -> bool:
+def settle(direct: Direct, job: Job, values: Mapping[str, Any]) -> bool:
     """Writes what became of a job, if it is still ours."""
     named = {"job": job.id, "token": job.claim, "claim": None, "claimed_until": None}
-    return connection.execute(_SETTLE, {**named, **values}).rowcount == 1
+    return direct.run(_SETTLE, {**named, **values}) == 1
 
 
-def release_all(connection: Connection, workspace: str) -> None:
+def release_all(direct: Direct, workspace: str) -> None:
     """Gives back what a process that is gone had claimed. Only for a process that is alone on its database."""
-    connection.execute(
-        update(outbox)
-        .where(outbox.c.workspace == workspace, outbox.c.state == WAITING)
-        .values(claim=None, claimed_until=None)
-    )
+    direct.run(_RELEASE, {"whose": workspace, "claim": None, "claimed_until": None})
 
 
-def next_due(connection: Connection, workspace: str) -> datetime | None:
-    """When the next waiting job is due."""
-    return connection.execute(
-        select(func.min(outbox.c.due_at)).where(outbox.c.workspace == workspace, outbox.c.state == WAITING)
-    ).scalar()
-
-
-def numbers(connection: Connection, workspace: str) -> dict[str, Any]:
+def numbers(direct: Direct, workspace: str) -> dict[str, Any]:
     """Jobs by state, and since when the oldest waits."""
-    counts = connection.execute(
-        select(outbox.c.state, func.count()).where(outbox.c.workspace == workspace).group_by(outbox.c.state)
-    )
-    oldest = connection.execute(
-        select(func.min(outbox.c.created_at)).where(outbox.c.workspace == workspace, outbox.c.state == WAITING)
-    ).scalar()
-    return {"states": {row[0]: row[1] for row in counts}, "oldest": oldest}
+    ours = {"whose": workspace}
+    return {"states": dict(direct.all(_BY_STATE, ours)), "oldest": direct.scalar(_OLDEST, ours)}
 
 
-def tidy(connection: Connection, workspace: str, before: datetime) -> None:
+def tidy(direct: Direct, workspace: str, before: datetime) -> None:
     """Forgets delivered effects and drained news older than `before`; the events behind them stay."""
-    connection.execute(
-        delete(outbox).where(outbox.c.workspace == workspace, outbox.c.state == DONE, outbox.c.ended_at < before)
-    )
-    connection.execute(delete(inbox).where(inbox.c.workspace == workspace, inbox.c.drained_at < before))
+    direct.run(_FORGET_JOBS, {"whose": workspace, "before": before})
+    direct.run(_FORGET_NEWS, {"whose": workspace, "before": before})

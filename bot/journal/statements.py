@@ -2,9 +2,10 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Select, Update, bindparam, func, insert, select, update
+from sqlalchemy import Select, Update, bindparam, func, insert, or_, select, update
 
-from bot.journal.tables import blob, event, incident
+from bot.journal.direct import one_of
+from bot.journal.tables import alert, blob, event, inbox, incident
 
 _OURS: Final = incident.c.workspace == bindparam("workspace")
 _ITS: Final = incident.c.id == bindparam("incident_id")
@@ -48,5 +49,16 @@ NEW_ENTRY: Final = insert(event)
 
 _LEFT: Final = select(blob.c.digest, blob.c.text).where(blob.c.text.is_not(None))
 TEXTS_OF: Final = _LEFT.where(blob.c.incident == bindparam("incident_id"))
-TEXTS: Final = _LEFT.where(blob.c.digest.in_(bindparam("digests", expanding=True)))
+TEXTS: Final = {database: _LEFT.where(among) for database, among in one_of(blob.c.digest, "digests").items()}
 NEW_TEXTS: Final = insert(blob)
+
+UNFINISHED: Final = select(incident.c.id).where(_OURS, or_(incident.c.live, incident.c.next_due_at.is_not(None)))
+INCIDENTS_BY_STATUS: Final = select(incident.c.status, func.count()).where(_OURS).group_by(incident.c.status)
+ALERTS_BY_STATUS: Final = (
+    select(alert.c.status, func.count()).where(alert.c.workspace == bindparam("workspace")).group_by(alert.c.status)
+)
+NEWS_WAITING: Final = (
+    select(func.count())
+    .select_from(inbox)
+    .where(inbox.c.workspace == bindparam("workspace"), inbox.c.drained_at.is_(None))
+)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, func, or_, select
+from sqlalchemy import Engine, Select
 
 from bot.incident.alert import Alert, GroupState
 from bot.incident.commands import Command
@@ -21,9 +21,9 @@ from bot.journal import ledger, post
 from bot.journal import statements as sql
 from bot.journal.chain import entry_hash, new_salt, text_digest
 from bot.journal.codec import actor_out, event_out
+from bot.journal.direct import Direct
 from bot.journal.ids import new_id
 from bot.journal.rows import Job, entry_from_row, envelope
-from bot.journal.tables import alert, inbox, incident
 from bot.journal.writer import Writer
 
 T = TypeVar("T")
@@ -62,14 +62,14 @@ class Memory:
 class _Reader:
     """The queries that reading and writing share."""
 
-    def __init__(self, connection: Connection, workspace: str, memory: Memory) -> None:
-        self.connection = connection
+    def __init__(self, direct: Direct, workspace: str, memory: Memory) -> None:
+        self.direct = direct
         self.workspace = workspace
         self._memory = memory
 
     def incident(self, incident_id: str) -> Incident | None:
         """The incident as of now; from memory when nothing was added since."""
-        seq = self.connection.execute(sql.SEQ_OF, {"incident_id": incident_id}).scalar()
+        seq = self.direct.scalar(sql.SEQ_OF, {"incident_id": incident_id})
         return None if seq is None else self._as_of(incident_id, seq)
 
     def _as_of(self, incident_id: str, seq: int) -> Incident | None:
@@ -84,9 +84,8 @@ class _Reader:
     def entries(self, incident_id: str) -> tuple[Entry, ...]:
         """All entries of an incident, in order."""
         its = {"incident_id": incident_id}
-        rows = self.connection.execute(sql.ENTRIES_OF, its)
-        found = {row[0]: row[1] for row in self.connection.execute(sql.TEXTS_OF, its)}
-        return tuple(entry_from_row(dict(row), found) for row in rows.mappings())
+        found: dict[str, str] = dict(self.direct.all(sql.TEXTS_OF, its))
+        return tuple(entry_from_row(row, found) for row in self.direct.named(sql.ENTRIES_OF, its))
 
     def one(self, query: Select[str, int], **values: Any) -> Incident | None:
         """The incident that a query for id and seq finds in this workspace."""
@@ -94,7 +93,7 @@ class _Reader:
 
     def many(self, query: Select[str, int], **values: Any) -> tuple[Incident, ...]:
         """As `one`, all of them."""
-        rows = self.connection.execute(query, {"workspace": self.workspace, **values}).all()
+        rows = self.direct.all(query, {"workspace": self.workspace, **values})
         found = (self._as_of(incident_id, seq) for incident_id, seq in rows)
         return tuple(item for item in found if item is not None)
 
@@ -102,8 +101,8 @@ class _Reader:
 class Txn(_Reader):
     """One write transaction as a job sees it; everything it does is kept or dropped together."""
 
-    def __init__(self, connection: Connection, journal: "Journal", memory: Memory, now: datetime) -> None:
-        super().__init__(connection, journal.workspace, memory)
+    def __init__(self, direct: Direct, journal: "Journal", memory: Memory, now: datetime) -> None:
+        super().__init__(direct, journal.workspace, memory)
         self.now = now
         self.touched: dict[str, Incident] = {}
         self._due_at = journal.due_at
@@ -113,12 +112,12 @@ class Txn(_Reader):
 
     def seen(self, key: str) -> Incident | None:
         """The incident in which a command with this key has made something happen before."""
-        found = self.connection.execute(sql.SEEN, {"workspace": self.workspace, "key": key}).scalar()
+        found = self.direct.scalar(sql.SEEN, {"workspace": self.workspace, "key": key})
         return None if found is None else self.incident(found)
 
     def next_number(self) -> int:
         """The number of the next incident; people say INC-42."""
-        return (self.connection.execute(sql.HIGHEST_NUMBER, {"workspace": self.workspace}).scalar() or 0) + 1
+        return int(self.direct.scalar(sql.HIGHEST_NUMBER, {"workspace": self.workspace}) or 0) + 1
 
     def latest_in_group(self, group_key: str) -> Incident | None:
         """The group's latest incident, over or not."""
@@ -157,15 +156,14 @@ class Txn(_Reader):
         entry = entry_from_row(row, {text["digest"]: text["text"] for text in texts})
         after = evolve(before, entry)
         self._project(after, row["hash"], is_new=before is None)
-        self.connection.execute(sql.NEW_ENTRY, row)
-        if texts:
-            self.connection.execute(sql.NEW_TEXTS, texts)
+        self.direct.run(sql.NEW_ENTRY, row)
+        self.direct.run_many(sql.NEW_TEXTS, texts)
         self.touched[after.id] = after
         return after, entry
 
     def _head(self, incident_id: str) -> tuple[int, str]:
-        row = self.connection.execute(sql.HEAD_OF, {"incident_id": incident_id}).one()
-        return row.seq, row.head_hash
+        seq, head_hash = self.direct.all(sql.HEAD_OF, {"incident_id": incident_id})[0]
+        return seq, head_hash
 
     def _project(self, item: Incident, head_hash: str, *, is_new: bool) -> None:
         values = {
@@ -184,78 +182,75 @@ class Txn(_Reader):
         }
         if is_new:
             named = {"id": item.id, "workspace": item.workspace, "number": item.number}
-            self.connection.execute(sql.NEW_INCIDENT, {**named, **values})
+            self.direct.run(sql.NEW_INCIDENT, {**named, **values})
         else:
-            self.connection.execute(sql.CHANGED_INCIDENT, {"incident_id": item.id, **values})
+            self.direct.run(sql.CHANGED_INCIDENT, {"incident_id": item.id, **values})
 
     def enqueue(self, incident_id: str, effects: Sequence[Effect]) -> None:
         """Adds what must be done outside, in the same commit as what made it necessary."""
-        post.enqueue(self.connection, self.workspace, incident_id, effects, self.now)
+        post.enqueue(self.direct, self.workspace, incident_id, effects, self.now)
 
     def claim(self, job: str, until: datetime) -> Job | None:
         """Takes an outbox job; None when it is not to be had any more."""
-        return post.claim(self.connection, job, self.now, until)
+        return post.claim(self.direct, job, self.now, until)
 
     def finish(self, job: Job) -> bool:
         """The job is done; False when it was not ours any more, and then nothing it brought back may count."""
-        return post.settle(self.connection, job, {"state": post.DONE, "ended_at": self.now})
+        return post.settle(self.direct, job, {"state": post.DONE, "ended_at": self.now})
 
     def bury(self, job: Job, reason: str) -> bool:
         """The job cannot be done."""
         values = {"state": post.DEAD, "ended_at": self.now, "last_error": reason}
-        return post.settle(self.connection, job, values)
+        return post.settle(self.direct, job, values)
 
     def postpone(self, job: Job, until: datetime, reason: str, *, warned: bool) -> bool:
         """It did not work; another attempt is due at `until`."""
         values = {"due_at": until, "last_error": reason, "warned": job.warned or warned}
-        return post.settle(self.connection, job, values)
+        return post.settle(self.direct, job, values)
 
     def come_back(self, job: Job, at: datetime, progress: dict[str, Any]) -> bool:
         """It goes on at `at`; this was no failed attempt."""
-        return post.settle(self.connection, job, {"due_at": at, "progress": progress, "attempts": 0})
+        return post.settle(self.direct, job, {"due_at": at, "progress": progress, "attempts": 0})
 
     def release_all(self) -> None:
         """Gives back every claim of a process that is gone."""
-        post.release_all(self.connection, self.workspace)
+        post.release_all(self.direct, self.workspace)
 
     def tidy(self, before: datetime) -> None:
         """Forgets what was delivered and drained before then."""
-        post.tidy(self.connection, self.workspace, before)
+        post.tidy(self.direct, self.workspace, before)
 
     def refresh_due(self) -> None:
         """Computes every live incident's next deadline anew, for when the settings behind them have changed."""
-        query = select(incident.c.id).where(
-            incident.c.workspace == self.workspace, or_(incident.c.live, incident.c.next_due_at.is_not(None))
-        )
-        for (incident_id,) in self.connection.execute(query).all():
+        for incident_id in self.direct.scalars(sql.UNFINISHED, {"workspace": self.workspace}):
             item = self.incident(incident_id)
             if item is not None:
                 values = {"incident_id": incident_id, "next_due_at": self._due_at(item)}
-                self.connection.execute(sql.CHANGED_INCIDENT, values)
+                self.direct.run(sql.CHANGED_INCIDENT, values)
 
     def known_alerts(self, source: str, fingerprints: Sequence[str]) -> dict[str, Alert]:
         """The ledger's rows of these fingerprints."""
-        return ledger.known(self.connection, self.workspace, source, fingerprints)
+        return ledger.known(self.direct, self.workspace, source, fingerprints)
 
     def store_alerts(self, alerts: Sequence[Alert]) -> None:
         """Writes rows of the ledger."""
-        ledger.store(self.connection, self.workspace, alerts)
+        ledger.store(self.direct, self.workspace, alerts)
 
     def put_news(self, news: Sequence[ledger.News]) -> None:
         """Remembers that groups have news, once per key."""
-        ledger.put(self.connection, self.workspace, news, self.now)
+        ledger.put(self.direct, self.workspace, news, self.now)
 
     def take_news(self, group_key: str) -> list[dict[str, Any]]:
         """The group's news, which are drained with this transaction."""
-        return ledger.take(self.connection, self.workspace, group_key, self.now)
+        return ledger.take(self.direct, self.workspace, group_key, self.now)
 
     def group_state(self, group_key: str, incident_id: str | None) -> GroupState:
         """How the group stands in the ledger."""
-        return ledger.group_state(self.connection, self.workspace, group_key, incident_id)
+        return ledger.group_state(self.direct, self.workspace, group_key, incident_id)
 
     def adopt_alerts(self, group_key: str, incident_id: str) -> None:
         """The group's firing alerts belong to this incident now."""
-        ledger.adopt(self.connection, self.workspace, group_key, incident_id)
+        ledger.adopt(self.direct, self.workspace, group_key, incident_id)
 
 
 class _Batch:
@@ -267,8 +262,8 @@ class _Batch:
         self._kept: dict[str, Incident] = {}
         self._txn: Txn | None = None
 
-    def run(self, connection: Connection, job: Callable[[Txn], Any]) -> Any:
-        self._txn = Txn(connection, self._journal, self._journal.memory, self._now)
+    def run(self, direct: Direct, job: Callable[[Txn], Any]) -> Any:
+        self._txn = Txn(direct, self._journal, self._journal.memory, self._now)
         self._txn.touched.update(self._kept)
         return job(self._txn)
 
@@ -306,8 +301,8 @@ class Journal:
 
     @contextmanager
     def _reading(self) -> Iterator[_Reader]:
-        with self._engine.connect().execution_options(reading=True) as connection:
-            yield _Reader(connection, self.workspace, self.memory)
+        with self._engine.connect().execution_options(reading=True) as connection, connection.begin():
+            yield _Reader(Direct(connection), self.workspace, self.memory)
 
     def incident(self, incident_id: str) -> Incident | None:
         """The incident as of now, or None."""
@@ -322,12 +317,12 @@ class Journal:
     def entry(self, entry_id: str) -> Entry | None:
         """One entry by its id."""
         with self._reading() as reader:
-            row = reader.connection.execute(sql.ENTRY, {"entry_id": entry_id}).mappings().first()
+            row = next(iter(reader.direct.named(sql.ENTRY, {"entry_id": entry_id})), None)
             if row is None:
                 return None
             digests = [value for value in row["body"].values() if isinstance(value, str)]
-            texts = reader.connection.execute(sql.TEXTS, {"digests": digests})
-            return entry_from_row(dict(row), {text[0]: text[1] for text in texts})
+            texts = reader.direct.all(sql.TEXTS[reader.direct.database], {"digests": digests})
+            return entry_from_row(row, dict(texts))
 
     def find(self, ref: str) -> Incident | None:
         """By what people call it: `INC-42`, `inc-42`, `42`, or the id."""
@@ -362,46 +357,37 @@ class Journal:
     def due(self, now: datetime) -> list[str]:
         """The incidents with a deadline that has passed."""
         with self._reading() as reader:
-            return list(reader.connection.execute(sql.DUE, {"workspace": self.workspace, "now": now}).scalars())
+            return reader.direct.scalars(sql.DUE, {"workspace": self.workspace, "now": now})
 
     def waiting_groups(self) -> list[str]:
         """The alert groups whose news are not worked in yet."""
         with self._reading() as reader:
-            return ledger.waiting_groups(reader.connection, self.workspace)
+            return ledger.waiting_groups(reader.direct, self.workspace)
 
     def ready_jobs(self, now: datetime, limit: int = 32) -> list[Job]:
         """What the outbox could deliver now."""
         with self._reading() as reader:
-            return post.ready(reader.connection, self.workspace, now, limit)
+            return post.ready(reader.direct, self.workspace, now, limit)
 
     def numbers(self) -> dict[str, Any]:
         """Figures for health and metrics: incidents and jobs by state, news waiting, alerts by status."""
         with self._reading() as reader:
-            connection = reader.connection
-            statuses = connection.execute(
-                select(incident.c.status, func.count())
-                .where(incident.c.workspace == self.workspace)
-                .group_by(incident.c.status)
-            )
-            news = connection.execute(select(func.count()).select_from(inbox).where(inbox.c.drained_at.is_(None)))
-            alerts = connection.execute(
-                select(alert.c.status, func.count()).where(alert.c.workspace == self.workspace).group_by(alert.c.status)
-            )
+            ours = {"workspace": self.workspace}
             return {
-                "incidents": {row[0]: row[1] for row in statuses},
-                "alerts": {row[0]: row[1] for row in alerts},
-                "news_waiting": news.scalar_one(),
-                "outbox": post.numbers(connection, self.workspace),
+                "incidents": dict(reader.direct.all(sql.INCIDENTS_BY_STATUS, ours)),
+                "alerts": dict(reader.direct.all(sql.ALERTS_BY_STATUS, ours)),
+                "news_waiting": reader.direct.scalar(sql.NEWS_WAITING, ours),
+                "outbox": post.numbers(reader.direct, self.workspace),
             }
 
     def verify(self, incident_id: str) -> int | None:
         """The `seq` of the first entry whose hash does not fit, or None when the chain holds."""
         with self._reading() as reader:
-            rows = reader.connection.execute(sql.ENTRIES_OF, {"incident_id": incident_id}).mappings()
+            rows = reader.direct.named(sql.ENTRIES_OF, {"incident_id": incident_id})
             previous = ""
             for expected, row in enumerate(rows, start=1):
                 fits = row["seq"] == expected and row["prev_hash"] == previous
-                if not fits or entry_hash(envelope(dict(row)), previous) != row["hash"]:
+                if not fits or entry_hash(envelope(row), previous) != row["hash"]:
                     return int(row["seq"])
                 previous = row["hash"]
             return None

@@ -3,14 +3,17 @@
 That is what makes a commit on disk affordable for every webhook, and what decides the order of commands on SQLite.
 """
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, Transaction
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from bot.journal.direct import Direct
 
 T = TypeVar("T")
 
@@ -22,7 +25,7 @@ class Busy(Exception):
 class Batch(Protocol):
     """What one commit is about."""
 
-    def run(self, connection: Connection, job: Callable[[Any], Any]) -> Any:
+    def run(self, direct: Direct, job: Callable[[Any], Any]) -> Any:
         """Carries out one job inside its savepoint."""
 
     def keep(self) -> None:
@@ -52,6 +55,7 @@ class Writer:
         self._rest: deque[tuple[Callable[[Any], Any], Future[Any]]] = deque()
         self._wake = threading.Condition()
         self._closing = False
+        self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._loop, name="journal-writer", daemon=True)
         self._thread.start()
 
@@ -87,6 +91,7 @@ class Writer:
     def _loop(self) -> None:
         while jobs := self._take():
             self._write(jobs)
+        self._disconnect()
 
     def _write(self, taken: list[tuple[Callable[[Any], Any], Future[Any]]]) -> None:
         """A job whose caller has given up is left out; the rest can be cancelled no more, so every answer arrives."""
@@ -94,31 +99,44 @@ class Writer:
         batch = self._begin()
         answers: list[Callable[[], None]] = []
         try:
-            with self._engine.connect() as connection, connection.begin() as transaction:
+            connection = self._connected()
+            with connection.begin():
+                direct = Direct(connection)
                 for job, future in jobs:
-                    # A job on its own needs no savepoint: the transaction is one.
-                    fence = connection.begin_nested() if len(jobs) > 1 else transaction
-                    answers.append(self._run(connection, fence, batch, job, future))
+                    answers.append(self._run(direct, batch, job, future))
             batch.committed()
         except Exception as error:  # noqa: BLE001 - handed to every caller, who answers 503 or shows it
+            self._disconnect()
             for _, future in jobs:
                 future.set_exception(_as_busy(error))
             return
         for answer in answers:
             answer()
 
+    def _connected(self) -> Connection:
+        """The writer's own, kept for as long as it works: to take one from the pool costs as much as a commit."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                connection.close()
+
     @staticmethod
-    def _run(
-        connection: Connection, fence: Transaction, batch: Batch, job: Callable[[Any], Any], future: Future[Any]
-    ) -> Callable[[], None]:
+    def _run(direct: Direct, batch: Batch, job: Callable[[Any], Any], future: Future[Any]) -> Callable[[], None]:
+        """One job behind its savepoint: what it wrote is kept whole or not at all, and its neighbours' either way."""
+        direct.say("SAVEPOINT job")
         try:
-            result = batch.run(connection, job)
+            result = batch.run(direct, job)
         except Exception as error:  # noqa: BLE001 - handed to the caller
-            fence.rollback()
+            direct.say("ROLLBACK TO SAVEPOINT job")
             batch.drop()
             failure = _as_busy(error) if isinstance(error, OperationalError) else error
             return lambda: future.set_exception(failure)
-        fence.commit()
+        direct.say("RELEASE SAVEPOINT job")
         batch.keep()
         return lambda: future.set_result(result)
 

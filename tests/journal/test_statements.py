@@ -11,11 +11,15 @@ from tests.journal.conftest import House
 
 WHOLE_BY_NATURE = {"HIGHEST_NUMBER", "RECENT", "_LEFT"}
 """The two walk an index backwards and stop at once; the last is only the beginning of others."""
+NOT_EVERYDAY = {"INCIDENTS_BY_STATUS", "ALERTS_BY_STATUS", "_BY_STATE", "_FORGET_JOBS", "_FORGET_NEWS", "UNFINISHED"}
+"""They count for the health page, tidy once an hour, or look around once at the start."""
 EVERYDAY = {
-    name: value
+    name: query
     for module in (statements, post, ledger)
     for name, value in vars(module).items()
-    if isinstance(value, Executable) and name not in WHOLE_BY_NATURE and not str(value).startswith("INSERT")
+    if isinstance(query := value.get("sqlite") if isinstance(value, dict) else value, Executable)
+    and name not in WHOLE_BY_NATURE | NOT_EVERYDAY
+    and not str(query).startswith("INSERT")
 }
 
 
@@ -26,13 +30,14 @@ def test_there_are_statements_to_look_at() -> None:
 @pytest.mark.parametrize("name", EVERYDAY)
 def test_an_everyday_statement_walks_through_no_table(house: House, name: str) -> None:
     query = str(EVERYDAY[name].compile(dialect=sqlite.dialect()))  # type: ignore[attr-defined]
-    query = query.replace("(__[POSTCOMPILE_fingerprints])", "(?)").replace("(__[POSTCOMPILE_digests])", "(?)")
     connection = sqlite3.connect(house.folder / "fixfirst.db")
     try:
-        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", [None] * query.count("?"))]
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", ["[]"] * query.count("?"))]
     finally:
         connection.close()
     partial = ("ix_incident_live (workspace=?)", "ix_outbox_waiting (workspace=?)", "ix_inbox_waiting (workspace=?)")
     for step in plan:
+        if step.startswith("SCAN listed VIRTUAL TABLE"):
+            continue  # the list that is asked for
         assert "SCAN" not in step.replace("SCALAR", ""), plan
         assert not step.endswith("(workspace=?)") or step.endswith(partial), plan
