@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -13,7 +14,7 @@ from bot.incident.commands import RecordReceipt
 from bot.incident.effects import EFFECT_NAMES, Effect
 from bot.incident.events import DeliveryFailed, Event
 from bot.incident.people import BOT
-from bot.journal import Job, Txn
+from bot.journal import Busy, Job, Txn
 
 log = structlog.get_logger()
 
@@ -83,15 +84,32 @@ class Outbox:
             at, progress = result.at, dict(result.progress)
             self._journal.write(lambda txn: txn.come_back(job, at, progress)).result()
             return
-        events = tuple(result)
-        self._journal.write(lambda txn: txn.finish(job) and self._record(txn, job, events)).result()
+        self._finish(job, tuple(result))
         self.delivered += 1
         log.debug("delivered", effect=_name(job.effect), incident=job.incident, attempts=job.attempts)
 
-    def _record(self, txn: Txn, job: Job, events: tuple[Event, ...]) -> bool:
-        if events:
-            self._desk.execute(txn, self._receipt(job, events, txn.now))
-        return True
+    def _finish(self, job: Job, happened: tuple[Event, ...]) -> None:
+        """Ends the job and records what came of it. Raises Busy, and then the job is tried again later.
+
+        What the core will not take is left out and said to be missing: the act has happened, and to carry it out once
+        more would not make its report any better. A database that fails fails the bare end too, so it is no such case.
+        """
+        for events, suffix in ((happened, ""), ((_unrecorded(job),), ":unrecorded"), ((), "")):
+            try:
+                self._journal.write(partial(self._end, job=job, events=events, suffix=suffix)).result()
+            except Busy:
+                raise
+            except Exception:
+                kinds = [type(event).__name__ for event in events]
+                log.exception("receipt_bug", effect=_name(job.effect), incident=job.incident, events=kinds)
+                if not events:
+                    raise
+            else:
+                return
+
+    def _end(self, txn: Txn, job: Job, events: tuple[Event, ...], suffix: str) -> None:
+        if txn.finish(job) and events:
+            self._desk.execute(txn, self._receipt(job, events, txn.now, suffix))
 
     def _receipt(self, job: Job, events: tuple[Event, ...], now: datetime, suffix: str = "") -> RecordReceipt:
         return RecordReceipt(
@@ -140,6 +158,11 @@ class Outbox:
         """What shows the incident as it is fails each time in the same way, and is told once."""
         incident = txn.incident(job.incident)
         return job.effect.latest_wins and incident is not None and trouble in incident.troubles
+
+
+def _unrecorded(job: Job) -> DeliveryFailed:
+    reason = "it was carried out, but what came of it could not be recorded; the log has the details"
+    return DeliveryFailed(job.effect.courier, _name(job.effect), reason)
 
 
 def _name(effect: Effect) -> str:
