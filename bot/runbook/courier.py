@@ -101,19 +101,18 @@ class Courier:
     def _apply(self, effect: ef.ApplyStep, run: Run, step: StepRun, attempt: Attempt) -> Delivered:
         """Acts on the first try; on any later one looks first, because an earlier try may have got through.
 
-        Whoever stops the run before the act went out is obeyed.
+        Whoever stops the run before the act went out is obeyed, and nothing goes out that was approved long ago.
         """
         if step.status is not StepStatus.RUNNING or step.attempt != effect.attempt:
             return []
-        late = step.started_at is not None and attempt.now - step.started_at > APPROVAL_LASTS
-        if attempt.number == 1 and late:
-            return [ev.StepFailed(effect.run, effect.step, "not carried out: its approval is too old by now")]
         act, plan = self._act(step), plan_from_json(step.plan)
         seen = Observed.NOT_DONE if attempt.number == 1 else act.observe(plan)
         if seen is Observed.NOT_DONE and run.status is not RunStatus.RUNNING:
             return [ev.StepSkipped(effect.run, effect.step, "the runbook was stopped before it was carried out")]
         if seen is Observed.UNKNOWN or (seen is Observed.NOT_DONE and attempt.number > 1 and not _harmless(plan)):
             return [ev.StepInterrupted(effect.run, effect.step, "the bot was cut off while it was being carried out")]
+        if seen is Observed.NOT_DONE and step.started_at and attempt.now - step.started_at > APPROVAL_LASTS:
+            return [ev.StepFailed(effect.run, effect.step, "not carried out: its approval is too old by now")]
         if seen is Observed.NOT_DONE:
             act.apply(plan, f"{effect.run}:{effect.step}:{effect.attempt}")
         lease = attempt.now + step.spec.lease if step.spec.lease else None

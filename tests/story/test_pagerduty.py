@@ -107,6 +107,25 @@ def test_reopened_in_pagerduty_is_open_here_and_stays_one_page(night: Night) -> 
     assert night.pages() == [("1", "resolved")]
 
 
+def test_reopened_in_pagerduty_while_a_newer_one_has_its_alerts_it_stays_over_here(night: Night) -> None:
+    night.burns()
+    night.recovers()
+    night.types(MAYA, "/incident resolve fixed", night.incident.channel)
+    night.after(minutes=61)
+    night.burns()
+    acts(night, "reopen", JONAS, nth=0)
+    reopened = json.loads(night.wire.last("incident.reopened").body)
+    reopened["event"] |= {"id": "01BYAMACHINE", "agent": {"id": "PRULES1", "type": "service_reference"}}
+    assert deliver(night, json.dumps(reopened).encode()) == 202, "by a person or by a rule over there"
+    newer, older = night.app.journal.recent()
+    assert (newer.status, older.status) == (Status.OPEN, Status.RESOLVED)
+    night.recovers()
+    night.types(MAYA, "/incident resolve fixed again", newer.channel)
+    night.after(minutes=5)
+    night.burns()
+    assert [incident.ref for incident in night.app.journal.live()] == ["INC-2"], "and its alerts go where they went"
+
+
 def test_reopened_by_a_person_it_does_not_resolve_itself_at_once(night: Night) -> None:
     night.burns(severity="warning")
     night.recovers()

@@ -1,9 +1,13 @@
 """A runbook in people's hands: shown before it acts, done once, measured, taken back, and honest about doubt."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from bot.incident import effects as ef
 from bot.incident import events as ev
 from bot.incident.run import Run, RunStatus, StepStatus
 from bot.incident.state import Status
@@ -307,29 +311,34 @@ def test_somebody_from_support_cannot_answer_a_step(
     assert deploys == []
 
 
-def dies(night: Night, monkeypatch: pytest.MonkeyPatch, *, after_the_act: bool) -> None:
-    """The go is given, and the process dies just before, or just after, the fleet hears of it."""
+def approved(night: Night) -> None:
+    """The go is given, and nothing has come of it yet."""
     at_the_preview(night)
     night.bench.workspace.click(MAYA, night.incident.channel, shown(night, 3).ts, StepDo.APPROVE)
+
+
+def dies(night: Night, monkeypatch: pytest.MonkeyPatch, act: type[ef.Effect], *, after_the_act: bool) -> None:
+    """The process dies just before, or just after, the fleet hears of the act."""
     outbox = night.app.outbox
 
     def die(*_: object) -> None:
         raise Died
 
-    apply = next(job for job in outbox.ready() if type(job.effect).__name__ == "ApplyStep")
-    if after_the_act:
-        monkeypatch.setattr(outbox, "_settle", die)
-    else:
-        monkeypatch.setattr(night.app.journal, "incident", die)
-    with pytest.raises(Died):
-        outbox.deliver(apply.id)
-    monkeypatch.undo()
+    job = next(job for job in outbox.ready() if isinstance(job.effect, act))
+    with monkeypatch.context() as fatal:
+        if after_the_act:
+            fatal.setattr(outbox, "_settle", die)
+        else:
+            fatal.setattr(night.app.journal, "incident", die)
+        with pytest.raises(Died):
+            outbox.deliver(job.id)
 
 
 def test_a_crash_before_the_act_does_it_once(
     night: Night, numbers: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dies(night, monkeypatch, after_the_act=False)
+    approved(night)
+    dies(night, monkeypatch, ef.ApplyStep, after_the_act=False)
     assert night.bench.fleet.model(LLAMA)["rolling_to"] is None
     night.crash()
     night.through(seconds=30)
@@ -338,14 +347,34 @@ def test_a_crash_before_the_act_does_it_once(
     assert night.events(ev.StepInterrupted) == []
 
 
-def test_a_crash_after_the_act_and_before_its_outcome_asks_a_person_once_and_acts_no_more(
-    night: Night, numbers: dict[str, float], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("at_hand", [False, True])
+def test_a_go_from_before_a_long_outage_is_asked_for_again(
+    night: Night,
+    numbers: dict[str, float],
+    deploys: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    at_hand: bool,
 ) -> None:
-    asked: list[str] = []
-    real = night.bench.fleet.deploy
-    night.bench.fleet.deploy = lambda name, revision: asked.append(revision) or real(name, revision)  # type: ignore[method-assign, func-returns-value]
-    dies(night, monkeypatch, after_the_act=True)
-    assert asked == ["r41"]
+    approved(night)
+    if at_hand:
+        dies(night, monkeypatch, ef.ApplyStep, after_the_act=False)
+    night.clock.now += timedelta(minutes=20)
+    night.crash()
+    night.through(minutes=1)
+    assert deploys == []
+    assert step(night, 3) is StepStatus.FAILED
+    assert "not carried out: its approval is too old by now" in told(shown(night, 3))
+    answers(night, 3, StepDo.RETRY)
+    answers(night, 3, StepDo.APPROVE)
+    assert deploys == [(LLAMA, "r41")]
+
+
+def test_a_crash_after_the_act_and_before_its_outcome_asks_a_person_once_and_acts_no_more(
+    night: Night, numbers: dict[str, float], deploys: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approved(night)
+    dies(night, monkeypatch, ef.ApplyStep, after_the_act=True)
+    assert deploys == [(LLAMA, "r41")]
     night.crash()
     night.settle()
     assert step(night, 3) is StepStatus.INTERRUPTED, "the fleet is in the middle of something: was that us?"
@@ -354,19 +383,68 @@ def test_a_crash_after_the_act_and_before_its_outcome_asks_a_person_once_and_act
     night.crash()
     night.through(minutes=2)
     assert len(night.said("unclear whether it happened. ")) == 1
-    assert asked == ["r41"], "the fleet got exactly one deploy"
+    assert deploys == [(LLAMA, "r41")], "the fleet got exactly one deploy"
     answers(night, 3, StepDo.RETRY)
     assert step(night, 3) in (StepStatus.ASKING, StepStatus.FAILED)
-    assert asked == ["r41"]
+    assert deploys == [(LLAMA, "r41")]
 
 
 def test_a_crash_after_the_act_that_is_looked_at_when_it_is_through_goes_on_to_measure(
     night: Night, numbers: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dies(night, monkeypatch, after_the_act=True)
+    approved(night)
+    dies(night, monkeypatch, ef.ApplyStep, after_the_act=True)
     night.clock.now = night.clock.now.replace(minute=night.clock.now.minute + 1)
     night.crash()
     numbers[ERRORS] = 0.001
     night.through(seconds=30)
     assert run(night).status is RunStatus.DONE
     assert night.events(ev.StepInterrupted) == []
+
+
+FORWARD = """### 4. Go forward again
+
+```yaml step
+id: go-forward
+do: http.request
+with:
+  endpoint: model-deploy
+  model: "{{ model }}"
+verify: {query: up, expect: "> 0", within: 1m}
+undo: {none: this is the way back}
+```
+
+## What good looks like"""
+
+
+@pytest.fixture
+def way_back_by_a_step(night: Night, tmp_path: Path) -> None:
+    """The rollback is undone by a step of its own, which goes to whatever revision was there before."""
+    shipped = (night.config.runbooks_dir / f"{ROLLBACK}.md").read_text(encoding="utf-8")
+    folder = tmp_path / "runbooks"
+    folder.mkdir()
+    changed = shipped.replace("undo: auto", "undo: go-forward").replace("## What good looks like", FORWARD)
+    (folder / f"{ROLLBACK}.md").write_text(changed, encoding="utf-8")
+    night.config = replace(night.config, runbooks_dir=folder)
+    night.crash()
+
+
+@pytest.mark.usefixtures("way_back_by_a_step")
+def test_a_crash_while_a_step_is_taken_back_by_another_asks_a_person_and_takes_nothing_back_twice(
+    night: Night, numbers: dict[str, float], deploys: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_the_preview(night)
+    answers(night, 3, StepDo.APPROVE)
+    numbers[ERRORS] = 0.001
+    night.through(minutes=2)
+    night.bench.workspace.click(JONAS, night.incident.channel, shown(night, 3).ts, StepDo.UNDO)
+    dies(night, monkeypatch, ef.UndoStep, after_the_act=True)
+    back_and_forth = [(LLAMA, "r41"), (LLAMA, "r42")]
+    assert deploys == back_and_forth
+    night.clock.now += timedelta(minutes=1)
+    night.crash()
+    night.through(minutes=2)
+    assert deploys == back_and_forth, "once more would be r41 again"
+    (said,) = night.said("Could not undo")
+    assert "cut off while it was being undone; please look" in told(said)
+    assert f"<@{MAYA}>" in told(said)
