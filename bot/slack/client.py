@@ -1,10 +1,12 @@
 """Slack's Web API as we use it: no retries behind our back, a time-out on every call, failures in our own words."""
 
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any, Final
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.webhook import WebhookClient
 
 from bot.contracts import Permanent, Transient
 from bot.slack.settings import Settings
@@ -73,3 +75,14 @@ def must(method: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
         return call(method, **arguments)
     except Refusal as refusal:
         raise Permanent(str(refusal)) from refusal
+
+
+def respond_at(response_url: str, **message: Any) -> None:
+    """Posts to a response_url, once; Bolt's own way would wait 30 s and post again. Raises Transient, Refusal."""
+    client = WebhookClient(response_url, timeout=TIMEOUT_S, retry_handlers=[])
+    try:
+        taken = client.send(**message)
+    except (SlackClientError, OSError, HTTPException) as error:
+        raise Transient(f"Slack does not answer ({type(error).__name__})", ambiguous=True) from error
+    if taken.status_code != 200:
+        raise Refusal(f"HTTP {taken.status_code}", f"Slack answered {taken.status_code}: {taken.body[:200]}")

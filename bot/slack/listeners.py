@@ -25,7 +25,7 @@ from bot.incident.people import Actor, Refused
 from bot.journal import Busy
 from bot.slack import cards, modals
 from bot.slack.actions import Do
-from bot.slack.client import Refusal, call
+from bot.slack.client import Refusal, call, respond_at
 from bot.slack.directory import Directory
 from bot.slack.settings import Settings
 from bot.slack.text import heard
@@ -349,10 +349,15 @@ def _caught(work: Callable[[], Reply]) -> Reply:
 
 
 def _say(respond: Respond, reply: Reply) -> None:
-    """Tells the person by response_url, visible to nobody else. Tried once."""
+    """Tells the person by response_url, visible to nobody else. Tried once; what was done stands either way."""
     message = reply.as_message()
-    if message is not None:
-        respond(text=message.text, blocks=message.blocks, response_type="ephemeral", replace_original=False)
+    if message is None or respond.response_url is None:
+        return
+    whisper = {"response_type": "ephemeral", "replace_original": False}
+    try:
+        respond_at(respond.response_url, text=message.text, blocks=message.blocks, **whisper)
+    except (Transient, Refusal) as failure:
+        log.warning("answer_not_delivered", reason=str(failure))
 
 
 def _value(action: Mapping[str, Any]) -> str:

@@ -1,14 +1,18 @@
 """Words, buttons and forms, from Slack's signed request to the journal and back to the person who asked."""
 
 import json
+import socket
+import time
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.incident import commands as cmd
 from bot.incident import events as ev
 from bot.incident.events import Role, Severity
 from bot.incident.state import Status
+from bot.slack import client
 from bot.slack.actions import Do
 from bot.slack.text import heard
 from bot.workbench.slack.faults import Fault
@@ -404,3 +408,31 @@ def test_a_bug_after_the_acknowledgement_is_told_too(burning: Office, monkeypatc
 def test_no_word_of_a_command_makes_it_be_misread(burning: Office, words: str) -> None:
     burning.types(MAYA, f"/incident note {words}", burning.incident.channel)
     assert [note.text for _, note in burning.entries(ev.NoteAdded)] == [words]
+
+
+# -- answers that do not arrive ---------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_nobody_takes_is_given_up_in_our_own_time_and_what_was_done_stands(
+    burning: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.TIMEOUT_S <= 10
+    monkeypatch.setattr(client, "TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, capture_logs() as lines:
+        burning.workspace.state.public_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        burning.clicks(MAYA, burning.card(), Do.ACK, burning.incident.channel)
+        assert time.monotonic() - began < 5
+    assert burning.stands(Status.ACKNOWLEDGED)
+    assert [line["event"] for line in lines if line["log_level"] != "debug"] == ["answer_not_delivered"]
+
+
+def test_an_answer_that_comes_after_its_address_has_expired_is_no_bug(burning: Office) -> None:
+    with capture_logs() as lines:
+        burning.workspace.click(MAYA, burning.incident.channel, burning.card().ts, Do.ACK, None)
+        burning.workspace.state.response_urls.clear()
+        burning.afterwards.run()
+    assert burning.stands(Status.ACKNOWLEDGED)
+    (line,) = (line for line in lines if line["log_level"] != "debug")
+    assert line["event"] == "answer_not_delivered"
+    assert "expired_url" in line["reason"]
