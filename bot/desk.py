@@ -1,7 +1,7 @@
 """The desk: the one road by which anything happens. Load, decide, append, and put what follows into the outbox."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -17,6 +17,7 @@ from bot.incident.react import react
 from bot.incident.state import Incident
 from bot.intake.alerts import Message, take_in
 from bot.intake.reading import Reading
+from bot.intake.tally import Heard, Tally, merely_repeats
 from bot.journal import Busy, Journal, News, Txn
 from bot.journal.ids import new_id
 
@@ -44,6 +45,7 @@ class Desk:
         self.policy = policy
         self.reading = reading
         self._wake = wake
+        self._repeats = Tally()
 
     def submit(self, command: Command) -> Future[Outcome]:
         """Carries a command out. Refused arrives as the future's exception; raises Busy when too much is waiting."""
@@ -122,11 +124,12 @@ class Desk:
         """Works the messages into the ledger one after another; what the ledger holds is read and written once."""
         counts: list[int] = []
         news: list[News] = []
-        ledger: dict[str, dict[str, Alert]] = {}
+        before: dict[str, dict[str, Alert]] = {}
         changed: dict[tuple[str, str], Alert] = {}
         for source in {message.source for message in messages}:
             said = {d.fingerprint for message in messages if message.source == source for d in message.deliveries}
-            ledger[source] = txn.known_alerts(source, sorted(said))
+            before[source] = txn.known_alerts(source, sorted(said))
+        ledger = {source: dict(known) for source, known in before.items()}
         for message in messages:
             intake = take_in(message, ledger[message.source], self.reading, txn.now)
             for row in intake.rows:
@@ -135,9 +138,28 @@ class Desk:
                 facts = {"began": item.began, "ended": item.ended, "truncated": message.truncated}
                 news.append(News(message.source, item.key, item.group_key, facts))
             counts.append(len(intake.news))
-        txn.store_alerts(tuple(changed.values()))
+        txn.store_alerts([row for row in changed.values() if not self._is_repeat(before[row.source], row)])
         txn.put_news(news)
         return counts
+
+    def _is_repeat(self, before: Mapping[str, Alert], row: Alert) -> bool:
+        known = before.get(row.fingerprint)
+        if known is None or not merely_repeats(known, row):
+            return False
+        self._repeats.add(Heard(row.source, row.fingerprint, row.times - known.times, row.last_seen))
+        return True
+
+    def count_repeats(self) -> None:
+        """Writes down how often alerts were said again since the last time. Raises Busy; nothing is forgotten then."""
+        heard = self._repeats.take()
+        if not heard:
+            return
+        try:
+            self.journal.write(lambda txn: txn.count_repeats(heard), urgent=False).result()
+        except Exception:
+            for one in heard:
+                self._repeats.add(one)
+            raise
 
     def _drain(self, txn: Txn, group_key: str) -> Outcome | None:
         news = txn.take_news(group_key)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -27,8 +27,11 @@ GRACE_S: Final = 0.01
 """From a commit to the look at what follows from it: whoever waits for its answer in chat gets that first."""
 GROUP_PAUSE: Final = timedelta(seconds=1)
 """A group's news are worked in at most this often once it has an incident: a storm edits one card, not a thousand."""
-AGAIN_PER_TURN: Final = 1
-"""Of the groups worked in before: in a storm all come due in one moment, and Slack takes few edits a second."""
+AGAIN_EVERY: Final = timedelta(seconds=0.25)
+"""Between two groups worked in before, over all groups: each such work edits a card, and Slack takes about one edit a
+second for long (chat.update is Tier 3, 50 a minute and more), so a storm over many groups edits each more seldom."""
+AGAIN_AT_ONCE: Final = timedelta(seconds=1)
+"""So much of it may be saved up: after a quiet moment four groups need not wait for each other."""
 KEEP_DELIVERED: Final = timedelta(days=7)
 
 
@@ -76,13 +79,14 @@ class LocalEngine:
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._drained: dict[str, datetime] = {}
+        self._again_from = datetime.min.replace(tzinfo=UTC)
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._scheduler = BackgroundScheduler(
             executors={"default": SchedulerPool(2)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone="UTC",
         )
-        self._scheduler.add_job(self.wake, "interval", seconds=SWEEP_EVERY_S)
+        self._scheduler.add_job(self._sweep, "interval", seconds=SWEEP_EVERY_S)
         self._scheduler.add_job(self._tidy, "interval", hours=1)
         for chore in chores:
             self._scheduler.add_job(chore.work, "interval", seconds=chore.every_s)
@@ -106,6 +110,11 @@ class LocalEngine:
         self._thread.join()
         for pool in self._pools.values():
             pool.shutdown(wait=True, cancel_futures=True)
+        _safely(self._desk.count_repeats)
+
+    def _sweep(self) -> None:
+        _safely(self._desk.count_repeats)
+        self.wake()
 
     def wake(self) -> None:
         """Something may have changed: look."""
@@ -132,16 +141,16 @@ class LocalEngine:
             self._stopping.wait(TURN_PAUSE_S)
 
     def _drain(self, run: Run) -> int:
-        now, drained, again = self._clock(), 0, 0
+        now, drained = self._clock(), 0
         for group_key in self._desk.journal.waiting_groups():
             last = self._drained.get(group_key)
             if last is not None:
                 if now - last < GROUP_PAUSE:
                     continue
-                again += 1
-                if again > AGAIN_PER_TURN:
+                if self._again_from > now:
                     self.wake()
-                    break
+                    continue
+                self._again_from = max(self._again_from, now - AGAIN_AT_ONCE) + AGAIN_EVERY
             self._drained[group_key] = now
             run(self._desk.drain(group_key).result)
             drained += 1

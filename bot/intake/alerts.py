@@ -90,26 +90,36 @@ def transition(known: Alert | None, delivery: Delivery, source: str, group_key: 
             first_seen=now,
             last_seen=now,
         )
-    seen = replace(known, last_seen=now, times=known.times + 1)
+    burns = known.status is AlertStatus.FIRING
+    times = known.times + 1
+    if delivery.firing and not burns and _overtaken(known, delivery, now):
+        return replace(known, last_seen=now, times=times)
     if delivery.firing:
-        if known.status is AlertStatus.FIRING:
-            return replace(seen, title=delivery.title, severity=delivery.severity, labels=delivery.labels)
-        if known.ends_at is not None and delivery.starts_at < known.ends_at and now - known.ends_at < OVERTAKEN_WITHIN:
-            return seen
         return replace(
-            seen,
+            known,
             status=AlertStatus.FIRING,
-            group_key=group_key,
+            group_key=known.group_key if burns else group_key,
             title=delivery.title,
             severity=delivery.severity,
             labels=delivery.labels,
-            starts_at=delivery.starts_at,
+            starts_at=known.starts_at if burns else delivery.starts_at,
             ends_at=None,
-            changes=known.changes + 1,
+            last_seen=now,
+            times=times,
+            changes=known.changes + (not burns),
         )
-    if known.status is AlertStatus.RESOLVED or delivery.starts_at < known.starts_at:
-        return seen
-    return replace(seen, status=AlertStatus.RESOLVED, ends_at=delivery.ends_at or now, changes=known.changes + 1)
+    if not burns or delivery.starts_at < known.starts_at:
+        return replace(known, last_seen=now, times=times)
+    ended = delivery.ends_at or now
+    return replace(
+        known, status=AlertStatus.RESOLVED, ends_at=ended, last_seen=now, times=times, changes=known.changes + 1
+    )
+
+
+def _overtaken(known: Alert, delivery: Delivery, now: datetime) -> bool:
+    """Whether this is word of an episode whose end we have, sent before that end."""
+    ended = known.ends_at
+    return ended is not None and delivery.starts_at < ended and now - ended < OVERTAKEN_WITHIN
 
 
 def take_in(message: Message, known: Mapping[str, Alert], reading: Reading, now: datetime) -> Intake:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.incident.alert import Alert, AlertStatus, GroupState
 from bot.incident.events import Severity
+from bot.intake.tally import Heard
 from bot.journal.direct import Direct, PerDatabase, one_of
 from bot.journal.ids import new_id
 from bot.journal.tables import alert, inbox
@@ -52,6 +53,15 @@ def _storing(into: Callable[[Table], Any]) -> Any:
 
 
 _STORE: Final = _per_dialect(_storing)
+_COUNT: Final = (
+    update(alert)
+    .where(
+        alert.c.workspace == bindparam("whose"),
+        alert.c.source == bindparam("of"),
+        alert.c.fingerprint == bindparam("which"),
+    )
+    .values(times=alert.c.times + bindparam("more"), last_seen=bindparam("latest"))
+)
 _PUT: Final = _per_dialect(
     lambda into: into(inbox).on_conflict_do_nothing(index_elements=["workspace", "source", "key"])
 )
@@ -97,6 +107,15 @@ def store(direct: Direct, workspace: str, alerts: Iterable[Alert]) -> None:
     rows = [{name: getattr(item, name) for name in _FIELDS} | {"workspace": workspace} for item in alerts]
     if rows:
         direct.run_many(_STORE[direct.database], rows)
+
+
+def count(direct: Direct, workspace: str, heard: Iterable[Heard]) -> None:
+    """Adds to how often these rows were heard, and when last."""
+    named = [
+        {"whose": workspace, "of": item.source, "which": item.fingerprint, "more": item.times, "latest": item.last_seen}
+        for item in heard
+    ]
+    direct.run_many(_COUNT, named)
 
 
 def put(direct: Direct, workspace: str, news: Iterable[News], now: datetime) -> None:

@@ -17,6 +17,7 @@ from bot.incident.entry import Entry
 from bot.incident.events import VERSION, Event
 from bot.incident.redact import redact
 from bot.incident.state import Incident, evolve, fold
+from bot.intake.tally import Heard
 from bot.journal import ledger, post
 from bot.journal import statements as sql
 from bot.journal.chain import entry_hash, new_salt, text_digest
@@ -235,6 +236,10 @@ class Txn(_Reader):
     def store_alerts(self, alerts: Sequence[Alert]) -> None:
         """Writes rows of the ledger."""
         ledger.store(self.direct, self.workspace, alerts)
+
+    def count_repeats(self, heard: Sequence[Heard]) -> None:
+        """Adds up how often rows of the ledger were heard again."""
+        ledger.count(self.direct, self.workspace, heard)
 
     def put_news(self, news: Sequence[ledger.News]) -> None:
         """Remembers that groups have news, once per key."""
