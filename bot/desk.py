@@ -17,7 +17,7 @@ from bot.incident.react import react
 from bot.incident.state import Incident
 from bot.intake.alerts import Message, take_in
 from bot.intake.reading import Reading
-from bot.intake.tally import Heard, Tally, merely_repeats
+from bot.intake.tally import Heard, Known, Tally, merely_repeats
 from bot.journal import Busy, Journal, News, Txn
 from bot.journal.ids import new_id
 
@@ -46,6 +46,7 @@ class Desk:
         self.reading = reading
         self._wake = wake
         self._repeats = Tally()
+        self._known = Known() if journal.is_ours_alone else None
 
     def submit(self, command: Command) -> Future[Outcome]:
         """Carries a command out. Refused arrives as the future's exception; raises Busy when too much is waiting."""
@@ -63,17 +64,31 @@ class Desk:
 
         Several messages cost little more than one. They stand or fall together.
         """
-        future = self.journal.write(lambda txn: self._take_in(txn, messages), urgent=False)
-        future.add_done_callback(self._wake_for_news)
+        written: list[Alert] = []
+        future = self.journal.write(lambda txn: self._take_in(txn, messages, written), urgent=False)
+
+        def kept(done: Future[list[int]]) -> None:
+            if done.exception() is not None:
+                return
+            if self._known is not None:
+                self._known.learn(written)
+            if any(done.result()):  # a mere repeat leaves nothing to do
+                self._wake()
+
+        future.add_done_callback(kept)
         return future
+
+    def knows(self, message: Message) -> bool:
+        """Whether the message only repeats what is on disk; then it is counted, and need not be received."""
+        if self._known is None or not self._known.is_repeat(message):
+            return False
+        now = self.journal.clock()
+        for delivery in message.deliveries:
+            self._repeats.add(Heard(message.source, delivery.fingerprint, 1, now))
+        return True
 
     def _wake_if_written(self, done: Future[T]) -> None:
         if done.exception() is None:  # what failed changed nothing; to look at once would only fail again
-            self._wake()
-
-    def _wake_for_news(self, done: Future[list[int]]) -> None:
-        """A mere repeat leaves nothing to do, and in a storm that is nearly everything that comes in."""
-        if done.exception() is None and any(done.result()):
             self._wake()
 
     def drain(self, group_key: str) -> Future[Outcome | None]:
@@ -120,8 +135,11 @@ class Desk:
             raise Refused(f"{other.ref} has taken over the alerts of {incident.ref}; work on that one.")
         return AlertsReported(0, incident.recovered, 0)
 
-    def _take_in(self, txn: Txn, messages: Sequence[Message]) -> list[int]:
-        """Works the messages into the ledger one after another; what the ledger holds is read and written once."""
+    def _take_in(self, txn: Txn, messages: Sequence[Message], written: list[Alert]) -> list[int]:
+        """Works the messages into the ledger one after another; what the ledger holds is read and written once.
+
+        `written` gets the rows as they stand then.
+        """
         counts: list[int] = []
         news: list[News] = []
         before: dict[str, dict[str, Alert]] = {}
@@ -140,6 +158,7 @@ class Desk:
             counts.append(len(intake.news))
         txn.store_alerts([row for row in changed.values() if not self._is_repeat(before[row.source], row)])
         txn.put_news(news)
+        written[:] = changed.values()
         return counts
 
     def _is_repeat(self, before: Mapping[str, Alert], row: Alert) -> bool:

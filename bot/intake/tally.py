@@ -1,14 +1,21 @@
-"""Alerts that were merely said again: counted in memory and written down together, since nothing depends on them.
+"""Alerts that are merely said again: recognised in memory, counted there, and written down together.
 
 A monitor repeats what burns, and in a storm that is nearly everything it sends. That the alert burns is on disk since
 it was first said, so a repeat is answered without a write of its own; what a crash takes is a second of counting.
 """
 
 import threading
+from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from bot.incident.alert import Alert
+from bot.incident.alert import Alert, AlertStatus
+from bot.intake.alerts import Delivery, Message
+
+REMEMBERED: Final = 50_000
+"""Alerts of which we know by heart how they stand; each takes some 200 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +64,43 @@ def merely_repeats(before: Alert | None, after: Alert) -> bool:
         and before.severity == after.severity
         and before.labels == after.labels
     )
+
+
+def _told(alert: Alert | Delivery) -> int:
+    """What a message says about a burning alert, as one number."""
+    return hash((alert.title, alert.severity, frozenset(alert.labels.items())))
+
+
+class Known:
+    """How alerts stand in the ledger, as far as this process has written them; it must be the only one that does.
+
+    Thread-safe. Told of rows only after their commit, so what it knows is on disk.
+    """
+
+    def __init__(self, size: int = REMEMBERED) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._stand: OrderedDict[tuple[str, str], int | None] = OrderedDict()
+
+    def learn(self, rows: Iterable[Alert]) -> None:
+        """These rows are on disk."""
+        with self._lock:
+            for row in rows:
+                key = row.source, row.fingerprint
+                self._stand[key] = _told(row) if row.status is AlertStatus.FIRING else None
+                self._stand.move_to_end(key)
+            while len(self._stand) > self._size:
+                self._stand.popitem(last=False)
+
+    def is_repeat(self, message: Message) -> bool:
+        """Whether all of it is known: what burns still burns with the same words, and what has ended has ended."""
+        with self._lock:
+            return all(
+                self._repeats((message.source, delivery.fingerprint), delivery) for delivery in message.deliveries
+            )
+
+    def _repeats(self, key: tuple[str, str], delivery: Delivery) -> bool:
+        if key not in self._stand:
+            return False
+        told = self._stand[key]
+        return told == _told(delivery) if delivery.firing else told is None

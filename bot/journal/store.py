@@ -295,6 +295,11 @@ class Journal:
         self._engine = engine
         self._writer = Writer(engine, lambda: _Batch(self))
 
+    @property
+    def is_ours_alone(self) -> bool:
+        """Whether no other process takes alerts in: so it is with SQLite, whose folder one server holds at a time."""
+        return self._engine.dialect.name == "sqlite"
+
     def close(self) -> None:
         """Writes what is waiting and lets go of the database."""
         self._writer.close()

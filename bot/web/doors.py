@@ -127,7 +127,7 @@ class Doors:
             message = await run_in_threadpool(parse, body, self._desk.reading)
         else:
             message = parse(body, self._desk.reading)
-        news = await self._intake.take(message)
+        news = 0 if self._desk.knows(message) else await self._intake.take(message)
         return JSONResponse({"ok": True, "alerts": len(message.deliveries), "groups_with_news": news})
 
     async def _pagerduty_hook(self, request: Request) -> Response:
