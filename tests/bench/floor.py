@@ -114,4 +114,4 @@ def app(keeper: Keeper | None) -> Starlette:
 if __name__ == "__main__":
     port, *file = sys.argv[1:]
     served = app(Keeper(*file) if file else None)
-    uvicorn.run(served, port=int(port), http="httptools", lifespan="off", access_log=False, log_level="warning")
+    uvicorn.run(served, port=int(port), http="httptools", timeout_keep_alive=75, lifespan="off", access_log=False, log_level="warning")
