@@ -96,7 +96,7 @@ def telemetry_of(config: Config) -> health.Telemetry | None:
     return health.Telemetry(settings.url, timeout=settings.timeout, headers=headers, settings=config.health)
 
 
-SWITCH_INTERVAL_S: Final = 0.0002
+SWITCH_INTERVAL_S: Final = 0.001
 """A click passes through four threads; by Python's default each may keep the next waiting for 5 ms."""
 KEEP_ALIVE_S: Final = 75
 """How long an idle connection is kept: a monitor in a storm finds it open, and one that has gone costs little."""

@@ -1,8 +1,9 @@
 """The floor: what checking, and what keeping, cost at least on this machine. `python -m tests.bench.floor PORT [FILE]`.
 
-`/slack/events` checks the signature and answers. `/hooks/alertmanager` checks an HMAC and, without a FILE, answers;
-with one it parses, upserts every alert and answers after a commit on disk that it shares with whoever else is waiting.
-No groups, no history, no outbox.
+Without a FILE, `/slack/events` checks the signature and answers, and `/hooks/alertmanager` checks an HMAC and answers:
+nothing is kept, and Bolt has no part in it. With one, the command goes through Bolt, on a pool of threads as in the
+product, to a listener that does nothing but acknowledge; a webhook is parsed, every alert upserted, and answered after
+a commit on disk that it shares with whoever else is waiting. No groups, no history, no outbox.
 """
 
 import asyncio
@@ -14,15 +15,20 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import uvicorn
+from slack_bolt import Ack, App, BoltRequest
+from slack_bolt.authorization import AuthorizeResult
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.bench.traffic import ALERT_TOKEN, SLACK_SECRET
+from tests.bench.traffic import ALERT_TOKEN, SLACK_SECRET, TEAM
 
 MOST_TOGETHER: Final = 512
 TABLE: Final = (
@@ -32,6 +38,7 @@ UPSERT: Final = (
     "INSERT INTO alert VALUES (?, ?, ?, ?, 1, ?) "
     "ON CONFLICT (fingerprint) DO UPDATE SET status = excluded.status, last = excluded.last, times = times + 1"
 )
+Door = Callable[[Request], Awaitable[Response]]
 Row = tuple[str, str, float, float, str]
 Waiting = tuple[list[Row], "asyncio.Future[None]"]
 
@@ -83,26 +90,59 @@ def _sealed(body: bytes, secret: str, prefix: bytes = b"") -> str:
     return hmac.new(secret.encode(), prefix + body, hashlib.sha256).hexdigest()
 
 
-def app(keeper: Keeper | None) -> Starlette:
-    """The floor as an application: with a keeper a durable intake, without one a listener that does nothing."""
+def _checked(body: bytes, headers: Headers) -> bool:
+    stamp = headers["x-slack-request-timestamp"].encode()
+    wanted = f"v0={_sealed(body, SLACK_SECRET, b'v0:' + stamp + b':')}"
+    return hmac.compare_digest(wanted, headers["x-slack-signature"])
+
+
+def bare() -> Starlette:
+    """A door for each that checks and answers."""
 
     async def slack(request: Request) -> Response:
-        body = await request.body()
-        stamp = request.headers["x-slack-request-timestamp"].encode()
-        wanted = f"v0={_sealed(body, SLACK_SECRET, b'v0:' + stamp + b':')}"
-        fits = hmac.compare_digest(wanted, request.headers["x-slack-signature"])
-        return Response(status_code=200 if fits else 401)
+        return Response(status_code=200 if _checked(await request.body(), request.headers) else 401)
+
+    async def intake(request: Request) -> Response:
+        hmac.compare_digest(_sealed(await request.body(), ALERT_TOKEN), "0" * 64)
+        return Response()
+
+    return _served(slack, intake)
+
+
+def keeping(keeper: Keeper) -> Starlette:
+    """A Bolt listener that does nothing, beside an intake that only keeps."""
+    bolt = App(
+        authorize=lambda: AuthorizeResult(
+            enterprise_id=None, team_id=TEAM, bot_user_id="U0BOT", bot_token="xoxb-bench"
+        ),
+        signing_secret=SLACK_SECRET,
+        process_before_response=True,
+        token_verification_enabled=False,
+    )
+    bolt.command("/incident")(_nothing)
+    pool = ThreadPoolExecutor(8)
+
+    async def slack(request: Request) -> Response:
+        asked = BoltRequest(body=(await request.body()).decode(), headers=dict(request.headers))
+        answer = await asyncio.wrap_future(pool.submit(bolt.dispatch, asked))
+        return Response(answer.body, answer.status)
 
     async def intake(request: Request) -> Response:
         body = await request.body()
         hmac.compare_digest(_sealed(body, ALERT_TOKEN), "0" * 64)
-        if keeper is None:
-            return Response()
         now = time.time()
         alerts: list[dict[str, Any]] = json.loads(body)["alerts"]
         await keeper.keep([(item["fingerprint"], item["status"], now, now, json.dumps(item)) for item in alerts])
         return Response()
 
+    return _served(slack, intake)
+
+
+def _nothing(ack: Ack) -> None:
+    ack()
+
+
+def _served(slack: Door, intake: Door) -> Starlette:
     return Starlette(
         routes=[
             Route("/slack/events", slack, methods=["POST"]),
@@ -113,5 +153,12 @@ def app(keeper: Keeper | None) -> Starlette:
 
 if __name__ == "__main__":
     port, *file = sys.argv[1:]
-    served = app(Keeper(*file) if file else None)
-    uvicorn.run(served, port=int(port), http="httptools", timeout_keep_alive=75, lifespan="off", access_log=False, log_level="warning")
+    uvicorn.run(
+        keeping(Keeper(*file)) if file else bare(),
+        port=int(port),
+        http="httptools",
+        timeout_keep_alive=75,
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+    )
