@@ -324,7 +324,7 @@ def serve(config: Config) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with alone(config.data_dir), _bind("doors", config.doors) as doors, _bind("pages", config.pages) as pages:
         app = App(config)
-        # What is there at the start stays: to look it through for garbage again and again holds up everything for 40 ms.
+        # What is there at the start stays: to look through it for garbage stops everything for 40 ms, again and again.
         gc.collect()
         gc.freeze()
         app.start()
