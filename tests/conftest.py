@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.databases import PostgreSQL, postgresql
+
 APT_LINE = "apt-get install -y prometheus prometheus-alertmanager chromium fonts-noto-color-emoji"
 ON_BUILD_MACHINE = os.environ.get("CI") == "true"
 
@@ -53,6 +55,13 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgreSQL]:
+    """A real PostgreSQL server, started when the first test asks for it."""
+    with postgresql() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,29 @@
 """The connection to the database: SQLite made safe, PostgreSQL as it is, and the way to the newest schema."""
 
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
 
-BUSY_TIMEOUT_MS = 15_000
+BUSY_TIMEOUT_MS: Final = 15_000
+CONNECT_TIMEOUT_S: Final = 5
+STATEMENT_TIMEOUT_MS: Final = 8_000
+"""Below the 10 s after which a door gives up on a commit."""
+LOCK_TIMEOUT_MS: Final = 5_000
+IDLE_TIMEOUT_MS: Final = 30_000
+ASK_EVERY_S: Final = 5.0
+MIGRATING: Final = 0x4F495846495253
+"""The advisory lock of PostgreSQL that one replica holds while it changes the schema."""
 
 
 def open_engine(url: str) -> Engine:
@@ -20,11 +33,23 @@ def open_engine(url: str) -> Engine:
     Connections with the execution option `reading` begin DEFERRED and never block the writer.
     """
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_size=16, pool_pre_ping=True, connect_args=_postgresql(url))
     engine = create_engine(url, connect_args={"check_same_thread": False}, pool_size=16)
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     return engine
+
+
+def _postgresql(url: str) -> dict[str, Any]:
+    """No statement, lock or forgotten transaction may hold the bot up for long."""
+    limits = {
+        "statement_timeout": STATEMENT_TIMEOUT_MS,
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
+    }
+    own = make_url(url).query.get("options", "")
+    options = " ".join([*([own] if isinstance(own, str) else own), *(f"-c {name}={ms}" for name, ms in limits.items())])
+    return {"connect_timeout": CONNECT_TIMEOUT_S, "options": options.strip(), "application_name": "fixfirst"}
 
 
 def _on_connect(connection: Any, _record: Any) -> None:
@@ -61,5 +86,54 @@ def migrate(engine: Engine) -> None:
     newest = ScriptDirectory.from_config(config).get_current_head()
     with engine.connect().execution_options(reading=True) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
-    if current != newest:
+    if current == newest:
+        return
+    if engine.dialect.name == "sqlite":
         command.upgrade(config, "head")
+        return
+    # Replicas may start in the same moment. The lock is the session's, and goes with it whatever happens.
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("SET lock_timeout = 0"))
+        connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": MIGRATING})
+        try:
+            command.upgrade(config, "head")
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": MIGRATING})
+            connection.invalidate()
+
+
+class DatabaseClock:
+    """The time of the database, so that replicas with clocks of their own agree on what is due.
+
+    It is asked every few seconds, and counted on in between by a clock that nobody can set. Thread-safe. While the
+    database does not answer, the count goes on.
+    """
+
+    def __init__(self, engine: Engine, counter: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._counter = counter
+        self._lock = threading.Lock()
+        self._asked_at = float("-inf")
+        self._known: tuple[datetime, float] | None = None
+
+    def __call__(self) -> datetime:
+        """Now, in UTC. Raises SQLAlchemyError only as long as the database has never answered."""
+        with self._lock:
+            if self._counter() - self._asked_at >= ASK_EVERY_S or self._known is None:
+                self._asked_at = self._counter()
+                self._ask()
+            assert self._known is not None
+            told, at = self._known
+            return told + timedelta(seconds=self._counter() - at)
+
+    def _ask(self) -> None:
+        try:
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                at = self._counter()
+                told: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+        except SQLAlchemyError:
+            if self._known is None:
+                raise
+            return
+        self._known = told.astimezone(UTC), at

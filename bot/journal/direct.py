@@ -148,6 +148,14 @@ class Direct:
         except Exception as error:  # noqa: BLE001 - told apart there
             self._failed(error, prepared.sql)
 
+    def alone(self, name: str) -> None:
+        """Until the end of this transaction, nobody else is between here and there under this name.
+
+        SQLite has only one writer anyway.
+        """
+        if self.database == "postgresql":
+            self._execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
+
     def say(self, sql: str) -> None:
         """A statement without parameters, as it is: SAVEPOINT and its like."""
         self._execute(sql, ())
@@ -174,7 +182,7 @@ class Direct:
         base = self._dialect.loaded_dbapi.Error
         if not isinstance(error, base):
             raise error
-        lost = self._dialect.is_disconnect(error, None, None)
+        lost = self._dialect.is_disconnect(error, self._driver.dbapi_connection, None)
         if lost:
             self._connection.invalidate(error)
         raise DBAPIError.instance(

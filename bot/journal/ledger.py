@@ -73,7 +73,7 @@ _ITS_NEWS: Final = (*_WAITING, inbox.c.group_key == bindparam("group"))
 _GROUPS_WITH_NEWS: Final = (
     select(inbox.c.group_key).where(*_WAITING).group_by(inbox.c.group_key).order_by(func.min(inbox.c.id))
 )
-_NEWS: Final = select(inbox).where(*_ITS_NEWS).order_by(inbox.c.id)
+_NEWS: Final = select(inbox).where(*_ITS_NEWS).order_by(inbox.c.id).with_for_update()
 _DRAIN: Final = update(inbox).where(*_ITS_NEWS)
 _ADOPT: Final = update(alert).where(*_FIRING, alert.c.incident.is_distinct_from(bindparam("new_home")))
 _BURNING: Final = select(func.count(), func.min(alert.c.severity), func.min(alert.c.starts_at)).where(*_FIRING)
@@ -97,7 +97,9 @@ def _from_row(row: Sequence[Any]) -> Alert:
 
 
 def known(direct: Direct, workspace: str, source: str, fingerprints: Sequence[str]) -> dict[str, Alert]:
-    """The ledger's rows of these fingerprints; those never seen are absent."""
+    """The ledger's rows of these fingerprints, for us alone to change; those never seen are absent."""
+    # What is not there yet cannot be locked row by row, and an end must not overtake its beginning.
+    direct.alone(f"ledger:{workspace}:{source}")
     named = {"workspace": workspace, "source": source, "fingerprints": list(fingerprints)}
     return {item.fingerprint: item for item in map(_from_row, direct.all(_KNOWN[direct.database], named))}
 

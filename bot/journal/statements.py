@@ -18,7 +18,8 @@ def _newest(*where: Any) -> Select[str, int]:
 
 
 SEQ_OF: Final = select(incident.c.seq).where(_ITS)
-HEAD_OF: Final = select(incident.c.seq, incident.c.head_hash).where(_ITS).with_for_update()
+LOCKED_SEQ_OF: Final = SEQ_OF.with_for_update()
+HEAD_OF: Final = select(incident.c.seq, incident.c.head_hash).where(_ITS)
 BY_ID: Final = _newest(_ITS)
 BY_NUMBER: Final = _newest(incident.c.number == bindparam("number"))
 BY_CHANNEL: Final = _newest(incident.c.channel == bindparam("channel"))
@@ -29,6 +30,7 @@ BY_GROUP: Final = (
     .order_by(incident.c.live.desc(), incident.c.number.desc())
     .limit(1)
 )
+LOCKED_BY_GROUP: Final = BY_GROUP.with_for_update()
 LIVE: Final = select(incident.c.id, incident.c.seq).where(_OURS, incident.c.live).order_by(incident.c.number.desc())
 RECENT: Final = (
     select(incident.c.id, incident.c.seq).where(_OURS).order_by(incident.c.number.desc()).limit(bindparam("most"))

@@ -109,7 +109,11 @@ class Txn(_Reader):
         self._due_at = journal.due_at
 
     def incident(self, incident_id: str) -> Incident | None:
-        return self.touched.get(incident_id) or super().incident(incident_id)
+        """The incident, held until the commit: what is decided about it is decided about it as it is."""
+        if incident_id in self.touched:
+            return self.touched[incident_id]
+        seq = self.direct.scalar(sql.LOCKED_SEQ_OF, {"incident_id": incident_id})
+        return None if seq is None else self._as_of(incident_id, seq)
 
     def seen(self, key: str) -> Incident | None:
         """The incident in which a command with this key has made something happen before."""
@@ -121,8 +125,8 @@ class Txn(_Reader):
         return int(self.direct.scalar(sql.HIGHEST_NUMBER, {"workspace": self.workspace}) or 0) + 1
 
     def latest_in_group(self, group_key: str) -> Incident | None:
-        """The group's latest incident, over or not."""
-        return self.one(sql.BY_GROUP, group_key=group_key)
+        """The group's latest incident, over or not, held until the commit."""
+        return self.one(sql.LOCKED_BY_GROUP, group_key=group_key)
 
     def append(self, command: Command, what: Event, nth: int) -> tuple[Incident, Entry]:
         """Adds one entry, the `nth` of its command, with its projection. The only place where truth is written."""

@@ -1,25 +1,57 @@
-"""One thread writes. It commits whatever has queued up meanwhile in one go, each job behind a savepoint of its own.
+"""Threads that write. Each commits what has queued up meanwhile in one go, every job behind a savepoint of its own.
 
-That is what makes a commit on disk affordable for every webhook, and what decides the order of commands on SQLite.
+On SQLite there is one thread: that makes a commit on disk affordable for every webhook, and decides the order of
+commands. PostgreSQL orders commands by its row locks, so there are several, with one job a transaction: jobs that wait
+for each other's rows must not hold others' meanwhile.
 """
 
 import contextlib
+import random
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
 
+import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from bot.journal.direct import Direct
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
+Task = tuple[Callable[[Any], Any], "Future[Any]"]
+
+SERIALIZATION, DEADLOCK, LOCK_NOT_TO_BE_HAD = "40001", "40P01", "55P03"
+"""PostgreSQL's words for: somebody else was faster, try the whole transaction again (its manual, appendix A)."""
+TRIES: Final = 8
+PAUSE_S: Final = 0.02
 
 
 class Busy(Exception):
     """The journal cannot take more right now, or cannot be written at all; the sender should try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a database is written best. `together` jobs at most share a commit; `keeps` says the connection is kept."""
+
+    threads: int
+    together: int
+    keeps: bool
+
+
+WAYS: Final = {
+    # 64 share the fsync, and a person's click still waits milliseconds only. To take a connection from the pool costs
+    # as much as a commit.
+    "sqlite": Way(threads=1, together=64, keeps=True),
+    # The pool asks each connection whether it still lives, so a restart of the database is noticed in time.
+    "postgresql": Way(threads=6, together=1, keeps=False),
+}
 
 
 class Batch(Protocol):
@@ -44,20 +76,21 @@ class Writer:
     A job's result, or the exception it raised, arrives in its future, and only after the commit.
     """
 
-    MAX_BATCH = 64
-    """Jobs per commit: enough to share the fsync, few enough that a person's click waits milliseconds."""
-
     def __init__(self, engine: Engine, begin: Callable[[], Batch], capacity: int = 4_000) -> None:
         self._engine = engine
         self._begin = begin
         self._capacity = capacity
-        self._urgent: deque[tuple[Callable[[Any], Any], Future[Any]]] = deque()
-        self._rest: deque[tuple[Callable[[Any], Any], Future[Any]]] = deque()
+        self._way = WAYS[engine.dialect.name]
+        self._urgent: deque[Task] = deque()
+        self._rest: deque[Task] = deque()
         self._wake = threading.Condition()
         self._closing = False
-        self._connection: Connection | None = None
-        self._thread = threading.Thread(target=self._loop, name="journal-writer", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"journal-writer-{number}", daemon=True)
+            for number in range(self._way.threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, job: Callable[[Any], T], *, urgent: bool) -> Future[T]:
         """Queues a job. Raises Busy when too much is waiting or the writer is closed."""
@@ -75,70 +108,106 @@ class Writer:
         """Writes what is waiting, then ends."""
         with self._wake:
             self._closing = True
-            self._wake.notify()
-        self._thread.join()
+            self._wake.notify_all()
+        for thread in self._threads:
+            thread.join()
 
-    def _take(self) -> list[tuple[Callable[[Any], Any], Future[Any]]]:
+    def _take(self) -> list[Task]:
         with self._wake:
             while not (self._urgent or self._rest or self._closing):
                 self._wake.wait()
-            jobs: list[tuple[Callable[[Any], Any], Future[Any]]] = []
+            jobs: list[Task] = []
             for waiting in (self._urgent, self._rest):
-                while waiting and len(jobs) < self.MAX_BATCH:
+                while waiting and len(jobs) < self._way.together:
                     jobs.append(waiting.popleft())
             return jobs
 
     def _loop(self) -> None:
-        while jobs := self._take():
-            self._write(jobs)
-        self._disconnect()
+        hand = _Hand(self._engine, keeps=self._way.keeps)
+        while taken := self._take():
+            # A job whose caller has given up is left out; the rest can be cancelled no more, so every answer arrives.
+            jobs = [(job, future) for job, future in taken if future.set_running_or_notify_cancel()]
+            self._write(hand, jobs)
+        hand.let_go()
 
-    def _write(self, taken: list[tuple[Callable[[Any], Any], Future[Any]]]) -> None:
-        """A job whose caller has given up is left out; the rest can be cancelled no more, so every answer arrives."""
-        jobs = [(job, future) for job, future in taken if future.set_running_or_notify_cancel()]
+    def _write(self, hand: "_Hand", jobs: list[Task]) -> None:
+        for attempt in range(1, TRIES + 1):
+            try:
+                answers = self._commit(hand, jobs)
+            except Exception as error:  # noqa: BLE001 - handed to every caller, who answers 503 or shows it
+                hand.let_go()
+                if attempt < TRIES and isinstance(error, DBAPIError) and _again(error):
+                    time.sleep(PAUSE_S * attempt * random.random())  # noqa: S311 - spreads retries, guards nothing
+                    continue
+                for _, future in jobs:
+                    future.set_exception(_as_busy(error))
+                return
+            for answer in answers:
+                answer()
+            return
+
+    def _commit(self, hand: "_Hand", jobs: list[Task]) -> list[Callable[[], None]]:
         batch = self._begin()
         answers: list[Callable[[], None]] = []
-        try:
-            connection = self._connected()
-            with connection.begin():
-                direct = Direct(connection)
-                for job, future in jobs:
-                    answers.append(self._run(direct, batch, job, future))
-            batch.committed()
-        except Exception as error:  # noqa: BLE001 - handed to every caller, who answers 503 or shows it
-            self._disconnect()
-            for _, future in jobs:
-                future.set_exception(_as_busy(error))
-            return
-        for answer in answers:
-            answer()
+        with hand.connection() as connection, connection.begin():
+            direct = Direct(connection)
+            for job, future in jobs:
+                answers.append(_run(direct, batch, job, future))
+        batch.committed()
+        return answers
 
-    def _connected(self) -> Connection:
-        """The writer's own, kept for as long as it works: to take one from the pool costs as much as a commit."""
+
+class _Hand:
+    """One thread's way to the database."""
+
+    def __init__(self, engine: Engine, *, keeps: bool) -> None:
+        self._engine = engine
+        self._keeps = keeps
+        self._connection: Connection | None = None
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[Connection]:
+        if not self._keeps:
+            with self._engine.connect() as connection:
+                yield connection
+            return
         if self._connection is None:
             self._connection = self._engine.connect()
-        return self._connection
+        yield self._connection
 
-    def _disconnect(self) -> None:
+    def let_go(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(SQLAlchemyError):
                 connection.close()
 
-    @staticmethod
-    def _run(direct: Direct, batch: Batch, job: Callable[[Any], Any], future: Future[Any]) -> Callable[[], None]:
-        """One job behind its savepoint: what it wrote is kept whole or not at all, and its neighbours' either way."""
-        direct.say("SAVEPOINT job")
-        try:
-            result = batch.run(direct, job)
-        except Exception as error:  # noqa: BLE001 - handed to the caller
-            direct.say("ROLLBACK TO SAVEPOINT job")
-            batch.drop()
-            failure = _as_busy(error) if isinstance(error, OperationalError) else error
-            return lambda: future.set_exception(failure)
-        direct.say("RELEASE SAVEPOINT job")
-        batch.keep()
-        return lambda: future.set_result(result)
+
+def _run(direct: Direct, batch: Batch, job: Callable[[Any], Any], future: Future[Any]) -> Callable[[], None]:
+    """One job behind its savepoint: what it wrote is kept whole or not at all, and its neighbours' either way."""
+    direct.say("SAVEPOINT job")
+    try:
+        result = batch.run(direct, job)
+    except Exception as error:
+        if isinstance(error, DBAPIError) and (_again(error) or error.connection_invalidated):
+            raise  # the transaction as a whole is lost
+        direct.say("ROLLBACK TO SAVEPOINT job")
+        batch.drop()
+        failure = _as_busy(error) if isinstance(error, OperationalError) else error
+        return lambda: future.set_exception(failure)
+    direct.say("RELEASE SAVEPOINT job")
+    batch.keep()
+    return lambda: future.set_result(result)
+
+
+def _again(error: DBAPIError) -> bool:
+    """Whether another process was faster, so that the same transaction will now see what it did.
+
+    A broken unique key is such a case on PostgreSQL only: on SQLite nobody else writes, so there it is a bug.
+    """
+    state = getattr(error.orig, "sqlstate", None)
+    return state in (SERIALIZATION, DEADLOCK, LOCK_NOT_TO_BE_HAD) or (
+        state is not None and isinstance(error, IntegrityError)
+    )
 
 
 def _as_busy(error: Exception) -> Busy:

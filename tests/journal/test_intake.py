@@ -202,9 +202,9 @@ def test_a_secret_in_a_note_never_reaches_the_disk(house: House) -> None:
     )
     house.desk.handle(note)
     house.reopen()
-    stored = (house.folder / "fixfirst.db").read_bytes()
-    assert b"[secret]" in stored
-    assert b"correct-horse" not in stored
+    stored = house.stored()
+    assert "[secret]" in stored
+    assert "correct-horse" not in stored
 
 
 def test_secrets_in_alert_text_are_blanked() -> None:

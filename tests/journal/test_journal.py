@@ -4,7 +4,6 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from bot.desk import Outcome
 from bot.incident import commands as cmd
@@ -12,7 +11,6 @@ from bot.incident.events import Severity
 from bot.incident.people import Refused
 from bot.incident.state import Incident, Status, fold
 from bot.journal import Busy, Txn
-from bot.journal.database import sqlite_url
 from tests.journal.conftest import MAYA, House
 
 
@@ -94,19 +92,13 @@ def test_a_changed_or_missing_entry_shows(house: House, sabotage: str) -> None:
     incident = opened(house)
     house.desk.handle(acknowledge(house, incident))
     assert house.journal.verify(incident.id) is None
-    engine = create_engine(sqlite_url(house.folder))
-    with engine.begin() as connection:
-        connection.execute(text(sabotage))
-    engine.dispose()
+    house.behind_its_back(sabotage)
     assert house.journal.verify(incident.id) in (2, 3)
 
 
 def test_redacted_text_is_gone_and_the_chain_still_holds(house: House) -> None:
     incident = opened(house)
-    engine = create_engine(sqlite_url(house.folder))
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE blob SET text = NULL, salt = NULL"))
-    engine.dispose()
+    house.behind_its_back("UPDATE blob SET text = NULL, salt = NULL")
     house.reopen()
     found = house.journal.incident(incident.id)
     assert found is not None

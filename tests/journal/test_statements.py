@@ -28,9 +28,9 @@ def test_there_are_statements_to_look_at() -> None:
 
 
 @pytest.mark.parametrize("name", EVERYDAY)
-def test_an_everyday_statement_walks_through_no_table(house: House, name: str) -> None:
+def test_an_everyday_statement_walks_through_no_table(house_on_file: House, name: str) -> None:
     query = str(EVERYDAY[name].compile(dialect=sqlite.dialect()))  # type: ignore[attr-defined]
-    connection = sqlite3.connect(house.folder / "fixfirst.db")
+    connection = sqlite3.connect(house_on_file.folder / "fixfirst.db")
     try:
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", ["[]"] * query.count("?"))]
     finally:

@@ -18,8 +18,12 @@ with engine.connect() as connection:
     driver = connection.connection.driver_connection
     if on_sqlite:
         _foreign_keys(driver, "OFF")
+    else:
+        connection.exec_driver_sql("SET statement_timeout = 0")
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
     context.run_migrations()
     connection.commit()
     if on_sqlite:
         _foreign_keys(driver, "ON")
+    else:
+        connection.invalidate()
