@@ -318,6 +318,11 @@ class Journal:
         with self._engine.connect().execution_options(reading=True) as connection, connection.begin():
             yield _Reader(Direct(connection), self.workspace, self.memory)
 
+    def ask(self, question: Callable[[Direct, str], T]) -> T:
+        """Answers a question of another part of the journal, about this workspace."""
+        with self._reading() as reader:
+            return question(reader.direct, self.workspace)
+
     def incident(self, incident_id: str) -> Incident | None:
         """The incident as of now, or None."""
         with self._reading() as reader:

@@ -83,6 +83,7 @@ class Site:
     """A workspace of incidents and the pages that show it."""
 
     folder: Path
+    url: str = ""
     now: datetime = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
     policy: Policy = field(default_factory=Policy)
     journal: Journal = field(init=False)
@@ -90,7 +91,7 @@ class Site:
     count: int = 0
 
     def __post_init__(self) -> None:
-        engine = open_engine(sqlite_url(self.folder))
+        engine = open_engine(self.url or sqlite_url(self.folder))
         migrate(engine)
         self.journal = Journal(engine, "test", self.clock, lambda incident: next_due_at(incident, self.policy))
         self.desk = Desk(self.journal, self.policy, Reading(), lambda: None)
@@ -130,12 +131,12 @@ class Site:
             "service": "chat",
             "model": "llama-70b",
             "group_key": f"v1:{incident}",
+            "source": "alertmanager",
         }
         return self.do(
             cmd.ReportAlerts,
             incident,
             ALERTMANAGER,
-            source="alertmanager",
             firing=firing,
             resolved=resolved,
             new=new,

@@ -1,0 +1,112 @@
+"""What should have happened by now and has not: from facts to findings, pure."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from bot.incident import events as ev
+from bot.incident.entry import Entry
+from bot.incident.events import Severity
+from bot.incident.state import Incident, Status
+from bot.incident.timeline import span
+from bot.journal.audit import Waiting
+
+TURN_WITHIN: Final = timedelta(seconds=10)
+"""The engine looks every second."""
+TIMER_WITHIN: Final = timedelta(seconds=30)
+PAGE_WITHIN: Final = timedelta(seconds=60)
+EFFECT_WITHIN: Final = timedelta(minutes=2)
+"""An effect that could leave, and that nobody takes. One that is tried in vain is not stuck; its age is a metric."""
+NEWS_WITHIN: Final = timedelta(seconds=60)
+
+
+class Check(StrEnum):
+    """What an audit looks at."""
+
+    ENGINE = "engine"
+    TIMERS = "timers"
+    PAGES = "pages"
+    OUTBOX = "outbox"
+    INBOX = "inbox"
+    AUDIT = "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that should have happened and has not. With the same `check` and `about` it is the same as before."""
+
+    check: Check
+    about: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaged:
+    """An open incident that should wake people, for which no pager has accepted a page; `since` is when it should."""
+
+    ref: str
+    severity: Severity
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an audit has to go by. `turned_at` is when the engine last completed a turn, None before the first."""
+
+    turned_at: datetime | None
+    waiting: Waiting
+    unpaged: Sequence[Unpaged]
+
+
+def find(facts: Facts, now: datetime) -> tuple[Finding, ...]:
+    """Everything that is late at `now`."""
+    return tuple(_late(facts, now))
+
+
+def _late(facts: Facts, now: datetime) -> Iterator[Finding]:
+    yield from turning(facts.turned_at, now)
+    waiting = facts.waiting
+    if waiting.timer is not None:
+        number, due_at = waiting.timer
+        if now - due_at > TIMER_WITHIN:
+            text = f"A deadline of INC-{number} passed {span(now - due_at)} ago, and nothing came of it."
+            yield Finding(Check.TIMERS, "", text)
+    for page in facts.unpaged:
+        if now - page.since > PAGE_WITHIN:
+            text = f"{page.ref} ({page.severity.value}) has had no accepted page for {span(now - page.since)}."
+            yield Finding(Check.PAGES, page.ref, text)
+    for courier, since in sorted(waiting.effects.items()):
+        if now - since > EFFECT_WITHIN:
+            text = f"An effect for the {courier} courier could have left {span(now - since)} ago, and nobody took it."
+            yield Finding(Check.OUTBOX, courier, text)
+    if waiting.news is not None and now - waiting.news > NEWS_WITHIN:
+        text = f"Alerts that came in {span(now - waiting.news)} ago are not worked into an incident."
+        yield Finding(Check.INBOX, "", text)
+
+
+def turning(turned_at: datetime | None, now: datetime) -> Iterator[Finding]:
+    """Whether the engine stands still."""
+    if turned_at is None:
+        yield Finding(Check.ENGINE, "", "The engine has not completed a turn yet.")
+    elif now - turned_at > TURN_WITHIN:
+        yield Finding(Check.ENGINE, "", f"The engine last completed a turn {span(now - turned_at)} ago.")
+
+
+def awaits_page(incident: Incident, pages: Collection[Severity]) -> bool:
+    """Whether a pager should have taken this round of the incident by now or soon, and has not."""
+    is_open = incident.status is Status.OPEN and incident.severity in pages
+    return is_open and incident.generation not in incident.pages
+
+
+def unpaged(incident: Incident, entries: Sequence[Entry], pages: Collection[Severity]) -> Unpaged | None:
+    """The incident as one that awaits its page; None when it came from the pager, which then knows of it."""
+    since: datetime | None = None
+    for entry in entries:
+        match entry.event:
+            case ev.IncidentOpened() | ev.Reopened():
+                since = None if entry.source == "pagerduty" else entry.at
+            case ev.SeverityChanged(before=before, after=after) if before not in pages and after in pages:
+                since = entry.at
+    return None if since is None else Unpaged(incident.ref, incident.severity, since)

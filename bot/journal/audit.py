@@ -1,0 +1,76 @@
+"""What an audit asks of the journal: what waits although its time has come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from sqlalchemy import ColumnElement, bindparam, exists, func, literal_column, or_, select
+
+from bot.journal.direct import Direct
+from bot.journal.post import WAITING
+from bot.journal.store import Journal
+from bot.journal.tables import inbox, incident, outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits longest of each kind, although nothing stands in its way; None or absent where nothing does.
+
+    `timer` is an incident's number and the deadline that has passed. `effects` tells by courier since when an effect
+    could have been taken up: it is due, first in its lane and in nobody's hands. `news` is when the oldest news of a
+    group came in that are not worked into an incident.
+    """
+
+    timer: tuple[int, datetime] | None
+    effects: Mapping[str, datetime]
+    news: datetime | None
+
+
+_TIMER: Final = (
+    select(incident.c.number, incident.c.next_due_at)
+    .where(incident.c.workspace == bindparam("workspace"), incident.c.next_due_at <= bindparam("now"))
+    .order_by(incident.c.next_due_at)
+    .limit(1)
+)
+# Written into the statement, for the index of the waiting ones alone.
+_WAITING: Final[ColumnElement[str]] = literal_column(f"'{WAITING}'")
+_EARLIER: Final = outbox.alias("earlier")
+_AHEAD: Final = (
+    _EARLIER.c.incident == outbox.c.incident,
+    _EARLIER.c.courier == outbox.c.courier,
+    _EARLIER.c.lane == outbox.c.lane,
+    _EARLIER.c.position < outbox.c.position,
+)
+_TURN_CAME: Final = select(func.max(_EARLIER.c.ended_at)).where(*_AHEAD).scalar_subquery()
+_FREE: Final = select(outbox.c.courier, outbox.c.due_at, outbox.c.claimed_until, _TURN_CAME.label("turn_came")).where(
+    outbox.c.workspace == bindparam("workspace"),
+    outbox.c.state == _WAITING,
+    outbox.c.due_at <= bindparam("now"),
+    or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until <= bindparam("now")),
+    ~exists().where(*_AHEAD, _EARLIER.c.state == _WAITING),
+)
+_NEWS: Final = select(func.min(inbox.c.received_at)).where(
+    inbox.c.workspace == bindparam("workspace"), inbox.c.drained_at.is_(None)
+)
+
+
+def waiting(journal: Journal, now: datetime) -> Waiting:
+    """What waits at `now` although its time has come."""
+    return journal.ask(partial(_waiting, now=now))
+
+
+def _waiting(direct: Direct, workspace: str, now: datetime) -> Waiting:
+    named = {"workspace": workspace, "now": now}
+    timer = direct.first(_TIMER, named)
+    effects: dict[str, datetime] = {}
+    for courier, *times in direct.all(_FREE, named):
+        # Free since it was due, since whoever had it lost it, and since what was ahead of it ended.
+        since = max(time for time in times if time is not None)
+        effects[courier] = min(since, effects.get(courier, since))
+    return Waiting(
+        timer=(timer[0], timer[1]) if timer else None,
+        effects=effects,
+        news=direct.scalar(_NEWS, {"workspace": workspace}),
+    )
