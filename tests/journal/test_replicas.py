@@ -71,6 +71,21 @@ def test_groups_that_begin_together_have_numbers_of_their_own(replicas: list[Hou
     assert sorted(incident.number for incident in replicas[0].journal.live()) == list(range(1, 10))
 
 
+def test_an_end_is_not_lost_to_a_repeat_that_another_replica_takes_in(replicas: list[House]) -> None:
+    ends_at, repeats_at, _ = replicas
+    alerts = [ends_at.alert(f"f{n}") for n in range(60)]
+    ends_at.receive(*alerts)
+    ends_at.drain()
+    ends_at.clock.after(minutes=1)
+    for lot in (alerts[:20], alerts[20:40], alerts[40:]):
+        ends = [replace(alert, firing=False, ends_at=ends_at.clock.now) for alert in lot]
+        repeats = [replace(alert, title="llama-70b fails still") for alert in lot]
+        all_at_once(partial(ends_at.receive, *ends), partial(repeats_at.receive, *repeats))
+    ends_at.drain()
+    (incident,) = ends_at.journal.live()
+    assert (incident.firing, incident.recovered) == (0, 60)
+
+
 def test_the_same_click_twice_counts_once(replicas: list[House]) -> None:
     incident = opened(replicas[0])
     click = cmd.Acknowledge(incident=incident.id, by=MAYA, at=replicas[0].clock(), key="slack:act:1", source="slack")
