@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 
 from bot.incident import events as ev
 from bot.incident.policy import Policy
@@ -15,6 +16,9 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
     if incident.status is Status.OPEN and pages and incident.escalations < policy.max_escalations:
         since = incident.escalated_at or incident.opened_at
         yield since + policy.ack_within, ev.AckDeadlineMissed(incident.escalations + 1)
+    unanswered = _unanswered(incident, policy)
+    if unanswered is not None:
+        yield unanswered
     span = policy.update_span(incident.severity)
     if span and incident.status in (Status.ACKNOWLEDGED, Status.MITIGATED) and incident.acknowledged:
         told = max(incident.communicated.at, incident.opened_at) if incident.communicated else incident.opened_at
@@ -37,16 +41,46 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
                 yield step.lease_until, ev.UndoStarted(run.id, step.spec.id, "lease")
 
 
+def page_asked_at(incident: Incident, policy: Policy) -> datetime | None:
+    """Since when the first pager is asked to wake people for this round; None when it is not."""
+    at, severity = incident.severities[0]
+    if severity in policy.pages and not incident.opened_there:
+        return at
+    raised = (
+        at
+        for (_, before), (at, after) in pairwise(incident.severities)
+        if before not in policy.pages and after in policy.pages
+    )
+    return next(raised, None)
+
+
+def _unanswered(incident: Incident, policy: Policy) -> tuple[datetime, ev.PageUnanswered] | None:
+    """When the page goes by the next pager too; None when somebody has accepted it, or nobody is left to ask."""
+    generation, asked = incident.generation, incident.handed_on
+    if not policy.pagers or incident.status is not Status.OPEN or incident.severity not in policy.pages:
+        return None
+    if generation in incident.pages or any(one.accepted or not one.pager for one in asked):
+        return None
+    since = asked[-1].at if asked else page_asked_at(incident, policy)
+    if since is None:
+        return None
+    tried = {handover.pager for handover in asked}
+    following = next((pager for pager in policy.pagers[1:] if pager not in tried), "")
+    silent = asked[-1].pager if asked else policy.pagers[0]
+    seconds = int(policy.accept_within.total_seconds())
+    return since + policy.accept_within, ev.PageUnanswered(generation, silent, following, seconds)
+
+
 def due(incident: Incident, now: datetime, policy: Policy) -> list[ev.Event]:
     """What the passing of time makes happen at `now`, the longest overdue first.
 
     A late look escalates once and reminds once, however many spans have passed: nobody is helped by a burst. A resolve
-    wins over an escalation that fell due with it.
+    wins over an escalation or a page that fell due with it.
     """
     passed = sorted(((at, event) for at, event in _deadlines(incident, policy) if at <= now), key=lambda d: d[0])
     events = [event for _, event in passed]
     if any(isinstance(event, ev.Resolved) for event in events):
-        events = [event for event in events if not isinstance(event, ev.AckDeadlineMissed)]
+        events = [event for event in events if not isinstance(event, ev.AckDeadlineMissed | ev.PageUnanswered)]
     return events
 
 

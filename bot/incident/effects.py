@@ -1,7 +1,7 @@
 """What must be done outside because of what happened. An effect is an intent on disk; a courier carries it out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 
@@ -21,6 +21,10 @@ class Effect:
     def queue(self) -> str:
         """The lane's name, with whatever else keeps independent things apart."""
         return self.lane
+
+    def carrier(self) -> str:
+        """Who of the courier's kind carries it out."""
+        return self.courier
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,30 +80,41 @@ class ShowStep(Effect):
     step: str
 
 
+def pager_named(fallback: str) -> str:
+    """Who carries out what this fallback is told; the first pager for the empty name."""
+    return f"{PageEffect.courier} {fallback}" if fallback else PageEffect.courier
+
+
 @dataclass(frozen=True, slots=True)
-class Page(Effect):
+class PageEffect(Effect):
+    """Base of what pagers are told. `pager` is a fallback's name, empty for the first; none waits for another."""
+
+    courier = "pager"
+    lane = "page"
+
+    generation: int
+    pager: str = field(default="", kw_only=True)
+
+    def queue(self) -> str:
+        return f"{self.lane}:{self.pager}" if self.pager else self.lane
+
+    def carrier(self) -> str:
+        return pager_named(self.pager)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(PageEffect):
     """Wake somebody. The dedup key is made of workspace, incident and generation, so twice is once."""
 
-    courier = "pager"
-    lane = "page"
 
-    generation: int
+@dataclass(frozen=True, slots=True)
+class AcknowledgePage(PageEffect):
+    """Somebody has it: wake nobody else."""
 
 
 @dataclass(frozen=True, slots=True)
-class AcknowledgePage(Effect):
-    courier = "pager"
-    lane = "page"
-
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class StopPaging(Effect):
-    courier = "pager"
-    lane = "page"
-
-    generation: int
+class StopPaging(PageEffect):
+    """It is over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from bot.incident.events import Event, Precision
 from bot.incident.people import Actor
+
+FIRST_PAGER: Final = "pagerduty"
+"""The door of the first pager, the only one that speaks to us too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +34,8 @@ class Entry:
     event: Event
     prev_hash: str = ""
     hash: str = ""
+
+    @property
+    def from_pager(self) -> bool:
+        """Whether the first pager itself told us."""
+        return self.source == FIRST_PAGER

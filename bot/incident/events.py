@@ -225,11 +225,28 @@ class StepShown(Event):
 
 @dataclass(frozen=True, slots=True)
 class PageAccepted(Event):
-    """The pager took the page of this generation. `link` opens it there, empty when the pager gave none."""
+    """The pager took the page of this generation. `link` opens it there, empty when the pager gave none.
+
+    `pager` is how people know it; `fallback` its name in the settings, empty for the first pager.
+    """
 
     pager: str
     generation: int
     link: str = ""
+    fallback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageUnanswered(Event):
+    """`silent` had `seconds` to accept the page of this generation and did not, so it goes by `pager` too.
+
+    `pager` is empty when there is no other. Nobody gives up: whoever was asked before goes on being tried.
+    """
+
+    generation: int
+    silent: str
+    pager: str
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +425,7 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "slack.card_posted": CardPosted,
     "slack.step_shown": StepShown,
     "pager.page_accepted": PageAccepted,
+    "pager.page_unanswered": PageUnanswered,
     "delivery.failed": DeliveryFailed,
     "run.started": RunStarted,
     "run.step_planned": StepPlanned,

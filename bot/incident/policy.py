@@ -15,7 +15,8 @@ class Policy:
     `reopen_within`: a re-fire this soon after the resolve reopens instead of opening a new incident. `update_every`:
     stakeholders hear something this often, by severity; no entry, no reminder. `quiet`: unacknowledged incidents of
     `self_resolving` severities resolve themselves after their alerts have been quiet this long. `pages`: severities
-    that wake people.
+    that wake people. `pagers`: who is asked to wake them, by name and in this order; each is asked when nobody before
+    it has accepted the page for `accept_within`.
     """
 
     ack_within: timedelta = timedelta(minutes=5)
@@ -29,6 +30,8 @@ class Policy:
     quiet: timedelta = timedelta(minutes=10)
     self_resolving: frozenset[Severity] = frozenset({Severity.SEV3, Severity.SEV4})
     pages: frozenset[Severity] = frozenset({Severity.SEV1, Severity.SEV2, Severity.SEV3})
+    pagers: tuple[str, ...] = ()
+    accept_within: timedelta = timedelta(seconds=60)
 
     def update_span(self, severity: Severity) -> timedelta | None:
         """How long stakeholders may go without a word at this severity; None when nobody is reminded."""

@@ -22,7 +22,7 @@ class Call(StrEnum):
 def calls(event: ev.Event) -> Call:
     """Whom the message about this event calls."""
     match event:
-        case ev.IncidentOpened() | ev.Reopened() | ev.Relapsed():
+        case ev.IncidentOpened() | ev.Reopened() | ev.Relapsed() | ev.PageUnanswered():
             return Call.ON_CALL
         case ev.AckDeadlineMissed():
             return Call.NEXT_ON_CALL
@@ -33,13 +33,12 @@ def calls(event: ev.Event) -> Call:
 
 
 def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
-    """What the entry calls for; `incident` is as it stands after it. The pager is told nothing that it told us."""
+    """What the entry calls for; `incident` is as it stands after it. A pager is told nothing that it told us."""
     match entry.event:
         case ev.DeliveryFailed(courier=ef.RefreshCard.courier):
             return []  # what failed in chat is not told in chat: it would fail again, for ever
         case ev.ChannelOpened() | ev.PageAccepted() | ev.DeliveryFailed() | ev.PostmortemDrafted():
-            told = _tell(entry) if isinstance(entry.event, ev.PostmortemDrafted) else []
-            return [ef.RefreshCard(), *told]
+            return [ef.RefreshCard(), *(_tell(entry) if _is_news(entry.event) else [])]
         case ev.CardPosted() | ev.StepShown() | ev.NoteAdded() | ev.StepApproved():
             return []
         case event:
@@ -51,6 +50,11 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             ]
 
 
+def _is_news(event: ev.Event) -> bool:
+    """Whether people in the channel want to hear of what a courier did; that the first pager works is no news."""
+    return isinstance(event, ev.PostmortemDrafted) or (isinstance(event, ev.PageAccepted) and event.fallback != "")
+
+
 def _show(run: str, step: str) -> list[ef.Effect]:
     return [ef.ShowStep(run, step)]
 
@@ -60,8 +64,11 @@ def _tell(entry: Entry) -> list[ef.Effect]:
 
 
 def _pager(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
-    from_pager = entry.source == "pagerduty"
+    from_pager = entry.from_pager
     generation = incident.generation
+    # Also those that have not accepted yet: whether they have by then is looked at when their lane is free.
+    fallbacks = [handover.pager for handover in incident.handed_on if handover.pager]
+    told = fallbacks if from_pager else ["", *fallbacks]
     match entry.event:
         case ev.IncidentOpened() | ev.Reopened() if incident.severity in policy.pages and not from_pager:
             return [ef.Page(generation)]
@@ -69,10 +76,12 @@ def _pager(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             before not in policy.pages and after in policy.pages and incident.acknowledged is None and incident.is_live
         ):
             return [ef.Page(generation)]
-        case ev.Acknowledged() | ev.Mitigated() if not from_pager and _just_taken(incident, entry):
-            return [ef.AcknowledgePage(generation)]
-        case ev.Resolved() | ev.Cancelled() if not from_pager:
-            return [ef.StopPaging(generation)]
+        case ev.PageUnanswered(pager=pager):
+            return [ef.Page(generation, pager=pager)] if pager else []
+        case ev.Acknowledged() | ev.Mitigated() if _just_taken(incident, entry):
+            return [ef.AcknowledgePage(generation, pager=pager) for pager in told]
+        case ev.Resolved() | ev.Cancelled():
+            return [ef.StopPaging(generation, pager=pager) for pager in told]
         case ev.AckDeadlineMissed(level=level):
             return [ef.EscalatePage(generation, level)]
         case _:
@@ -128,6 +137,7 @@ def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
             | ev.Reopened()
             | ev.Relapsed()
             | ev.AckDeadlineMissed()
+            | ev.PageUnanswered()
             | ev.UpdateReminded()
             | ev.Acknowledged()
             | ev.SeverityChanged()

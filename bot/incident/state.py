@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Any, Final
 
 from bot.incident import events as ev
+from bot.incident.effects import PageEffect, pager_named
 from bot.incident.entry import Entry
 from bot.incident.events import Role, Severity
 from bot.incident.people import Actor
@@ -41,10 +42,6 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
 }
 
 
-PAGER: Final = "pager"
-"""The courier of pages: once it has accepted one, its earlier troubles are over."""
-
-
 @dataclass(frozen=True, slots=True)
 class Mark:
     """Something was done: when, by whom, in a few words."""
@@ -55,12 +52,29 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Handover:
+    """A page that went on to `pager` (empty when there was no other) because `silent` had not accepted it in `seconds`.
+
+    `accepted` is the pager as people know it once it has taken the page, empty until then.
+    """
+
+    generation: int
+    at: datetime
+    silent: str
+    pager: str
+    seconds: int
+    accepted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """An incident as of `seq`. Times are UTC.
 
     The five key times are kept apart: `started_at` (users first hit, None while unknown), `detected_at`, and the
     marks `acknowledged`, `mitigated`, `resolved` of the present generation. `opened_at` is when this generation
-    opened; it is what the deadline to acknowledge counts from.
+    opened; it is what the deadline to acknowledge counts from. `severities` are those of the present generation with
+    the time of each, `opened_there` says that the first pager opened it. `pages` are those that the first pager took,
+    by generation, and `handovers` where else they went.
     """
 
     id: str
@@ -102,7 +116,10 @@ class Incident:
     channel: str = ""
     channel_name: str = ""
     cards: Mapping[str, ev.CardPosted] = field(default_factory=dict)
+    severities: tuple[tuple[datetime, Severity], ...] = ()
+    opened_there: bool = False
     pages: Mapping[int, ev.PageAccepted] = field(default_factory=dict)
+    handovers: tuple[Handover, ...] = ()
     troubles: tuple[ev.DeliveryFailed, ...] = ()
     runs: Mapping[str, Run] = field(default_factory=dict)
     postmortem: str = ""
@@ -115,6 +132,23 @@ class Incident:
     @property
     def is_live(self) -> bool:
         return self.status.is_live
+
+    def page_key(self, generation: int) -> str:
+        """The one key of a round's page, for trigger, acknowledge and resolve; at most 255 characters."""
+        return f"{self.workspace}:{self.id}:{generation}"
+
+    def wants_page(self, generation: int) -> bool:
+        """Whether somebody still has to be woken for this round."""
+        return self.is_live and self.acknowledged is None and self.generation == generation
+
+    @property
+    def handed_on(self) -> tuple[Handover, ...]:
+        """Where else the page of the present generation went, in order."""
+        return tuple(handover for handover in self.handovers if handover.generation == self.generation)
+
+    def paged_by(self, fallback: str, generation: int) -> bool:
+        """Whether this fallback has accepted the page of that generation."""
+        return any(one.accepted and one.pager == fallback and one.generation == generation for one in self.handovers)
 
     @property
     def active_run(self) -> Run | None:
@@ -143,6 +177,8 @@ def begin(entry: Entry, opened: ev.IncidentOpened) -> Incident:
         group_key=opened.group_key,
         runbook=opened.runbook,
         recurs=opened.recurs,
+        severities=((entry.at, opened.severity),),
+        opened_there=entry.from_pager,
     )
 
 
@@ -184,7 +220,7 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
         case ev.Acknowledged():
             return _to(inc, Status.ACKNOWLEDGED, acknowledged=mark)
         case ev.SeverityChanged():
-            return replace(inc, severity=event.after)
+            return replace(inc, severity=event.after, severities=(*inc.severities, (entry.at, event.after)))
         case ev.RoleAssigned():
             return replace(inc, roles={**inc.roles, event.role: event.user})
         case ev.ImpactStated():
@@ -220,6 +256,8 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
                 escalations=0,
                 escalated_at=None,
                 update_reminded_at=None,
+                severities=((entry.at, inc.severity),),
+                opened_there=entry.from_pager,
             )
         case ev.EvidenceCollected():
             triaged = inc.triaged or replace(mark, what=f"telemetry says {event.verdict}")
@@ -231,8 +269,10 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
         case ev.CardPosted():
             return replace(inc, cards={**inc.cards, event.surface: event})
         case ev.PageAccepted():
-            others = tuple(trouble for trouble in inc.troubles if trouble.courier != PAGER)
-            return replace(inc, pages={**inc.pages, event.generation: event}, troubles=others)
+            return _accepted(inc, event)
+        case ev.PageUnanswered():
+            handover = Handover(event.generation, entry.at, event.silent, event.pager, event.seconds)
+            return replace(inc, handovers=(*inc.handovers, handover))
         case ev.DeliveryFailed():
             return replace(inc, troubles=(*inc.troubles, event))
         case ev.PostmortemDrafted():
@@ -244,3 +284,18 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
         case _:
             run = evolve_run(inc.runs, entry)
             return replace(inc, runs={**inc.runs, run.id: run})
+
+
+def _accepted(inc: Incident, event: ev.PageAccepted) -> Incident:
+    """Once a pager has accepted, its earlier troubles are over; the first one's word ends those of all others too."""
+    if not event.fallback:
+        others = tuple(trouble for trouble in inc.troubles if not trouble.courier.startswith(PageEffect.courier))
+        return replace(inc, pages={**inc.pages, event.generation: event}, troubles=others)
+    others = tuple(trouble for trouble in inc.troubles if trouble.courier != pager_named(event.fallback))
+    handovers = tuple(
+        replace(one, accepted=event.pager)
+        if one.pager == event.fallback and one.generation == event.generation
+        else one
+        for one in inc.handovers
+    )
+    return replace(inc, handovers=handovers, troubles=others)

@@ -45,7 +45,7 @@ def kind(event: ev.Event) -> str:
             return "alert"
         case ev.Acknowledged():
             return "ack"
-        case ev.AckDeadlineMissed():
+        case ev.AckDeadlineMissed() | ev.PageUnanswered():
             return "escalation"
         case ev.SeverityChanged() | ev.RoleAssigned() | ev.Cancelled() | ev.StepApproved() | ev.StepSkipped():
             return "decision"
@@ -115,8 +115,11 @@ def line(entry: Entry, incident: Incident) -> str | None:
             return ". ".join(part.rstrip(".") for part in (f"Telemetry says {verdict}: {impact}", cause) if part)
         case ev.EvidenceFailed(reason=reason):
             return f"Telemetry could not be read: {reason}"
-        case ev.PageAccepted(pager=pager):
-            return f"{pager} accepted the page"
+        case ev.PageAccepted(pager=pager, fallback=fallback):
+            return f"Paged by {pager}" if fallback else f"{pager} accepted the page"
+        case ev.PageUnanswered(silent=silent, pager=pager, seconds=seconds):
+            further = f"it goes by {pager} too" if pager else "there is no other pager to ask"
+            return f"{silent} has not accepted the page for {span(timedelta(seconds=seconds))}; {further}"
         case ev.DeliveryFailed(courier=courier, effect=effect, reason=reason):
             return f"Could not deliver {effect.replace('_', ' ')} by {courier}: {reason}"
         case ev.PostmortemDrafted(path=path):

@@ -40,7 +40,8 @@ EXAMPLES: tuple[Event, ...] = (
     ev.ChannelOpened("C0INC", "inc-42-llama"),
     ev.CardPosted("incident", "C0INC", "1763.1"),
     ev.StepShown("r1", "a", "C0INC", "1763.2"),
-    ev.PageAccepted("PagerDuty", 1, "https://pager.example/1"),
+    ev.PageAccepted("mail to oncall@example.com", 1, "https://pager.example/1", "oncall-mail"),
+    ev.PageUnanswered(1, "PagerDuty", "oncall-mail", 60),
     ev.DeliveryFailed("slack", "tell", "missing scope"),
     ev.RunStarted("r1", "rollback", "Roll back", "0" * 64, "model/llama-70b", {"model": "llama-70b"}, ({"id": "a"},)),
     ev.StepPlanned("r1", "a", PLAN, "d1"),
@@ -100,6 +101,10 @@ def test_free_text_is_never_in_the_body_and_may_be_redacted(event: Event) -> Non
 def test_an_event_from_before_a_field_existed_takes_its_default() -> None:
     loaded = event_in("incident.resolved", {"reason": "d"}, {"d": "quiet"}.get)
     assert loaded == ev.Resolved("quiet", 0, None)
+    page = {"generation": 1, "link": "https://pager.example/1", "pager": "PagerDuty"}
+    assert event_in("pager.page_accepted", page, lambda _: None) == ev.PageAccepted(
+        "PagerDuty", 1, "https://pager.example/1"
+    )
 
 
 def test_a_lost_field_without_default_is_an_error_not_a_guess() -> None:

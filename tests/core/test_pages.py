@@ -1,0 +1,167 @@
+"""The page gets out: what one pager does not accept in a minute goes by the next, and people are told."""
+
+from datetime import timedelta
+
+import pytest
+
+from bot.incident import commands as cmd
+from bot.incident import effects as ef
+from bot.incident import events as ev
+from bot.incident.events import Severity
+from bot.incident.policy import Policy
+from bot.incident.react import Call, calls
+from bot.incident.timeline import line
+from tests.core.case import Case
+
+TWO = Policy(pagers=("PagerDuty", "bridge", "oncall-mail"))
+BY_BRIDGE = ev.PageUnanswered(1, "PagerDuty", "bridge", 60)
+BY_MAIL = ev.PageUnanswered(1, "bridge", "oncall-mail", 60)
+NOBODY_ELSE = ev.PageUnanswered(1, "oncall-mail", "", 60)
+MAIL_TOOK_IT = ev.PageAccepted("mail to oncall@example.com", 1, fallback="oncall-mail")
+
+
+@pytest.fixture
+def case() -> Case:
+    return Case(TWO)
+
+
+@pytest.fixture
+def by_mail(burning: Case) -> Case:
+    """PagerDuty and the bridge are silent; the mail is sent."""
+    burning.after(minutes=1).clock_strikes()
+    burning.after(minutes=1).clock_strikes()
+    return burning.receipt(MAIL_TOOK_IT)
+
+
+def test_a_page_not_accepted_for_a_minute_goes_by_the_next_pager_and_into_the_channel(burning: Case) -> None:
+    burning.after(seconds=59).clock_strikes()
+    assert burning.events == []
+    assert burning.next_due == timedelta(seconds=1)
+    burning.after(seconds=1).clock_strikes()
+    assert burning.events == [BY_BRIDGE]
+    assert burning.effects == [ef.Page(1, pager="bridge"), ef.RefreshCard(), ef.Tell(burning.entries[-1].id)]
+    assert calls(BY_BRIDGE) is Call.ON_CALL
+
+
+def test_each_pager_has_its_own_minute_and_the_last_word_is_said_once(burning: Case) -> None:
+    happened: list[ev.Event] = []
+    for _ in range(48):
+        burning.after(seconds=5).clock_strikes()
+        happened += burning.events
+    assert happened == [BY_BRIDGE, BY_MAIL, NOBODY_ELSE]
+    assert burning.effects == []
+
+
+def test_with_nobody_else_to_ask_people_are_told_and_nobody_is_paged() -> None:
+    case = Case(Policy(pagers=("PagerDuty",))).alerts(firing=1, new=1)
+    case.after(minutes=1).clock_strikes()
+    assert case.events == [ev.PageUnanswered(1, "PagerDuty", "", 60)]
+    assert not case.calls_for(ef.Page)
+    assert case.calls_for(ef.Tell)
+    assert line(case.entries[-1], case.inc) == (
+        "PagerDuty has not accepted the page for 60 s; there is no other pager to ask"
+    )
+
+
+def test_where_nobody_is_paged_nobody_is_waited_for() -> None:
+    case = Case(Policy(pagers=())).alerts(firing=1, new=1)
+    case.after(minutes=1).clock_strikes()
+    assert case.events == []
+
+
+def test_a_page_that_is_accepted_goes_nowhere_else(burning: Case) -> None:
+    burning.receipt(ev.PageAccepted("PagerDuty", 1))
+    burning.after(minutes=2).clock_strikes()
+    assert burning.events == []
+
+
+def test_a_fallback_that_accepts_ends_the_search_and_is_told_in_the_channel(by_mail: Case) -> None:
+    assert by_mail.calls_for(ef.Tell)
+    assert line(by_mail.entries[-1], by_mail.inc) == "Paged by mail to oncall@example.com"
+    by_mail.after(minutes=2).clock_strikes()
+    assert by_mail.events == []
+    assert by_mail.inc.pages == {}, "PagerDuty itself has not accepted yet"
+
+
+def test_once_somebody_has_it_nobody_else_is_paged(burning: Case) -> None:
+    burning.after(seconds=30).do(cmd.Acknowledge).after(minutes=1).clock_strikes()
+    assert burning.events == []
+
+
+def test_acknowledge_and_resolve_go_to_every_pager_that_was_asked(by_mail: Case) -> None:
+    by_mail.do(cmd.Acknowledge)
+    told = [effect for effect in by_mail.effects if isinstance(effect, ef.AcknowledgePage)]
+    assert [effect.pager for effect in told] == ["", "bridge", "oncall-mail"]
+    assert len({effect.queue() for effect in told}) == 3, "none waits for another"
+    by_mail.alerts(firing=0, resolved=3).do(cmd.Resolve, reason="rolled back")
+    ended = [effect.pager for effect in by_mail.effects if isinstance(effect, ef.StopPaging)]
+    assert ended == ["", "bridge", "oncall-mail"]
+
+
+def test_what_the_first_pager_tells_us_the_others_hear(by_mail: Case) -> None:
+    by_mail.do(cmd.Acknowledge, source="pagerduty")
+    told = [effect.pager for effect in by_mail.effects if isinstance(effect, ef.AcknowledgePage)]
+    assert told == ["bridge", "oncall-mail"]
+
+
+def test_the_next_round_begins_with_the_first_pager_again(by_mail: Case) -> None:
+    by_mail.alerts(firing=0, resolved=3).do(cmd.Resolve, reason="rolled back")
+    by_mail.after(minutes=5).alerts(firing=1, resolved=3, new=1)
+    assert by_mail.caused(ev.AlertsReported, ev.Reopened)
+    by_mail.receipt(ev.PageAccepted("mail to oncall@example.com", 1, fallback="oncall-mail"))
+    by_mail.after(minutes=1).clock_strikes()
+    assert by_mail.events == [ev.PageUnanswered(2, "PagerDuty", "bridge", 60)]
+    assert by_mail.inc.paged_by("oncall-mail", 1)
+    assert not by_mail.inc.paged_by("oncall-mail", 2)
+
+
+def test_raised_to_a_paging_severity_the_minute_begins_then(case: Case) -> None:
+    case.alerts(firing=1, new=1, severity=Severity.SEV4)
+    case.after(minutes=3).do(cmd.ChangeSeverity, severity=Severity.SEV2)
+    assert case.calls_for(ef.Page)
+    assert case.next_due is not None
+    case.after(seconds=59).clock_strikes()
+    assert not case.calls_for(ef.Page)
+    case.after(seconds=1).do(cmd.CheckTimers, source="timer")
+    assert [event for event in case.events if isinstance(event, ev.PageUnanswered)] == [BY_BRIDGE]
+
+
+def test_what_pagerduty_opened_itself_is_paged_already() -> None:
+    case = Case(TWO).do(
+        cmd.ReportAlerts,
+        source="pagerduty",
+        group_key="v1:pagerduty=P1",
+        firing=1,
+        resolved=0,
+        new=1,
+        title="x",
+        severity=Severity.SEV1,
+    )
+    case.after(minutes=2).clock_strikes()
+    assert case.events == []
+    case.do(cmd.ChangeSeverity, severity=Severity.SEV4).do(cmd.ChangeSeverity, severity=Severity.SEV2)
+    assert case.calls_for(ef.Page), "raised here, it is a page of ours"
+    case.after(minutes=1).clock_strikes()
+    assert case.events == [BY_BRIDGE]
+
+
+def test_whoever_slept_through_hands_on_once_not_in_a_burst(burning: Case) -> None:
+    burning.after(hours=1).clock_strikes()
+    assert [event for event in burning.events if isinstance(event, ev.PageUnanswered)] == [BY_BRIDGE]
+
+
+def test_an_incident_that_resolves_itself_pages_nobody_on_its_way_out(case: Case) -> None:
+    case.alerts(firing=1, new=1, severity=Severity.SEV3).after(seconds=5).alerts(firing=0, resolved=1)
+    case.after(minutes=11).clock_strikes()
+    assert case.caused(ev.Resolved)
+
+
+def test_a_pager_that_accepts_has_no_trouble_any_more_and_the_first_ones_word_ends_all(burning: Case) -> None:
+    burning.after(minutes=1).clock_strikes()
+    burning.receipt(ev.DeliveryFailed("pager", "page", "no answer; still trying"))
+    burning.receipt(ev.DeliveryFailed(ef.pager_named("bridge"), "page", "refused"))
+    burning.receipt(ev.DeliveryFailed("slack", "tell", "missing scope"))
+    burning.receipt(ev.PageAccepted("webhook bridge", 1, fallback="bridge"))
+    assert [trouble.courier for trouble in burning.inc.troubles] == ["pager", "slack"]
+    burning.receipt(ev.PageAccepted("PagerDuty", 1))
+    assert [trouble.courier for trouble in burning.inc.troubles] == ["slack"]
