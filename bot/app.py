@@ -34,7 +34,7 @@ from bot.incident.run import Reading
 from bot.incident.state import Incident
 from bot.integrations import http, pagerduty, prometheus
 from bot.journal import Journal
-from bot.journal.database import migrate, open_engine
+from bot.journal.database import DatabaseClock, migrate, open_engine
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.postmortem.shelf import Shelf
@@ -68,7 +68,7 @@ class AlreadyRunning(Exception):
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Holds the data folder, so that no second server takes over claims that are in use. Raises AlreadyRunning."""
+    """Holds the data folder, so that no second server works on its database. Raises AlreadyRunning."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
@@ -78,11 +78,13 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def open_journal(config: Config, clock: Clock = wall_clock) -> Journal:
-    """The journal with its schema up to date."""
+def open_journal(config: Config, clock: Clock | None = None) -> Journal:
+    """The journal with its schema up to date. Its clock, unless one is given, is the machine's, or PostgreSQL's."""
     config.data_dir.mkdir(parents=True, exist_ok=True)
     engine = open_engine(config.database)
     migrate(engine)
+    if clock is None:
+        clock = wall_clock if engine.dialect.name == "sqlite" else DatabaseClock(engine)
     return Journal(engine, config.workspace, clock, lambda incident: next_due_at(incident, config.policy))
 
 
@@ -140,10 +142,11 @@ class App:
     `direct` carries out what a click still needs from Slack after its acknowledgement; a small pool when None.
     """
 
-    def __init__(self, config: Config, clock: Clock = wall_clock, direct: Executor | None = None) -> None:
+    def __init__(self, config: Config, clock: Clock | None = None, direct: Executor | None = None) -> None:
         self.config = config
         self._direct = direct
         self.journal = open_journal(config, clock)
+        clock = self.journal.clock
         self.desk = Desk(self.journal, config.policy, config.reading, self._wake)
         self.runbooks, faults = load_runbooks(config.runbooks_dir, endpoints=config.endpoints)
         for fault in faults:
@@ -322,7 +325,9 @@ async def _listen(servers: Mapping[socket.socket, _Server]) -> None:
 def serve(config: Config) -> None:
     """Runs the bot until it is told to end. Raises AlreadyRunning, PortTaken."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    with alone(config.data_dir), _bind("doors", config.doors) as doors, _bind("pages", config.pages) as pages:
+    # On PostgreSQL any number of servers may work together.
+    held = alone(config.data_dir) if config.database.startswith("sqlite") else contextlib.nullcontext()
+    with held, _bind("doors", config.doors) as doors, _bind("pages", config.pages) as pages:
         app = App(config)
         # What is there at the start stays: to look through it for garbage stops everything for 40 ms, again and again.
         gc.collect()

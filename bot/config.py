@@ -52,6 +52,10 @@ class Listener:
     port: int
 
 
+DATABASE: Final = "FIXFIRST_DATABASE"
+"""Goes before `database` in the file: the address of a PostgreSQL holds a password as a rule."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Everything the bot is told. What is None is not connected."""
@@ -95,7 +99,7 @@ def load(path: Path, secret: SecretOf = os.environ.get) -> tuple[Config | None, 
 
 def load_for_terminal(path: Path) -> tuple[Config | None, list[str]]:
     """As `load`, for commands that only touch the journal: a secret that is not set is no fault, and is never used."""
-    return load(path, lambda name: os.environ.get(name) or f"not set: {name}")
+    return load(path, lambda name: os.environ.get(name) or (None if name == DATABASE else f"not set: {name}"))
 
 
 def _trimmed(secret: SecretOf) -> SecretOf:
@@ -117,10 +121,11 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     runbooks_dir = base / runbooks if runbooks else shipped_runbooks()
     if not runbooks_dir.is_dir():
         top.fault("runbooks_dir", f"{runbooks_dir} is no folder; name one, or leave it out for the shipped runbooks")
-    database = top.text("database", f"sqlite:///{data_dir / 'fixfirst.db'}")
+    in_file = top.text("database", f"sqlite:///{data_dir / 'fixfirst.db'}")
+    database, fault = _database(secret(DATABASE) or in_file)
     tables = {name: top.mapping(name) for name in TABLES}
-    if not database.startswith("sqlite"):
-        top.fault("database", "must begin with sqlite; this version keeps its journal in SQLite only")
+    if fault:
+        top.fault("database", fault)
     top.done()
 
     doors = Table("doors", tables["doors"], faults)
@@ -176,6 +181,16 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         reading=_reading(tables["alerts"], faults),
     )
     return (None if faults else config), faults
+
+
+def _database(url: str) -> tuple[str, str]:
+    """The database's address with its driver, and what is wrong with it."""
+    kind, _, rest = url.partition("://")
+    if kind in ("postgresql", "postgres", "postgresql+psycopg"):
+        return f"postgresql+psycopg://{rest}", ""
+    if kind == "sqlite":
+        return url, ""
+    return url, f"must begin with postgresql:// or sqlite:///; for one with a password, set {DATABASE} instead"
 
 
 def _tokens(source: str, secret: SecretOf, faults: list[str]) -> tuple[Secret, ...]:

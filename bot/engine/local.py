@@ -43,7 +43,7 @@ class Chore:
     every_s: float
 
 
-Run = Callable[[Callable[[], object]], None]
+Run = Callable[[Callable[[], object]], object]
 """Carries one piece of work out."""
 
 
@@ -51,19 +51,20 @@ def _plainly(work: Callable[[], object]) -> None:
     work()
 
 
-def _safely(work: Callable[[], object]) -> None:
-    """One group's or one incident's trouble must not stop the work for all others: the loop goes on, and pages."""
+def _safely(work: Callable[[], object]) -> bool:
+    """One group's or one incident's trouble must not stop the work for all others: the loop goes on, and pages.
+
+    Gives whether all went well.
+    """
     try:
         work()
     except Busy as busy:
         log.warning("journal_busy", reason=str(busy))
     except Exception as bug:
         log.error("engine_bug", exc_info=bug)
-
-
-def _take_over(txn: Txn) -> None:
-    txn.release_all()
-    txn.refresh_due()
+    else:
+        return True
+    return False
 
 
 class LocalEngine:
@@ -80,9 +81,11 @@ class LocalEngine:
         self._stopping = threading.Event()
         self._drained: dict[str, datetime] = {}
         self._again_from = datetime.min.replace(tzinfo=UTC)
+        self.last_turn: datetime | None = None
+        """When everything there was to do had last been looked at without trouble."""
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._scheduler = BackgroundScheduler(
-            executors={"default": SchedulerPool(2)},
+            executors={"default": SchedulerPool(2 + len(chores))},  # a chore that hangs must not hold up the sweep
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone="UTC",
         )
@@ -99,8 +102,18 @@ class LocalEngine:
         self.wake()
 
     def take_over(self) -> None:
-        """Gives back what an earlier process had claimed, and reckons deadlines by the settings of today."""
-        self._desk.journal.write(_take_over).result()
+        """Gives back what an earlier process had claimed, and reckons deadlines by the settings of today.
+
+        Where others may be at work, what somebody has claimed is theirs until the lease is over.
+        """
+        journal = self._desk.journal
+
+        def take_over(txn: Txn) -> None:
+            if journal.is_ours_alone:
+                txn.release_all()
+            txn.refresh_due()
+
+        journal.write(take_over).result()
 
     def stop(self) -> None:
         """Finishes what is in hand; what is waiting stays in the journal for the next start."""
@@ -126,6 +139,7 @@ class LocalEngine:
         for job in self._outbox.ready():
             self._outbox.deliver(job.id)
             done += 1
+        self.last_turn = self._clock()
         return done
 
     def _loop(self) -> None:
@@ -135,9 +149,10 @@ class LocalEngine:
             self._news.clear()
             if self._stopping.is_set():
                 return
-            _safely(lambda: self._drain(_safely))
-            _safely(lambda: self._fire(_safely))
-            _safely(self._dispatch)
+            parts = (lambda: self._drain(_safely), lambda: self._fire(_safely), self._dispatch)
+            went_well = [_safely(part) for part in parts]
+            if all(went_well):
+                self.last_turn = self._clock()
             self._stopping.wait(TURN_PAUSE_S)
 
     def _drain(self, run: Run) -> int:

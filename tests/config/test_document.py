@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.config import Config, load, read
+from bot.config import DATABASE, Config, load, read
 from bot.integrations import SOURCES, http, prometheus
 from bot.integrations.http import Endpoint
 from bot.settings import Table
@@ -23,11 +23,12 @@ REQUIRED = {
     "slack": {"team_id": "T1", "intake_channel": "C1"},
     "prometheus": {"url": "http://p"},
     "pagerduty": {},
+    "heartbeat": {"url": "https://h"},
 }
 
 
 def any_secret(name: str) -> str:
-    return f"secret-of-{name.lower()}-0123456789"
+    return "postgresql://bot@db/fixfirst" if name == DATABASE else f"secret-of-{name.lower()}-0123456789"
 
 
 def documented() -> dict[str, dict[str, str]]:

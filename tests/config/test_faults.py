@@ -38,7 +38,7 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"zzz": 1}, "zzz: is not a setting; known keys: access, alertmanager, alerts, "),
     ({"doors": "8080"}, "doors: is '8080', but must be a table"),
     ({"runbooks_dir": "nowhere"}, "runbooks_dir: "),
-    ({"database": "postgresql://u:canary@host/db"}, "database: must begin with sqlite"),
+    ({"database": "mysql://u:canary@host/db"}, "database: must begin with postgresql:// or sqlite://"),
     ({"doors": {"port": 70_000}}, "doors.port: is 70000, but must be from 0 to 65535"),
     ({"doors": {"port": True}}, "doors.port: is True, but must be a whole number from 0 to 65535"),
     ({"doors": {"prot": 1}}, "doors.prot: is not a setting; did you mean port?"),
