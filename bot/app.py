@@ -24,6 +24,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from bot import health
+from bot.audit.auditor import AUDIT_EVERY_S, Auditor
+from bot.audit.heartbeat import Heartbeat
 from bot.config import Config, Listener
 from bot.contracts import Courier, Permanent, Transient
 from bot.desk import Desk
@@ -157,7 +159,11 @@ class App:
         self.slack = self._slack(config.slack, clock) if config.slack else None
         self.pager = pagerduty.Courier(config.pagerduty, self.link) if config.pagerduty else None
         self.outbox = Outbox(self.desk, self._couriers())
+        self.heartbeat = Heartbeat(config.heartbeat) if config.heartbeat else None
+        pages = config.policy.pages if self.pager else ()
+        self.auditor = Auditor(self.journal, pages, lambda: self.engine.last_turn, self.heartbeat)
         chores = [Chore(self.slack.learn, DIRECTORY_EVERY_S)] if self.slack else []
+        chores.append(Chore(self.auditor.audit, AUDIT_EVERY_S))
         self.engine = LocalEngine(self.desk, self.outbox, chores)
         self.doors = Doors(
             self.desk,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot import health
+from bot.audit import heartbeat
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
@@ -35,6 +36,7 @@ TABLES: Final = (
     "pagerduty",
     "prometheus",
     "health",
+    "heartbeat",
     "endpoints",
 )
 
@@ -73,6 +75,7 @@ class Config:
     pagerduty: pagerduty.Settings | None
     prometheus: prometheus.Settings | None
     health: health.Settings
+    heartbeat: heartbeat.Settings | None
     endpoints: Mapping[str, http.Endpoint]
     tokens: Mapping[str, tuple[Secret, ...]]
     oncall: StaticOnCall
@@ -156,6 +159,10 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     if "prometheus" in values:
         metrics, more = prometheus.Settings.from_toml(tables["prometheus"], secret)
         faults += [f"prometheus.{fault}" for fault in more]
+    beating = None
+    if "heartbeat" in values:
+        beating, more = heartbeat.Settings.from_toml(tables["heartbeat"])
+        faults += more
     for name in SOURCES:
         Table(name, tables[name], faults).done()
     oncall, more = StaticOnCall.from_toml(tables["oncall"])
@@ -174,6 +181,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         pagerduty=paging,
         prometheus=metrics,
         health=_health(tables["health"], faults),
+        heartbeat=beating,
         endpoints=_endpoints(tables["endpoints"], secret, faults),
         tokens={name: _tokens(name, secret, faults) for name in SOURCES},
         oncall=oncall,

@@ -76,6 +76,12 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"alerts": {"default_severity": "bad"}}, "alerts.default_severity: is 'bad', but must be one of SEV1, SEV2"),
     ({"alerts": {"severities": {"worst": "SEV9"}}}, "alerts.severities.worst: 'SEV9' is no severity"),
     ({"alerts": {"group_by": ["cluster", 1]}}, "alerts.group_by: must hold texts in quotes only"),
+    ({"heartbeat": {}}, "heartbeat.url: is missing; set it"),
+    ({"heartbeat": {"url": "hc-ping.com/0"}}, "heartbeat.url: is 'hc-ping.com/0', but must be an address"),
+    (
+        {"heartbeat": {"url": "https://h", "timeout": "11s"}},
+        "heartbeat.timeout: must be longer than nothing and at most",
+    ),
     ({"alertmanager": {"token": "canary"}}, "alertmanager.token: is not a setting; known keys: none"),
     ({"pagerduty": {"escalation": "boss"}}, "pagerduty.escalation: is 'boss', but must be one of policy, level, key"),
     ({"pagerduty": {"escalation": "level"}}, 'pagerduty.escalation: is "level", which needs FIXFIRST_PAGERDUTY_API'),

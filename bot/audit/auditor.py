@@ -1,0 +1,99 @@
+"""Audits the bot every minute: findings are logged when they appear and when they go, a clean audit is a heartbeat."""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from bot.audit.findings import Check, Facts, Finding, Unpaged, awaits_page, find, turning, unpaged
+from bot.audit.heartbeat import Heartbeat
+from bot.incident.events import Severity
+from bot.incident.timeline import span
+from bot.journal import Journal
+from bot.journal.audit import waiting
+
+log = structlog.get_logger()
+
+AUDIT_EVERY_S: Final = 60.0
+AUDIT_WITHIN: Final = timedelta(seconds=150)
+"""Two audits left out, and some: then it is the auditor that is late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What one audit found, and when."""
+
+    at: datetime
+    findings: tuple[Finding, ...]
+
+
+class Auditor:
+    """Looks whether what should have happened has. Holds nothing that a restart could lose.
+
+    `pages` are the severities for which a pager must accept a page; none when no pager is connected. `turned_at` tells
+    when the engine last completed a turn.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        pages: Collection[Severity],
+        turned_at: Callable[[], datetime | None],
+        heartbeat: Heartbeat | None = None,
+    ) -> None:
+        self._journal = journal
+        self._pages = pages
+        self._turned_at = turned_at
+        self._heartbeat = heartbeat
+        self._began = journal.clock()
+        self.last: Audit | None = None
+
+    def audit(self) -> None:
+        """One audit, with the heartbeat when it is clean."""
+        now = self._journal.clock()
+        before = self.last.findings if self.last else ()
+        try:
+            findings = find(self._facts(now), now)
+        except Exception as error:
+            # Whatever keeps the auditor from looking is itself a finding, and what it knew is still to be assumed.
+            log.error("audit_failed", exc_info=error)
+            failed = Finding(Check.AUDIT, "", f"The audit could not be made ({type(error).__name__}).")
+            findings = (*(finding for finding in before if finding.check is not Check.AUDIT), failed)
+        _tell(before, findings)
+        self.last = Audit(now, findings)
+        if self._heartbeat and not findings:
+            self._heartbeat.beat()
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong as far as is known: by the last audit, and by whether engine and audits go on at all."""
+        return tuple(self._known(self._journal.clock()))
+
+    def _known(self, now: datetime) -> Iterator[Finding]:
+        yield from turning(self._turned_at(), now)
+        if self.last:
+            yield from (finding for finding in self.last.findings if finding.check is not Check.ENGINE)
+        silent = now - (self.last.at if self.last else self._began)
+        if silent > AUDIT_WITHIN:
+            yield Finding(Check.AUDIT, "", f"There has been no audit for {span(silent)}.")
+
+    def _facts(self, now: datetime) -> Facts:
+        return Facts(self._turned_at(), waiting(self._journal, now), tuple(self._unpaged()))
+
+    def _unpaged(self) -> Iterator[Unpaged]:
+        for incident in self._journal.live():
+            if awaits_page(incident, self._pages):
+                found = unpaged(incident, self._journal.entries(incident.id), self._pages)
+                if found is not None:
+                    yield found
+
+
+def _tell(before: Collection[Finding], now: Collection[Finding]) -> None:
+    known = {(finding.check, finding.about) for finding in before}
+    still = {(finding.check, finding.about) for finding in now}
+    for finding in now:
+        if (finding.check, finding.about) not in known:
+            log.warning("audit_finding", check=finding.check.value, about=finding.about, finding=finding.text)
+    for check, about in sorted(known - still):
+        log.info("audit_finding_gone", check=check.value, about=about)

@@ -1,0 +1,144 @@
+"""The audit of a running bot: what it logs, and when the service outside hears of it."""
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from bot.audit.auditor import AUDIT_EVERY_S, Auditor
+from bot.audit.findings import Check
+from bot.audit.heartbeat import Heartbeat, Settings
+from bot.incident.policy import Policy
+from bot.workbench.server import bind, free_port
+from tests.audit.service import SECRET, Service
+from tests.story.night import MAYA, Night, alert
+from tests.web.site import Site
+
+
+def audits(night: Night) -> list[str]:
+    """The next audit of the night; what is wrong now."""
+    night.after(seconds=AUDIT_EVERY_S)
+    night.app.auditor.audit()
+    return [finding.text for finding in night.app.auditor.findings()]
+
+
+def logged(night: Night, event: str) -> list[Mapping[str, Any]]:
+    return [line for line in night.logs if line["event"] == event]
+
+
+def test_through_an_ordinary_night_every_audit_is_clean_and_heard_outside(night: Night, service: Service) -> None:
+    assert audits(night) == []
+    night.burns()
+    assert audits(night) == []
+    night.types(MAYA, "/incident ack", night.incident.channel)
+    night.recovers()
+    assert audits(night) == []
+    assert service.heard == [f"GET /{SECRET}"] * 3
+    assert logged(night, "audit_finding") == []
+
+
+def test_an_incident_without_an_accepted_page_is_found_and_the_service_outside_hears_nothing(
+    night: Night, service: Service
+) -> None:
+    night.bench.pagerduty.outage = "500"
+    night.alerts(alert())
+    assert audits(night) == [], "there is still time"
+    (found,) = audits(night)
+    assert found.startswith("INC-1 (SEV1) has had no accepted page for")
+    audits(night)
+    assert len(service.heard) == 1, "not since the finding"
+    (line,) = logged(night, "audit_finding")
+    assert (line["check"], line["about"], line["log_level"]) == ("pages", "INC-1", "warning")
+    night.bench.pagerduty.outage = "none"
+    assert audits(night) == []
+    (gone,) = logged(night, "audit_finding_gone")
+    assert gone["about"] == "INC-1"
+    assert len(service.heard) == 2
+
+
+def test_what_pagerduty_opened_itself_needs_no_page_of_ours(night: Night) -> None:
+    night.bench.pagerduty.trigger("another", {"summary": "Checkout is down", "source": "x", "severity": "critical"})
+    night.after(seconds=1)
+    assert night.incident.source == "pagerduty"
+    assert audits(night) == []
+
+
+def test_where_no_pager_is_connected_none_has_to_accept_a_page(site: Site) -> None:
+    site.alerts(1, new=1)
+    site.after(seconds=100)
+    connected, alone = (Auditor(site.journal, pages, site.clock) for pages in (Policy().pages, frozenset()))
+    connected.audit()
+    alone.audit()
+    assert [finding.check for finding in connected.findings()] == [Check.PAGES]
+    assert alone.findings() == ()
+
+
+def test_an_engine_that_stands_still_is_found_between_two_audits_and_seen_to_go_on(site: Site) -> None:
+    turned = site.now
+    auditor = Auditor(site.journal, (), lambda: turned)
+    auditor.audit()
+    site.after(seconds=11)
+    assert [finding.check for finding in auditor.findings()] == [Check.ENGINE]
+    auditor.audit()
+    turned = site.now
+    assert auditor.findings() == ()
+
+
+def test_when_audits_stop_that_is_found_too(site: Site) -> None:
+    auditor = Auditor(site.journal, (), site.clock)
+    assert auditor.findings() == (), "the first one is still to come"
+    site.after(seconds=151)
+    assert [finding.text for finding in auditor.findings()] == ["There has been no audit for 2 min."]
+    auditor.audit()
+    assert auditor.findings() == ()
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_an_audit_that_cannot_be_made_says_so_and_forgets_nothing(site: Site, service: Service) -> None:
+    site.alerts(1, new=1)
+    site.after(seconds=100)
+    auditor = Auditor(site.journal, Policy().pages, site.clock, Heartbeat(Settings(service.url)))
+    auditor.audit()
+    site.journal.close()
+    shutil.rmtree(site.folder)
+    with capture_logs() as lines:
+        auditor.audit()
+        auditor.audit()
+    assert [finding.check for finding in auditor.findings()] == [Check.PAGES, Check.AUDIT]
+    assert [line["event"] for line in lines] == ["audit_failed", "audit_finding", "audit_failed"]
+    assert service.heard == []
+
+
+# -- the heartbeat --------------------------------------------------------------------------------------------------
+
+
+def test_a_heartbeat_that_is_refused_is_logged_once_and_once_when_it_is_heard_again(service: Service) -> None:
+    heartbeat = Heartbeat(Settings(service.url))
+    with capture_logs() as lines:
+        for status in (200, 404, 500, 200, 200):
+            service.status = status
+            heartbeat.beat()
+    assert [(line["event"], line.get("reason", "")) for line in lines] == [
+        ("heartbeat_not_heard", "it answered 404"),
+        ("heartbeat_heard_again", ""),
+    ]
+    assert (heartbeat.sent, heartbeat.missed) == (3, 2)
+
+
+def test_a_service_that_is_not_there_is_no_reason_to_stop_and_its_address_stays_out_of_the_log() -> None:
+    heartbeat = Heartbeat(Settings(f"http://127.0.0.1:{free_port(0, '--heartbeat-port')}/{SECRET}"))
+    with capture_logs() as lines:
+        heartbeat.beat()
+    assert [line["event"] for line in lines] == ["heartbeat_not_heard"]
+    assert SECRET not in str(lines)
+
+
+def test_a_service_that_does_not_answer_is_waited_for_only_so_long() -> None:
+    silent = bind(0, "--heartbeat-port")
+    heartbeat = Heartbeat(Settings(f"http://127.0.0.1:{silent.getsockname()[1]}/{SECRET}", timeout=0.05))
+    with capture_logs() as lines:
+        heartbeat.beat()
+    silent.close()
+    assert [line["reason"] for line in lines] == ["ReadTimeout"]
