@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from bot.contracts import Malformed
-from bot.incident.redact import redact
+from bot.incident.redact import redact, redact_named
 from bot.intake.alerts import Delivery, Message
 from bot.intake.body import read_json
 from bot.intake.reading import Reading, first
@@ -21,7 +21,7 @@ MAX_SHOWN: Final = 60
 
 
 def parse(body: bytes, reading: Reading) -> Message:
-    """The alerts of one webhook. Raises Malformed with a sentence that says where it is wrong.
+    """The alerts of one webhook, their texts redacted. Raises Malformed with a sentence that says where it is wrong.
 
     A firing alert has `endsAt` 0001-01-01 (measured on 0.25), so its end is None. What is absent from the message is
     not resolved: Alertmanager cuts it short by `max_alerts` and says so in `truncatedAlerts`.
@@ -60,12 +60,12 @@ def _alert(item: Any, where: str, reading: Reading) -> Delivery:
         fingerprint=fingerprint,
         firing=status == "firing",
         name=name,
-        title=redact(title)[:MAX_TITLE],
+        title=title[:MAX_TITLE],
         severity=reading.severity_of(labels),
         service=first(labels, reading.service)[:MAX_NAME],
         model=first(labels, reading.model)[:MAX_NAME],
         runbook=first(notes, reading.runbook)[:MAX_NAME] or first(labels, reading.runbook)[:MAX_NAME],
-        labels={key: redact(value) for key, value in labels.items()},
+        labels=labels,
         starts_at=_time(item.get("startsAt"), f"{where}.startsAt"),
         ends_at=ends_at,
     )
@@ -79,7 +79,7 @@ def _texts(value: Any, where: str) -> Mapping[str, str]:
     for key, text in value.items():
         if not isinstance(text, str):
             raise Malformed(f"{where}.{_shown(key)} must be a text")
-    return {key[:MAX_NAME]: text[:MAX_VALUE] for key, text in value.items()}
+    return {key[:MAX_NAME]: redact_named(key, text[:MAX_VALUE]) for key, text in value.items()}
 
 
 def _time(value: Any, where: str) -> datetime:

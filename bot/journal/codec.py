@@ -15,6 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from bot.incident.effects import EFFECT_NAMES, EFFECTS, Effect
 from bot.incident.events import EVENTS, FREE_TEXT, NAMES, Event
 from bot.incident.people import Actor, ActorKind, Right
+from bot.incident.redact import redact, redact_all
 
 Keep = Callable[[str], str]
 """Stores one free text and gives the digest that stands for it."""
@@ -89,12 +90,12 @@ def _typed(hint: Any, value: Any) -> Any:
 
 
 def event_out(event: Event, keep: Keep) -> tuple[str, dict[str, Any]]:
-    """The stored name and body of an event; each free text is handed to `keep` and replaced by its digest."""
+    """The stored name and body of an event; each free text is redacted, handed to `keep` and replaced by its digest."""
     body: dict[str, Any] = {}
     for item, _, free in _shape(type(event)):
         value = _plain(getattr(event, item.name))
         if free and value:
-            value = keep(value if isinstance(value, str) else canonical(value))
+            value = keep(redact(value) if isinstance(value, str) else canonical(redact_all(value)))
         body[item.name] = value
     return NAMES[type(event)], body
 

@@ -15,7 +15,6 @@ from bot.incident.commands import Command
 from bot.incident.effects import Effect
 from bot.incident.entry import Entry
 from bot.incident.events import VERSION, Event
-from bot.incident.redact import redact
 from bot.incident.state import Incident, evolve, fold
 from bot.intake.tally import Heard
 from bot.journal import ledger, post
@@ -135,7 +134,7 @@ class Txn(_Reader):
         texts: list[dict[str, Any]] = []
 
         def keep(text: str) -> str:
-            text, salt = redact(text), new_salt()
+            salt = new_salt()
             digest = text_digest(salt, text)
             texts.append({"digest": digest, "incident": command.incident, "salt": salt, "text": text})
             return digest

@@ -1,0 +1,102 @@
+"""What is blanked and what is left: each rule by its own examples, and a day's logs with nothing in them to find."""
+
+import json
+import time
+
+import pytest
+
+from bot.incident.redact import BLANK, holds_secret, redact, redact_all, redact_named
+from bot.incident.secret_kinds import RULES, Rule
+from tests.core.everyday import VALUES, lines
+from tests.core.planted import heart_of
+
+HITS = [(rule, example) for rule in RULES for example in rule.examples]
+NAMES = [f"{rule.name} {nth}" for rule in RULES for nth, _ in enumerate(rule.examples, start=1)]
+
+
+@pytest.mark.parametrize(("rule", "example"), HITS, ids=NAMES)
+def test_each_rule_blanks_its_examples_wherever_they_stand(rule: Rule, example: str) -> None:
+    gone = heart_of(example)
+    for text in (example, f"the log said: {example}", f"llama-70b, {example}\nand more", f"\\n{example}"):
+        assert gone not in redact(text), rule.name
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_each_rule_leaves_alone_what_only_looks_alike(rule: Rule) -> None:
+    assert redact(rule.miss) == rule.miss
+
+
+@pytest.mark.parametrize(("rule", "example"), HITS, ids=NAMES)
+def test_what_is_blanked_stays_as_it_is(rule: Rule, example: str) -> None:
+    once = redact(example)
+    assert redact(once) == once, rule.name
+
+
+def test_on_an_ordinary_day_less_than_one_line_in_a_hundred_is_touched() -> None:
+    day = lines()
+    touched = [(line, redact(line)) for line in day if redact(line) != line]
+    assert len(day) >= 1_000
+    assert len(touched) < len(day) / 100, touched[:5]
+
+
+@pytest.mark.parametrize(
+    "shape", ["{digest}", "{uuid}", "{trace}", "{span}", "{commit}", "{gpu}", "{pod}", "{node}", "{nanoseconds}"]
+)
+def test_what_people_look_things_up_by_always_survives(shape: str) -> None:
+    for _ in range(200):
+        value = VALUES[shape.strip("{}")]()
+        assert redact(f"see {value}.") == f"see {value}."
+
+
+def test_what_is_left_says_what_was_there() -> None:
+    assert redact("password=correct-horse host=db") == f"password={BLANK} host=db"
+    assert redact("postgresql://app:hunter22@db/inference") == f"postgresql://app:{BLANK}@db/inference"
+    assert redact("ask maya@example.com") == "ask [e-mail]"
+    assert redact("paid with 4111 1111 1111 1111") == "paid with [card]"
+
+
+def test_a_label_with_a_secret_s_name_is_blanked_whatever_it_holds() -> None:
+    assert redact_named("db_password", "tulip") == BLANK
+    assert redact_named("token", "abcdefgh") == BLANK
+    assert redact_named("max_tokens", "4096") == "4096"
+    assert redact_named("service", "chat") == "chat"
+
+
+def test_a_document_stays_a_document() -> None:
+    key = "-----BEGIN " + "PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0"
+    document = {
+        "labels": {"api_key": "abcdefgh", "note": key, "version": "r42"},
+        "values": [4111111111111111, 0.3, None],
+    }
+    again = json.loads(json.dumps(redact_all(document)))
+    assert again == {"labels": {"api_key": BLANK, "note": BLANK, "version": "r42"}, "values": document["values"]}
+
+
+def test_a_secret_is_told_from_an_address_of_a_person() -> None:
+    assert holds_secret({"deploy": {"token": "abcdefgh"}})
+    assert not holds_secret({"owner": "maya@example.com", "revision": "r42"})
+
+
+BAITS = (
+    *(
+        "a",
+        "a@",
+        "a@b.",
+        "://",
+        "4111 ",
+        "password ",
+        "token: a ",
+        "eyJaaaaaaaaaaa",
+        "sk-",
+        "cookie: a",
+        "bearer aaaaa",
+    ),
+    *("authorization: ", "hooks.slack.com/services/", "-----BEGIN PRIVATE KEY-----"),
+)
+
+
+@pytest.mark.parametrize("bait", BAITS)
+def test_a_text_made_to_be_slow_is_read_in_one_go(bait: str) -> None:
+    before = time.thread_time()
+    redact(bait * (100_000 // len(bait)))
+    assert time.thread_time() - before < 1.0
