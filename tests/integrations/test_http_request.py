@@ -206,6 +206,14 @@ def test_a_state_without_the_pinned_field_is_refused(act: HttpRequest, service: 
         act.plan(ROLLBACK)
 
 
+def test_a_state_that_holds_a_secret_where_a_plan_would_keep_it_is_refused(
+    act: HttpRequest, service: DeployService
+) -> None:
+    service.state["previous"] = "r41?token=canary-1234"
+    with pytest.raises(Permanent, match="looks like a secret in the field 'previous'; pin another field"):
+        act.plan(ROLLBACK)
+
+
 def test_a_preview_of_what_is_so_already_says_it(act: HttpRequest, service: DeployService) -> None:
     service.state["previous"] = "r42"
     plan = act.plan(ROLLBACK)

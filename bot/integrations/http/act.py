@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bot.contracts import Observed, Permanent, Plan
+from bot.incident.redact import holds_secret
 from bot.integrations.http.endpoint import PLACEHOLDER, Endpoint, Undo, names_in
 from bot.integrations.http.wire import Call
 
@@ -29,6 +30,7 @@ class HttpRequest:
         observe = endpoint.observe
         watched = _fill_url(observe.url, given) if observe else ""
         before = _snapshot(endpoint.pinned, call.look(watched)) if observe else {}
+        _no_secret(before)
         values = given | {f"before.{path}": value for path, value in before.items()}
         _nothing_empty(endpoint, values)
         done = _fill(dict(observe.done), values) if observe else {}
@@ -138,6 +140,15 @@ def _snapshot(paths: Iterable[str], state: Mapping[str, Any]) -> dict[str, Any]:
             value = value[part]
         found[path] = value
     return found
+
+
+def _no_secret(before: Mapping[str, Any]) -> None:
+    """A plan is shown to people and kept for ever, and blanked it could not be undone."""
+    for path, value in before.items():
+        if holds_secret({path: value}):
+            raise Permanent(
+                f"observe.url answers with what looks like a secret in the field '{path}'; pin another field"
+            )
 
 
 def _nothing_empty(endpoint: Endpoint, values: Mapping[str, Any]) -> None:

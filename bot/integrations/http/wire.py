@@ -12,6 +12,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from bot.contracts import Permanent, Transient
+from bot.incident.redact import redact
 from bot.integrations.http.endpoint import Endpoint
 
 MAX_ANSWER = 64 * 1024
@@ -102,7 +103,7 @@ class Call:
         raise Permanent(said)
 
     def _words(self, answer: bytes) -> str:
-        """What the server said, as one short line without our token; empty when it said nothing readable."""
+        """What the server said, as one short line without our token or another; empty when it was not readable."""
         text = answer[:4096].decode("utf-8", "replace")
         try:
             said = json.loads(text)
@@ -115,7 +116,7 @@ class Call:
         line = " ".join("".join(c if c.isprintable() else " " for c in str(said)).split())
         if self._endpoint.token:
             line = line.replace(self._endpoint.token.reveal(), "***")
-        return f": {line[:200]}" if line else ""
+        return f": {redact(line)[:200]}" if line else ""
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
