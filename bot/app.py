@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -36,6 +37,7 @@ from bot.incident.run import Reading
 from bot.incident.state import Incident
 from bot.integrations import http, pagerduty, prometheus
 from bot.journal import Journal
+from bot.journal.audit import try_out
 from bot.journal.database import DatabaseClock, migrate, open_engine
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
@@ -52,6 +54,7 @@ from bot.slack.listeners import Listeners
 from bot.slack.settings import Settings as SlackSettings
 from bot.slack.verbs import Verbs
 from bot.web.doors import Doors, Limits
+from bot.web.health import WRITE_WITHIN_S, Vitals
 from bot.web.pages import pages_app
 
 log = structlog.get_logger()
@@ -259,7 +262,7 @@ class App:
             clock,
             policy=config.policy,
             hosts=sorted(hosts),
-            numbers=self.numbers,
+            vitals=Vitals(self.numbers, partial(try_out, self.journal, WRITE_WITHIN_S), self.auditor.findings),
         )
 
     def numbers(self) -> Mapping[str, Any]:

@@ -1,17 +1,34 @@
-"""What an audit asks of the journal: what waits although its time has come."""
+"""What an audit asks of the journal: what waits although its time has come, and whether it can be written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
+from importlib.resources import files
 from typing import Final
 
-from sqlalchemy import ColumnElement, bindparam, exists, func, literal_column, or_, select
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    bindparam,
+    column,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    table,
+)
 
 from bot.journal.direct import Direct
+from bot.journal.ids import new_id
 from bot.journal.post import WAITING
-from bot.journal.store import Journal
+from bot.journal.store import Journal, Txn
 from bot.journal.tables import inbox, incident, outbox
+from bot.journal.writer import Busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +91,37 @@ def _waiting(direct: Direct, workspace: str, now: datetime) -> Waiting:
         effects=effects,
         news=direct.scalar(_NEWS, {"workspace": workspace}),
     )
+
+
+_SCHEMA: Final = select(column("version_num", String)).select_from(table("alembic_version"))
+_WRITE: Final = insert(inbox)
+_TAKE_BACK: Final = delete(inbox).where(inbox.c.id == bindparam("row"))
+
+
+@cache
+def _newest_schema() -> str | None:
+    return ScriptDirectory(str(files("bot.journal") / "migrations")).get_current_head()
+
+
+def try_out(journal: Journal, within_s: float) -> None:
+    """Commits a row that nobody sees and that is gone again; an empty transaction would not touch the disk.
+
+    Raises Busy when that takes longer than `within_s` or fails, and when the schema is not the one we were made for.
+    """
+    future = journal.write(_leave_nothing)
+    try:
+        schema = future.result(within_s)
+    except TimeoutError as late:
+        future.cancel()
+        raise Busy(f"the journal took no write within {within_s:g} s") from late
+    if schema != _newest_schema():
+        raise Busy(f"the database has schema {schema}, and this version works with {_newest_schema()}")
+
+
+def _leave_nothing(txn: Txn) -> str | None:
+    row = new_id()
+    values = {"id": row, "workspace": txn.workspace, "source": "health", "key": row, "group_key": "", "payload": {}}
+    txn.direct.run(_WRITE, {**values, "received_at": txn.now, "drained_at": txn.now})
+    txn.direct.run(_TAKE_BACK, {"row": row})
+    schema: str | None = txn.direct.scalar(_SCHEMA)
+    return schema

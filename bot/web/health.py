@@ -1,14 +1,18 @@
-"""Whether the bot lives, whether it can work, and its figures for Prometheus."""
+"""Whether the bot lives, whether it can work, whether it does, and its figures for Prometheus."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from bot.audit.findings import Finding
 from bot.incident.state import Status
+from bot.journal import Busy
 
 Numbers = Callable[[], Mapping[str, Any]]
 """`incidents` and `alerts` by status, `news_waiting`, `outbox` as {"states", "oldest"}, `delivered`, `failed`."""
@@ -16,25 +20,53 @@ Numbers = Callable[[], Mapping[str, Any]]
 EXPOSITION: Final = "text/plain; version=0.0.4; charset=utf-8"
 """https://prometheus.io/docs/instrumenting/exposition_formats/"""
 LATE_S: Final = 300.0
-"""An effect that waits longer than this is worth a word in /readyz."""
+"""An effect that waits longer than this is worth a word in /health/ready."""
+WRITE_WITHIN_S: Final = 2.0
+"""Whoever asks whether we are ready seldom waits longer."""
 
 
-def health_routes(numbers: Numbers, clock: Callable[[], datetime]) -> list[Route]:
-    """/healthz, /readyz and /metrics."""
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What health is told from, asked anew each time. `try_out` writes to the journal, or raises Busy."""
 
-    def healthz(_: Request) -> Response:
+    numbers: Numbers
+    try_out: Callable[[], None]
+    findings: Callable[[], Sequence[Finding]]
+
+
+def health_routes(vitals: Vitals, clock: Callable[[], datetime]) -> list[Route]:
+    """/health/live, /health/ready, /health/engine and /metrics; /healthz and /readyz are the first two."""
+
+    def live(_: Request) -> Response:
         """The process answers. It asks nobody, so that a slow disk does not get the process killed."""
         return JSONResponse({"ok": True})
 
-    def readyz(_: Request) -> Response:
-        """The journal answers, else this fails. A late outbox is told, not failed: alerts must still come in."""
-        waiting = outbox_age(numbers(), clock())
+    def ready(_: Request) -> Response:
+        """The journal takes writes, else this fails. A late outbox is told, not failed: alerts must still come in."""
+        try:
+            vitals.try_out()
+        except Busy as busy:
+            return JSONResponse({"ok": False, "why": str(busy)}, HTTPStatus.SERVICE_UNAVAILABLE)
+        waiting = outbox_age(vitals.numbers(), clock())
         return JSONResponse({"ok": True, "outbox_oldest_seconds": waiting, "outbox_late": waiting > LATE_S})
 
-    def metrics(_: Request) -> Response:
-        return PlainTextResponse(exposition(numbers(), clock()), media_type=EXPOSITION)
+    def engine(_: Request) -> Response:
+        """What should have happened by now has, else this fails and says what has not."""
+        findings = [finding.text for finding in vitals.findings()]
+        status = HTTPStatus.SERVICE_UNAVAILABLE if findings else HTTPStatus.OK
+        return JSONResponse({"ok": not findings, "findings": findings}, status)
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    def metrics(_: Request) -> Response:
+        return PlainTextResponse(exposition(vitals.numbers(), clock()), media_type=EXPOSITION)
+
+    return [
+        Route("/health/live", live),
+        Route("/health/ready", ready),
+        Route("/health/engine", engine),
+        Route("/healthz", live),
+        Route("/readyz", ready),
+        Route("/metrics", metrics),
+    ]
 
 
 def outbox_age(numbers: Mapping[str, Any], now: datetime) -> float:

@@ -25,7 +25,7 @@ from bot.postmortem.shelf import Shelf, TooLarge, number_of
 from bot.postmortem.story import People, story
 from bot.web import views
 from bot.web.guard import Guard
-from bot.web.health import Numbers, health_routes
+from bot.web.health import Vitals, health_routes
 
 RECENT: Final = 30
 """Incidents on the board that are over."""
@@ -44,11 +44,11 @@ def pages_app(
     *,
     policy: Policy,
     hosts: Collection[str],
-    numbers: Numbers,
+    vitals: Vitals,
 ) -> Starlette:
     """The application. `hosts` are the names it answers to; any other is refused, against DNS rebinding."""
     return Starlette(
-        routes=[*pages_routes(journal, shelf, texts, clock, policy=policy), *health_routes(numbers, clock)],
+        routes=[*pages_routes(journal, shelf, texts, clock, policy=policy), *health_routes(vitals, clock)],
         middleware=[Middleware(Guard, hosts)],
         exception_handlers={HTTPException: _problem},
     )

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from bot.audit.auditor import Auditor
 from bot.desk import Desk
 from bot.incident import commands as cmd
 from bot.incident import events as ev
@@ -19,9 +21,11 @@ from bot.incident.run import Risk, StepSpec
 from bot.incident.state import Incident
 from bot.intake.reading import Reading
 from bot.journal import Journal
+from bot.journal.audit import try_out
 from bot.journal.database import migrate, open_engine, sqlite_url
 from bot.postmortem.draft import draft
 from bot.postmortem.shelf import Shelf
+from bot.web.health import Vitals
 from bot.web.pages import pages_app
 
 MAYA = Actor(ActorKind.MEMBER, "U0MAYA", "Maya Okafor", frozenset({Right.RESPOND}))
@@ -86,6 +90,7 @@ class Site:
     url: str = ""
     now: datetime = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
     policy: Policy = field(default_factory=Policy)
+    turned_at: datetime | None = None
     journal: Journal = field(init=False)
     app: Starlette = field(init=False)
     count: int = 0
@@ -95,6 +100,7 @@ class Site:
         migrate(engine)
         self.journal = Journal(engine, "test", self.clock, lambda incident: next_due_at(incident, self.policy))
         self.desk = Desk(self.journal, self.policy, Reading(), lambda: None)
+        self.auditor = Auditor(self.journal, self.policy.pages, lambda: self.turned_at)
         self.shelf = Shelf(self.folder / "postmortems")
         texts = {"rollback": ("Roll back a model deploy", RUNBOOK)}
         self.app = pages_app(
@@ -104,7 +110,7 @@ class Site:
             self.clock,
             policy=self.policy,
             hosts=["127.0.0.1", "localhost", "::1", "incidents.example.com"],
-            numbers=self.numbers,
+            vitals=Vitals(self.numbers, partial(try_out, self.journal, 0.2), self.auditor.findings),
         )
         self.client = TestClient(self.app, base_url=ADDRESS, follow_redirects=False)
 
