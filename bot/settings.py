@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -13,6 +13,7 @@ from bot.incident.redact import redact
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LONGEST_SHOWN: Final = 80
 _DURATION: Final = re.compile(r"(\d+)([smhd])")
+_SECRET_NAME: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -183,6 +184,25 @@ class Table:
             self.fault(key, f"is {shown(value)}, but must be an address such as https://example.com")
             return default
         return value
+
+    def secret(self, key: str, secret: Callable[[str], str | None], *, blanks: bool = False) -> Secret:
+        """The secret whose name in the environment stands here; empty without a name. `secret` gives it by that.
+
+        With `blanks` it may hold some: a password is not sent in a header, as a token is.
+        """
+        name = self.text(key)
+        if not name:
+            return Secret("")
+        if not _SECRET_NAME.fullmatch(name):
+            # The text may be the secret itself, so it is not repeated.
+            self.fault(key, "must be the name of an environment variable, such as DEPLOY_TOKEN")
+            return Secret("")
+        value = secret(name) or ""
+        if not value:
+            self.fault(key, f"names {name}, which is not set in the environment")
+        elif not value.isascii() or not value.isprintable() or (" " in value and not blanks):
+            self.fault(key, f"names {name}, which holds a character that cannot be sent; look for a line break")
+        return Secret(value)
 
     def done(self) -> None:
         """Reports every key that nobody asked for, with the likeliest meant one."""

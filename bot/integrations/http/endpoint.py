@@ -28,7 +28,6 @@ from bot.settings import Secret, Table
 LONGEST_TIMEOUT: Final = timedelta(seconds=10)
 """No courier call may last longer."""
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
-SECRET_NAME: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 PLACEHOLDER: Final = re.compile(r"\{(before\.[A-Za-z0-9_.-]+|[a-z][a-z0-9_]*)\}")
 
 
@@ -108,7 +107,7 @@ class Endpoint:
             json=_json(top, "json"),
             observe=_observe(Table("observe", top.mapping("observe"), faults), url) if "observe" in table else None,
             undo=_undo(Table("undo", top.mapping("undo"), faults), method, url) if "undo" in table else None,
-            token=_token(top, secret),
+            token=top.secret("token_env", secret),
             timeout=_timeout(top),
         )
         if "observe" not in table and any(used.startswith("before.") for used in endpoint._names()):
@@ -134,7 +133,7 @@ def names_in(value: Any) -> Iterator[str]:
 def _address(table: Table, beside: str = "") -> str:
     """An absolute URL with placeholders only as whole path segments; on the host of `beside`, when given."""
     value = table.text("url", required=True)
-    wrong = _wrong_url(value) if value else ""
+    wrong = wrong_url(value) if value else ""
     if value and not wrong and beside and urlsplit(value)[:2] != urlsplit(beside)[:2]:
         wrong = "must have the scheme, host and port of url, because the token goes along; use two endpoints"
     if wrong:
@@ -182,21 +181,6 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _token(table: Table, secret: Callable[[str], str | None]) -> Secret:
-    name = table.text("token_env")
-    if not name:
-        return Secret("")
-    value = (secret(name) or "") if SECRET_NAME.fullmatch(name) else ""
-    if not SECRET_NAME.fullmatch(name):
-        # The text may be the secret itself, so it is not repeated.
-        table.fault("token_env", "must be the name of an environment variable, such as DEPLOY_TOKEN")
-    elif not value:
-        table.fault("token_env", f"names {name}, which is not set in the environment")
-    elif not value.isascii() or not value.isprintable() or " " in value:
-        table.fault("token_env", f"names {name}, which holds a character that cannot be sent; look for a line break")
-    return Secret(value)
-
-
 def _timeout(table: Table) -> float:
     span = table.span("timeout", timedelta(seconds=5))
     if not timedelta(0) < span <= LONGEST_TIMEOUT:
@@ -204,7 +188,7 @@ def _timeout(table: Table) -> float:
     return span.total_seconds()
 
 
-def _wrong_url(url: str) -> str:
+def wrong_url(url: str) -> str:
     """Why this cannot be an endpoint's address; empty when it can."""
     try:
         parts = urlsplit(url)
