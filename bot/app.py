@@ -33,9 +33,11 @@ from bot.desk import Desk
 from bot.engine.local import Chore, LocalEngine
 from bot.health.courier import Courier as HealthCourier
 from bot.incident.due import next_due_at
+from bot.incident.effects import pager_named
 from bot.incident.run import Reading
 from bot.incident.state import Incident
 from bot.integrations import http, pagerduty, prometheus
+from bot.integrations.fallback import Fallback
 from bot.journal import Journal
 from bot.journal.audit import try_out
 from bot.journal.database import DatabaseClock, migrate, open_engine
@@ -240,6 +242,8 @@ class App:
             couriers["slack"] = self.slack.courier
         if self.pager:
             couriers["pager"] = self.pager
+        for name, voice in config.fallbacks.items():
+            couriers[pager_named(name)] = Fallback(name, voice, self.link)
         if self.telemetry:
             couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
         acts = {"http.request": http.HttpRequest(config.endpoints)}

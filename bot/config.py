@@ -7,7 +7,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +17,11 @@ from bot.audit import heartbeat
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
-from bot.integrations import SOURCES, http, pagerduty, prometheus
+from bot.integrations import PAGERS, SOURCES, http, pagerduty, prometheus
+from bot.integrations.fallback import NAME as PAGER_NAME
+from bot.integrations.fallback import Voice
 from bot.oncall import StaticOnCall
-from bot.settings import Secret, Table
+from bot.settings import Secret, Table, shown
 from bot.slack.settings import Settings as SlackSettings
 
 SecretOf = Callable[[str], str | None]
@@ -34,6 +36,7 @@ TABLES: Final = (
     "alerts",
     *SOURCES,
     "pagerduty",
+    "pager",
     "prometheus",
     "health",
     "heartbeat",
@@ -43,6 +46,8 @@ TABLES: Final = (
 SHORTEST_TOKEN: Final = 16
 SHORTEST_WINDOW: Final = timedelta(seconds=10)
 """A shorter look at the telemetry would fall between two scrapes."""
+SHORTEST_PATIENCE: Final = timedelta(seconds=10)
+"""A pager that is handed the page gets at least two tries."""
 ANYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
 
 
@@ -73,6 +78,7 @@ class Config:
     largest_body: int
     slack: SlackSettings | None
     pagerduty: pagerduty.Settings | None
+    fallbacks: Mapping[str, Voice]
     prometheus: prometheus.Settings | None
     health: health.Settings
     heartbeat: heartbeat.Settings | None
@@ -102,7 +108,7 @@ def load(path: Path, secret: SecretOf = os.environ.get) -> tuple[Config | None, 
 
 def load_for_terminal(path: Path) -> tuple[Config | None, list[str]]:
     """As `load`, for commands that only touch the journal: a secret that is not set is no fault, and is never used."""
-    return load(path, lambda name: os.environ.get(name) or (None if name == DATABASE else f"not set: {name}"))
+    return load(path, lambda name: os.environ.get(name) or (None if name == DATABASE else f"not-set:{name}"))
 
 
 def _trimmed(secret: SecretOf) -> SecretOf:
@@ -155,6 +161,14 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     if "pagerduty" in values:
         paging, more = pagerduty.Settings.from_toml(tables["pagerduty"], secret)
         faults += more
+    pager = Table("pager", tables["pager"], faults)
+    accept_within = pager.span("accept_within", Policy().accept_within)
+    fallbacks = _fallbacks(pager, secret, faults)
+    pager.done()
+    if accept_within < SHORTEST_PATIENCE:
+        pager.fault("accept_within", f"must be at least {SHORTEST_PATIENCE.seconds}s, longer than two tries")
+    if fallbacks and "pagerduty" not in values:
+        pager.fault("fallback", "has no first pager to stand in for; add [pagerduty]")
     metrics = None
     if "prometheus" in values:
         metrics, more = prometheus.Settings.from_toml(tables["prometheus"], secret)
@@ -179,13 +193,18 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         largest_body=largest,
         slack=slack,
         pagerduty=paging,
+        fallbacks=fallbacks,
         prometheus=metrics,
         health=_health(tables["health"], faults),
         heartbeat=beating,
         endpoints=_endpoints(tables["endpoints"], secret, faults),
         tokens={name: _tokens(name, secret, faults) for name in SOURCES},
         oncall=oncall,
-        policy=_policy(tables["deadlines"], faults),
+        policy=replace(
+            _policy(tables["deadlines"], faults),
+            pagers=(pagerduty.NAME, *fallbacks) if paging else (),
+            accept_within=accept_within,
+        ),
         reading=_reading(tables["alerts"], faults),
     )
     return (None if faults else config), faults
@@ -210,6 +229,23 @@ def _tokens(source: str, secret: SecretOf, faults: list[str]) -> tuple[Secret, .
             f"{name}: a token is shorter than {SHORTEST_TOKEN} characters; make one with openssl rand -hex 24"
         )
     return tokens
+
+
+def _fallbacks(pager: Table, secret: SecretOf, faults: list[str]) -> Mapping[str, Voice]:
+    """Whom to page by when the pager before has not accepted, in this order."""
+    fallbacks: dict[str, Voice] = {}
+    for number, values in enumerate(pager.tables("fallback"), 1):
+        table = Table(f"pager.fallback[{number}]", values, faults)
+        kind = table.choice("kind", "", tuple(PAGERS)) if "kind" in values else table.text("kind", required=True)
+        name = table.text("name", kind)
+        if kind and not PAGER_NAME.fullmatch(name):
+            table.fault("name", f"is {shown(name)}, but must be 1 to 15 small letters, digits and -")
+        if name in fallbacks:
+            table.fault("name", f"is {name}, as another fallback's; give each its own")
+        if kind in PAGERS:
+            fallbacks[name] = PAGERS[kind](name, table, secret)
+            table.done()
+    return fallbacks
 
 
 def _endpoints(values: Mapping[str, Any], secret: SecretOf, faults: list[str]) -> Mapping[str, http.Endpoint]:

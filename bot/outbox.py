@@ -11,7 +11,7 @@ import structlog
 from bot.contracts import Again, Attempt, Courier, Delivered, Permanent, Transient
 from bot.desk import Desk
 from bot.incident.commands import RecordReceipt
-from bot.incident.effects import EFFECT_NAMES, Effect
+from bot.incident.effects import EFFECT_NAMES, Effect, PageEffect
 from bot.incident.events import DeliveryFailed, Event
 from bot.incident.people import BOT
 from bot.journal import Busy, Job, Txn
@@ -59,7 +59,7 @@ class Outbox:
         incident = self._journal.incident(job.incident)
         if incident is None:
             raise LookupError(f"outbox job {job.id} belongs to no incident")
-        courier = self._couriers.get(job.effect.courier)
+        courier = self._couriers.get(job.effect.carrier())
         if courier is None:
             self._settle(job, [])  # not connected, so there is nothing to do
             return
@@ -118,7 +118,7 @@ class Outbox:
             at=now,
             key=f"outbox:{job.id}{suffix}",
             source="courier",
-            source_id=job.effect.courier,
+            source_id=job.effect.carrier(),
             events=events,
         )
 
@@ -126,12 +126,12 @@ class Outbox:
         if now - job.created_at > GIVE_UP_AFTER:
             self._bury(job, f"gave up after a day of trying: {failure}")
             return
-        pages = job.effect.courier == "pager"
+        pages = job.effect.courier == PageEffect.courier
         longest = LONGEST_PAUSE_OF_A_PAGE_S if pages else LONGEST_PAUSE_S
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
         until = now + pause(job.attempts, failure.retry_after, jitter, longest)
         worry = pages and not job.warned and now - job.created_at > WORRY_AFTER
-        trouble = DeliveryFailed(job.effect.courier, _name(job.effect), f"{failure}; still trying")
+        trouble = DeliveryFailed(job.effect.carrier(), _name(job.effect), f"{failure}; still trying")
 
         def write(txn: Txn) -> None:
             if txn.postpone(job, until, str(failure), warned=worry) and worry:
@@ -143,7 +143,7 @@ class Outbox:
         )
 
     def _bury(self, job: Job, reason: str) -> None:
-        trouble = DeliveryFailed(job.effect.courier, _name(job.effect), reason)
+        trouble = DeliveryFailed(job.effect.carrier(), _name(job.effect), reason)
 
         def write(txn: Txn) -> None:
             if txn.bury(job, reason) and not self._told_already(txn, job, trouble):
@@ -162,7 +162,7 @@ class Outbox:
 
 def _unrecorded(job: Job) -> DeliveryFailed:
     reason = "it was carried out, but what came of it could not be recorded; the log has the details"
-    return DeliveryFailed(job.effect.courier, _name(job.effect), reason)
+    return DeliveryFailed(job.effect.carrier(), _name(job.effect), reason)
 
 
 def _name(effect: Effect) -> str:

@@ -5,7 +5,9 @@ from typing import Final
 
 from bot.intake.alerts import Message
 from bot.intake.reading import Reading
-from bot.integrations import alertmanager
+from bot.integrations import alertmanager, http, mail, pagerduty
+from bot.integrations.fallback import Voice
+from bot.settings import Table
 
 Parse = Callable[[bytes, Reading], Message]
 """The raw body of a webhook and the reading of labels, to the message it brought. Pure; raises Malformed."""
@@ -14,3 +16,13 @@ SOURCES: Final[Mapping[str, Parse]] = {
     "alertmanager": alertmanager.parse,
 }
 """Alert sources by name: `POST /hooks/NAME`, with a bearer token of FIXFIRST_NAME_TOKENS."""
+
+ReadVoice = Callable[[str, Table, Callable[[str], str | None]], Voice]
+"""A fallback pager's name, its table and the secrets by name, to the pager. Faults go to the table."""
+
+PAGERS: Final[Mapping[str, ReadVoice]] = {
+    "mail": mail.Mail.from_table,
+    "pagerduty": pagerduty.Integration.from_table,
+    "webhook": http.Webhook.from_table,
+}
+"""Fallback pagers by the `kind` of their `[[pager.fallback]]`."""

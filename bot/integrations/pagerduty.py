@@ -17,15 +17,17 @@ from pagerduty import Error, EventsApiV2Client, HttpError, RestApiV2Client
 from bot.contracts import Attempt, Delivered, Malformed, Permanent, Transient
 from bot.incident import commands as cmd
 from bot.incident import effects as ef
+from bot.incident.entry import FIRST_PAGER
 from bot.incident.events import Event, PageAccepted, Severity
 from bot.incident.people import Actor, ActorKind, Right
 from bot.incident.redact import redact
 from bot.incident.state import Incident
 from bot.intake.alerts import Delivery, Message
 from bot.intake.body import read_json
+from bot.integrations.fallback import Word, timeout_of
 from bot.settings import Secret, Table
 
-SOURCE: Final = "pagerduty"
+SOURCE: Final = FIRST_PAGER
 NAME: Final = "PagerDuty"
 Client = TypeVar("Client", EventsApiV2Client, RestApiV2Client)
 TIMEOUT_S: Final = 4
@@ -91,8 +93,8 @@ class Settings:
 
 
 def dedup_key(incident: Incident, generation: int) -> str:
-    """One key for trigger, acknowledge and resolve of one round; at most 255 characters."""
-    return f"{incident.workspace}:{incident.id}:{generation}"
+    """One key for trigger, acknowledge and resolve of one round."""
+    return incident.page_key(generation)
 
 
 class _PlainHttp(httpx2.HTTPTransport):
@@ -163,7 +165,7 @@ class Courier:
     def _deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Sequence[Event]:
         match effect:
             case ef.Page(generation=generation):
-                if incident.acknowledged or not incident.is_live or incident.generation != generation:
+                if not incident.wants_page(generation):
                     return []
                 if attempt.number == 1 or not self._known(incident, generation):
                     self._trigger(self._events, incident, generation)
@@ -173,7 +175,7 @@ class Courier:
             case ef.StopPaging(generation=generation):
                 self._change(incident, generation, "resolve")
             case ef.EscalatePage(generation=generation, level=level):
-                if incident.acknowledged or not incident.is_live or incident.generation != generation:
+                if not incident.wants_page(generation):
                     return []
                 self._escalate(incident, generation, level)
             case other:
@@ -191,20 +193,7 @@ class Courier:
             return False
 
     def _trigger(self, client: EventsApiV2Client, incident: Incident, generation: int) -> None:
-        link = self._link(incident)
-        client.send_event(
-            "trigger",
-            dedup_key=dedup_key(incident, generation),
-            payload={
-                "summary": f"{incident.severity} {incident.ref} {incident.title}"[:1024],
-                "source": incident.service or incident.model or "fixfirst",
-                "severity": SEVERITIES[incident.severity],
-                "component": incident.model or None,
-                "group": incident.service or None,
-                "custom_details": {"firing": incident.firing, "runbook": incident.runbook, "round": generation},
-            },
-            links=[{"href": link, "text": f"{incident.ref} in FixFirst"}] if link else [],
-        )
+        _trigger(client, incident, generation, self._link(incident))
 
     def _change(self, incident: Incident, generation: int, action: str) -> None:
         theirs = foreign_id(incident)
@@ -246,6 +235,65 @@ class Courier:
         except HttpError as error:
             if _code(error) not in ALREADY_SO:
                 raise
+
+
+def _trigger(client: EventsApiV2Client, incident: Incident, generation: int, link: str) -> None:
+    client.send_event(
+        "trigger",
+        dedup_key=dedup_key(incident, generation),
+        payload={
+            "summary": f"{incident.severity} {incident.ref} {incident.title}"[:1024],
+            "source": incident.service or incident.model or "fixfirst",
+            "severity": SEVERITIES[incident.severity],
+            "component": incident.model or None,
+            "group": incident.service or None,
+            "custom_details": {"firing": incident.firing, "runbook": incident.runbook, "round": generation},
+        },
+        links=[{"href": link, "text": f"{incident.ref} in FixFirst"}] if link else [],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """One `[[pager.fallback]]` of the kind `pagerduty`: another integration key. `timeout` is in seconds."""
+
+    name: str
+    routing_key: Secret
+    events_url: str
+    timeout: float
+
+    @classmethod
+    def from_table(cls, name: str, table: Table, secret: Callable[[str], str | None]) -> "Integration":
+        """The settings; faults go to the table. `secret` gives a secret by its name."""
+        if "routing_key_env" not in table.values:
+            table.fault("routing_key_env", "is missing; name the environment variable with the integration key")
+        return cls(
+            name=name,
+            routing_key=table.secret("routing_key_env", secret),
+            events_url=table.url("events_url", "https://events.pagerduty.com"),
+            timeout=timeout_of(table),
+        )
+
+    @property
+    def label(self) -> str:
+        """How people know it."""
+        return f"{NAME} ({self.name})"
+
+    def say(self, word: Word) -> None:
+        """Sends one event. Raises Transient, Permanent."""
+        client = _bounded(EventsApiV2Client(self.routing_key.reveal(), **_connection(self.events_url)))
+        client.timeout = self.timeout  # type: ignore[assignment]  # it goes to httpx as it is
+        try:
+            if word.action == "trigger":
+                _trigger(client, word.incident, word.generation, word.link)
+            else:
+                client.send_event(word.action, dedup_key=word.key)
+        except HttpError as error:
+            raise _failure(error) from error
+        except (Error, httpx2.HTTPError) as error:
+            raise Transient(f"{self.label} does not answer ({error})", ambiguous=True) from error
+        finally:
+            client.close()
 
 
 def _code(error: HttpError) -> int | None:

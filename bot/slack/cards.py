@@ -1,7 +1,7 @@
 """The cards: an incident as it stands, at full length and in brief; the command's answers are reached here too."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 from bot.incident.advice import Advice, Next, SixStep, advise, six_steps
@@ -94,6 +94,7 @@ def incident_card(incident: Incident, context: Context) -> Message:
             section(_run(incident)),
             small(_last_update(incident)),
             _small_print(incident),
+            small(_other_pagers(incident)),
             _troubles(incident),
             _links(incident, context),
             actions(*_buttons(incident, advice, context)),
@@ -194,6 +195,29 @@ def _small_print(incident: Incident) -> Block | None:
         pager = line(page.pager, 40)
         paged = f"{link(page.link, pager) if page.link else pager} accepted the page"
     return small(" · ".join(part for part in (alerts_line(incident), paged) if part))
+
+
+def _other_pagers(incident: Incident) -> str:
+    """Where else the page went because it was not accepted in time, and who has taken it."""
+    asked = incident.handed_on
+    taken = {one.pager: line(one.accepted, 80) for one in asked if one.accepted}
+    if incident.generation in incident.pages:
+        return f":pager: Paged by {_listed(taken.values())} too" if taken else ""
+    if not asked or (incident.acknowledged and not taken):
+        return ""
+    if taken:
+        now = f"paged by {_listed(taken.values())}"
+    else:
+        now = f"now asking {line(asked[-1].pager, 40)}" if asked[-1].pager else "there is no other pager to ask"
+    late = [line(one.silent, 40) for one in asked if one.silent not in taken]
+    waited = span(timedelta(seconds=asked[0].seconds))
+    return f":pager: {_listed(late)} {'has' if len(late) == 1 else 'have'} not accepted the page for {waited}; {now}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _troubles(incident: Incident) -> Block | None:

@@ -101,7 +101,7 @@ def test_the_defaults_in_the_document_are_those_of_the_code(tmp_path: Path) -> N
     plain = settings_of(tmp_path, {name: dict(keys) for name, keys in REQUIRED.items()})
     written = 0
     for name, keys in documented().items():
-        if name in FREE or name.startswith(("endpoints", "oncall")):
+        if name in FREE or name.startswith(("endpoints", "oncall", "pager.")):
             continue
         table = spoken
         for part in filter(None, name.split(".")):
@@ -134,6 +134,23 @@ def test_the_defaults_of_a_rota_and_of_an_endpoint_are_those_of_the_code(tmp_pat
     assert full == plain
 
 
+def test_the_defaults_of_a_fallback_pager_are_those_of_the_code(tmp_path: Path) -> None:
+    told = {
+        key: tomllib.loads(f"x = {text.strip('`')}")["x"]
+        for key, text in documented()["pager.fallback"].items()
+        if "`" in text and "for" not in text
+    }
+    assert set(told) == {"timeout", "events_url", "security"}
+    mine: dict[str, dict[str, Any]] = {
+        "mail": {"kind": "mail", "host": "smtp", "from": "a@b.c", "to": ["a@b.c"]},
+        "pagerduty": {"kind": "pagerduty", "routing_key_env": "KEY"},
+    }
+    for kind, keys in {"mail": ("timeout", "security"), "pagerduty": ("timeout", "events_url")}.items():
+        plain = settings_of(tmp_path, {"pagerduty": {}, "pager": {"fallback": [mine[kind]]}})
+        written = {**mine[kind], "name": kind, **{key: told[key] for key in keys}}
+        assert settings_of(tmp_path, {"pagerduty": {}, "pager": {"fallback": [written]}}) == plain
+
+
 def test_every_variable_is_in_the_document() -> None:
     code = "\n".join(
         path.read_text(encoding="utf-8") for path in (ROOT / "bot").rglob("*.py") if "workbench" not in path.parts
@@ -164,7 +181,7 @@ def test_the_shipped_example_loads_names_its_secrets_and_holds_none() -> None:
     config, faults = load(EXAMPLE, secret)
     assert config is not None, faults
     assert set(config.endpoints) == {"model-deploy", "cache-fallback"}
-    head = set(re.findall(r"[A-Z_]+_(?:TOKENS?|SECRETS?|KEY)\b", text.split("workspace =")[0]))
+    head = set(re.findall(r"[A-Z_]+_(?:TOKENS?|SECRETS?|KEY|PASSWORD)\b", text.split("workspace =")[0]))
     assert head <= wanted
     none_but_these, _ = load(EXAMPLE, lambda name: any_secret(name) if name in head else None)
     assert none_but_these is not None

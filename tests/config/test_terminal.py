@@ -85,6 +85,9 @@ def test_check_of_the_example_finds_both_runbooks(types: Type) -> None:
         "FIXFIRST_SLACK_SIGNING_SECRET": "canary",
         "FIXFIRST_PAGERDUTY_ROUTING_KEY": "canary",
         "FIXFIRST_ALERTMANAGER_TOKENS": "canary-0123456789",
+        "PAGERDUTY_FALLBACK_KEY": "canary",
+        "BRIDGE_SECRET": "canary",
+        "SMTP_PASSWORD": "canary",
         "DEPLOY_TOKEN": "canary",
         "GATEWAY_TOKEN": "canary",
     }
@@ -148,6 +151,12 @@ def test_an_incident_is_worked_from_the_terminal_without_a_single_secret(types: 
     assert "maya (terminal)" in told
     assert "rolled back" in told
     assert types("verify").stdout == "1 chains checked, 0 broken.\n"
+
+
+def test_secrets_that_the_file_names_and_nobody_has_set_do_not_close_the_terminal(types: Type, folder: Path) -> None:
+    (folder / "fixfirst.toml").write_text(EXAMPLE.read_text(encoding="utf-8").replace("/var/lib/fixfirst/", ""))
+    told = types("list")
+    assert told.exit_code == 0, told.output
 
 
 @pytest.mark.parametrize("command", [["ack", "INC-9"], ["resolve", "INC-9", "x"], ["timeline", "INC-9"]])

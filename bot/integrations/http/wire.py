@@ -1,6 +1,7 @@
 """One bounded HTTP exchange: no redirect, no proxy, JSON only, 64 KiB at most, over by a fixed moment."""
 
-import io
+import hashlib
+import hmac
 import json
 import re
 import socket
@@ -8,22 +9,40 @@ import ssl
 import time
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from bot.contracts import Permanent, Transient
 from bot.incident.redact import redact
-from bot.integrations.http.endpoint import Endpoint
+from bot.integrations.until import Until
+from bot.settings import Secret
 
 MAX_ANSWER = 64 * 1024
 _LATER = frozenset({408, 425, 429})
 
 
-class Call:
-    """One preview, act, look or undo: all its requests share one deadline and one endpoint's token."""
+class Peer(Protocol):
+    """Whom a call is made to. `timeout` is in seconds."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    @property
+    def name(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def token(self) -> Secret: ...
+    @property
+    def timeout(self) -> float: ...
+
+
+class Call:
+    """One preview, act, look or undo: all its requests share one deadline and one endpoint's token.
+
+    With `signing`, what is sent carries its HMAC-SHA256 under that secret.
+    """
+
+    def __init__(self, endpoint: Peer, signing: Secret | None = None) -> None:
         self._endpoint = endpoint
+        self._signing = signing
         self._deadline = time.monotonic() + endpoint.timeout
 
     def look(self, url: str) -> Mapping[str, Any]:
@@ -37,7 +56,11 @@ class Call:
         """Sends a planned request under an idempotency key."""
         self._exchange(request["method"], request["url"], request["json"], {"Idempotency-Key": key})
 
-    def _exchange(self, method: str, url: str, body: Any, headers: dict[str, str]) -> Any:
+    def tell(self, url: str, body: Mapping[str, Any], key: str) -> None:
+        """Sends news under an idempotency key; any word is answer enough, but a web page is somebody else's."""
+        self._exchange("POST", url, body, {"Idempotency-Key": key}, words_do=True)
+
+    def _exchange(self, method: str, url: str, body: Any, headers: dict[str, str], *, words_do: bool = False) -> Any:
         target = urlsplit(url)
         if target[:2] != urlsplit(self._endpoint.url)[:2]:
             raise Permanent(f"the endpoint '{self._endpoint.name}' has moved since the preview; preview again")
@@ -45,6 +68,9 @@ class Call:
         headers = {"Accept": "application/json", "User-Agent": "FixFirst", "Connection": "close", **headers}
         if payload is not None:
             headers["Content-Type"] = "application/json"
+        if payload is not None and self._signing:
+            signature = hmac.new(self._signing.reveal().encode(), payload, hashlib.sha256).hexdigest()
+            headers["X-FixFirst-Signature"] = f"v1={signature}"
         if self._endpoint.token:
             headers["Authorization"] = f"Bearer {self._endpoint.token.reveal()}"
         connection = self._connection(target.scheme, target.hostname or "", target.port)
@@ -52,12 +78,12 @@ class Call:
         try:
             self._connect(connection, url)
             connection.request(method, path, payload, headers)
-            response = HTTPResponse(cast(socket.socket, _Until(connection.sock, self._deadline)), method=method)
+            response = HTTPResponse(cast(socket.socket, Until(connection.sock, self._deadline)), method=method)
             response.begin()
             answer = response.read(MAX_ANSWER + 1)
             if response.length and len(answer) <= MAX_ANSWER:
                 raise IncompleteRead(answer, response.length)
-            return self._judge(method, url, response, answer)
+            return self._judge(method, url, response, answer, words_do=words_do)
         except (OSError, HTTPException) as error:
             # The request was on its way: what could act may have acted.
             raise Transient(f"{self._where(url)}: {self._reason(error)}", ambiguous=method != "GET") from error
@@ -79,7 +105,7 @@ class Call:
             raise Transient(f"{self._where(url)} cannot be reached: {self._reason(error)}") from error
         connection.sock.settimeout(max(0.001, self._deadline - time.monotonic()))
 
-    def _judge(self, method: str, url: str, response: HTTPResponse, answer: bytes) -> Any:
+    def _judge(self, method: str, url: str, response: HTTPResponse, answer: bytes, *, words_do: bool) -> Any:
         """The JSON of a good answer (None for an empty one), or the exception that fits the status."""
         status = response.status
         if 200 <= status < 300:
@@ -88,6 +114,8 @@ class Call:
             try:
                 return json.loads(answer) if answer else None
             except (ValueError, RecursionError):
+                if words_do and not answer.lstrip().startswith(b"<"):
+                    return None
                 kind = response.getheader("Content-Type", "something").partition(";")[0][:60]
                 raise Permanent(
                     f"{self._where(url)} answered {status} with {kind}, not JSON: is a login page in between?"
@@ -125,28 +153,3 @@ class Call:
 
     def _where(self, url: str) -> str:
         return f"{self._endpoint.name} ({urlsplit(url).netloc})"
-
-
-class _Until(io.RawIOBase):
-    """Reads a socket up to a fixed moment, however slowly the other side drips.
-
-    A socket's own time-out begins anew with every byte, so a slow answer would never end.
-    """
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._socket = sock
-        self._deadline = deadline
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """What `HTTPResponse` asks of a socket."""
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._socket.settimeout(left)
-        return self._socket.recv_into(buffer)

@@ -1,0 +1,103 @@
+"""What every fallback pager shares: what it is told, when there is still something to say, how long that may take."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal, Protocol
+
+from bot.contracts import Attempt, Delivered
+from bot.incident import effects as ef
+from bot.incident.events import PageAccepted
+from bot.incident.state import Incident
+from bot.incident.timeline import who
+from bot.settings import Table
+
+LONGEST_TIMEOUT: Final = timedelta(seconds=4)
+"""A page lane call may last this long at most."""
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,14}")
+"""Short enough that its own lane, named after it, fits the outbox."""
+
+Action = Literal["trigger", "acknowledge", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What is said about one round of an incident; a repeat has the same `key` and `action`. `link` may be empty."""
+
+    action: Action
+    incident: Incident
+    generation: int
+    at: datetime
+    link: str
+
+    @property
+    def key(self) -> str:
+        """The same for trigger, acknowledge and resolve."""
+        return self.incident.page_key(self.generation)
+
+    @property
+    def summary(self) -> str:
+        """The incident in one line."""
+        return " ".join(f"{self.incident.severity} {self.incident.ref} {self.incident.title}".split())
+
+    @property
+    def news(self) -> str:
+        """What happened, as a sentence."""
+        taken, ended = self.incident.acknowledged, self.incident.resolved
+        match self.action:
+            case "acknowledge":
+                return f"{who(taken.by)} has it." if taken else "Somebody has it."
+            case "resolve":
+                return f"It is over: {ended.what}" if ended and ended.what else "It is over."
+            case _:
+                return "Nobody has it yet."
+
+
+class Voice(Protocol):
+    """A way to reach people when the first pager does not answer; it is at the same time its own settings."""
+
+    @property
+    def label(self) -> str:
+        """How people know it: `mail to oncall@example.com`."""
+
+    def say(self, word: Word) -> None:
+        """Sends it. Raises Transient, Permanent; is over within its time-out."""
+
+
+class Fallback:
+    """`bot.contracts.Courier` over one voice. It speaks of an end only where it was heard to speak of the beginning."""
+
+    def __init__(self, name: str, voice: Voice, link: Callable[[Incident], str]) -> None:
+        self._name = name
+        self._voice = voice
+        self._link = link
+
+    def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
+        """Pages, acknowledges or resolves; a page that nobody needs any more is not sent."""
+        match effect:
+            case ef.Page(generation=generation):
+                if not incident.wants_page(generation) or generation in incident.pages:
+                    return []
+                self._say("trigger", incident, generation, attempt)
+                return [PageAccepted(self._voice.label, generation, fallback=self._name)]
+            case ef.AcknowledgePage(generation=generation) if incident.paged_by(self._name, generation):
+                self._say("acknowledge", incident, generation, attempt)
+            case ef.StopPaging(generation=generation) if incident.paged_by(self._name, generation):
+                self._say("resolve", incident, generation, attempt)
+            case ef.AcknowledgePage() | ef.StopPaging():
+                """It never woke anybody."""
+            case other:
+                raise TypeError(f"a fallback pager cannot carry out {type(other).__name__}")
+        return []
+
+    def _say(self, action: Action, incident: Incident, generation: int, attempt: Attempt) -> None:
+        self._voice.say(Word(action, incident, generation, attempt.now, self._link(incident)))
+
+
+def timeout_of(table: Table) -> float:
+    """How long one word may take, in seconds."""
+    span = table.span("timeout", timedelta(seconds=3))
+    if not timedelta(0) < span <= LONGEST_TIMEOUT:
+        table.fault("timeout", f"must be longer than nothing and at most {LONGEST_TIMEOUT.seconds}s")
+    return span.total_seconds()

@@ -1,0 +1,175 @@
+"""A page as e-mail, straight to a mail server by SMTP: for when the pager does not answer.
+
+One thread of mails for each round of an incident. A repeat has the Message-ID of the first, by which most mailboxes
+tell that they have it already.
+"""
+
+import contextlib
+import hashlib
+import io
+import re
+import smtplib
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from typing import Any, Final
+
+from bot.contracts import Permanent, Transient
+from bot.incident.redact import redact
+from bot.incident.timeline import count
+from bot.integrations.fallback import Word, timeout_of
+from bot.integrations.until import Until
+from bot.settings import Secret, Table
+
+PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
+"""By how the connection is protected: submission (RFC 6409), submissions (RFC 8314), plain."""
+LONGEST_SUBJECT: Final = 200
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One `[[pager.fallback]]` of the kind `mail`. `timeout` is in seconds and covers the whole conversation."""
+
+    name: str
+    host: str
+    port: int
+    security: str
+    user: str
+    password: Secret
+    sender: str
+    to: tuple[str, ...]
+    timeout: float
+
+    @classmethod
+    def from_table(cls, name: str, table: Table, secret: Callable[[str], str | None]) -> "Mail":
+        """The settings; faults go to the table. `secret` gives a secret by its name."""
+        security = table.choice("security", "starttls", tuple(PORTS))
+        mail = cls(
+            name=name,
+            host=table.text("host", required=True),
+            port=table.whole("port", PORTS[security], low=1, high=65_535),
+            security=security,
+            user=table.text("user"),
+            password=table.secret("password_env", secret, blanks=True),
+            sender=table.text("from", required=True),
+            to=table.texts("to"),
+            timeout=timeout_of(table),
+        )
+        if not mail.to:
+            table.fault("to", "is empty; name at least one address")
+        for key, address in [("from", mail.sender), *(("to", address) for address in mail.to)]:
+            if address and not _ADDRESS.fullmatch(address):
+                table.fault(key, f"{address!r} is no address; write name@example.com")
+        if ("user" in table.values) != ("password_env" in table.values):
+            table.fault("user", "and password_env belong together; set both, or neither")
+        if mail.user and security == "none":
+            table.fault("security", 'is "none", which would show the password to the network; use "starttls" or "tls"')
+        return mail
+
+    @property
+    def label(self) -> str:
+        """How people know it."""
+        others = f" and {len(self.to) - 1} more" if len(self.to) > 1 else ""
+        return f"mail to {self.to[0]}{others}"
+
+    def say(self, word: Word) -> None:
+        """Sends one mail. Raises Transient, Permanent."""
+        try:
+            server = self._connect()
+            try:
+                self._hand_over(server, word)
+            finally:
+                server.close()
+        except smtplib.SMTPRecipientsRefused as error:
+            raise self._failure(*next(iter(error.recipients.values()))) from error
+        except smtplib.SMTPResponseException as error:
+            raise self._failure(error.smtp_code, error.smtp_error) from error
+        except smtplib.SMTPNotSupportedError as error:
+            raise Permanent(f"{self._where}: {error}") from error
+        except ssl.SSLCertVerificationError as error:
+            raise Permanent(f"{self._where}: its certificate is not trusted: {error.verify_message}") from error
+        except OSError as error:  # smtplib's own are of this kind too
+            raise Transient(f"{self._where} does not answer ({error.strerror or error})", ambiguous=True) from error
+
+    def _connect(self) -> smtplib.SMTP:
+        # To ask for our own name could take as long as the whole page; the sender's domain is as good.
+        whom: dict[str, Any] = {"host": self.host, "port": self.port, "local_hostname": self._domain}
+        if self.security == "tls":
+            return _OverTls(self.timeout, **whom, context=ssl.create_default_context())
+        return _Over(self.timeout, **whom)
+
+    def _hand_over(self, server: smtplib.SMTP, word: Word) -> None:
+        if self.security == "starttls":
+            server.starttls(context=ssl.create_default_context())
+        if self.user:
+            server.login(self.user, self.password.reveal())
+        server.send_message(self._written(word), self.sender, self.to)
+        with contextlib.suppress(smtplib.SMTPException):
+            server.quit()  # the mail is accepted: how we part changes nothing
+
+    def _written(self, word: Word) -> EmailMessage:
+        first = f"<fixfirst.{hashlib.sha256(word.key.encode()).hexdigest()[:24]}@{self._domain}>"
+        message = EmailMessage(policy=SMTP)
+        message["From"] = self.sender
+        message["To"] = ", ".join(self.to)
+        message["Date"] = format_datetime(word.at)
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday answers it
+        if word.action == "trigger":
+            message["Subject"] = word.summary[:LONGEST_SUBJECT]
+            message["Message-ID"] = first
+            message["Importance"] = "high"
+        else:
+            message["Subject"] = f"Re: {word.summary}"[:LONGEST_SUBJECT]
+            message["Message-ID"] = first.replace("@", f".{word.action}@", 1)
+            message["In-Reply-To"] = message["References"] = first
+        message.set_content("\n".join(line for line in _lines(word) if line))
+        return message
+
+    @property
+    def _domain(self) -> str:
+        return self.sender.rpartition("@")[2]
+
+    @property
+    def _where(self) -> str:
+        return f"{self.name} ({self.host}:{self.port})"
+
+    def _failure(self, code: int, said: bytes | str) -> Transient | Permanent:
+        words = " ".join((said.decode("utf-8", "replace") if isinstance(said, bytes) else said).split())
+        reason = f"{self._where} answered {code}: {redact(words)[:200]}"
+        return Permanent(reason) if 500 <= code < 600 else Transient(reason)  # RFC 5321, 4.2.1
+
+
+def _lines(word: Word) -> Iterator[str]:
+    incident = word.incident
+    yield word.news
+    yield f"Service: {incident.service}" if incident.service else ""
+    yield f"Model: {incident.model}" if incident.model else ""
+    yield f"Firing: {count(incident.firing, 'alert')}" if incident.firing else ""
+    yield word.link
+
+
+class _Over(smtplib.SMTP):
+    """A conversation that is over after `seconds`, however slowly the other side drips."""
+
+    def __init__(self, seconds: float, **options: Any) -> None:
+        self._deadline = time.monotonic() + seconds
+        super().__init__(timeout=seconds, **options)
+
+    def send(self, s: Any) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(max(0.001, self._deadline - time.monotonic()))
+        super().send(s)
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = io.BufferedReader(Until(self.sock, self._deadline))
+        return super().getreply()
+
+
+class _OverTls(_Over, smtplib.SMTP_SSL):
+    """The same inside TLS from the first byte on."""

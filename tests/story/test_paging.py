@@ -1,0 +1,209 @@
+"""PagerDuty is dead and somebody has to be woken all the same: the page goes by webhook and mail, and people see it."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from bot.incident import events as ev
+from bot.incident.state import Status
+from bot.slack.actions import Do
+from bot.workbench.server import Servers, Site, bind
+from tests.integrations.postbox import Postbox, open_postbox
+from tests.story.night import MAYA, Night, open_night, told
+
+SECRET = "the bridge knows us by this"
+TABLES = """
+[[pager.fallback]]
+kind = "webhook"
+name = "bridge"
+url = "http://127.0.0.1:{bridge}/page"
+secret_env = "BRIDGE_SECRET"
+
+[[pager.fallback]]
+kind = "mail"
+name = "oncall-mail"
+host = "127.0.0.1"
+port = {mail}
+security = "none"
+from = "fixfirst@example.com"
+to = ["oncall@example.com"]
+"""
+MAIL = "mail to oncall@example.com"
+
+
+@dataclass
+class Bridge:
+    """What takes our webhooks: `status` is its answer, `heard` what was sent under the right signature."""
+
+    port: int = 0
+    status: int = 200
+    heard: list[dict[str, Any]] = field(default_factory=list)
+
+    async def page(self, request: Request) -> Response:
+        body = await request.body()
+        signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+        assert request.headers["X-FixFirst-Signature"] == f"v1={signature}"
+        if self.status == 200:
+            self.heard.append(json.loads(body))
+        return PlainTextResponse("ok", self.status)
+
+    def actions(self) -> list[str]:
+        return [body["action"] for body in self.heard]
+
+
+@contextmanager
+def open_bridge() -> Iterator[Bridge]:
+    bridge = Bridge()
+    listener = bind(0, "--bridge-port")
+    bridge.port = listener.getsockname()[1]
+    server = Servers([Site(Starlette(routes=[Route("/page", bridge.page, methods=["POST"])]), listener)])
+    server.start()
+    try:
+        yield bridge
+    finally:
+        server.stop()
+
+
+@dataclass
+class Outage:
+    """A night in which PagerDuty answers nobody, and the other ways to wake people."""
+
+    night: Night
+    bridge: Bridge
+    mail: Postbox
+
+
+@pytest.fixture
+def outage(tmp_path: Path) -> Iterator[Outage]:
+    with open_bridge() as bridge, open_postbox(Postbox()) as mail:
+        tables = TABLES.format(bridge=bridge.port, mail=mail.port)
+        with open_night(
+            tmp_path, settings={"[alerts]\n": f"[alerts]\n{tables}"}, secrets={"BRIDGE_SECRET": SECRET}
+        ) as night:
+            night.bench.pagerduty.outage = "500"
+            yield Outage(night, bridge, mail)
+
+
+def paged_by_mail(outage: Outage) -> Night:
+    """The bridge is down as well, so it is the mail that gets through."""
+    outage.bridge.status = 503
+    outage.night.burns()
+    return outage.night.through(minutes=2, seconds=5)
+
+
+def test_after_a_minute_the_page_goes_by_the_webhook_and_channel_and_card_say_so(outage: Outage) -> None:
+    night = outage.night
+    night.burns()
+    night.through(seconds=55)
+    assert outage.bridge.heard == []
+    night.through(seconds=10)
+    (body,) = outage.bridge.heard
+    assert (body["action"], body["incident"], body["severity"], body["round"]) == ("trigger", "INC-1", "SEV1", 1)
+    assert body["title"] == "llama-70b answers with errors"
+    assert body["link"].endswith("/incidents/INC-1")
+    (handed,) = night.said("INC-1: PagerDuty has not accepted the page for 60 s; it goes by bridge too")
+    assert f"<@{MAYA}>" in told(handed), "whoever is on call and reads chat is called there once more"
+    assert night.said("accepted the page")
+    assert f"PagerDuty has not accepted the page for 60 s; paged by webhook to 127.0.0.1:{outage.bridge.port}" in told(
+        night.card
+    )
+    night.through(minutes=3)
+    assert outage.mail.mails == [], "one pager has accepted, so nobody else is asked"
+
+
+def test_with_the_webhook_down_too_the_mail_gets_out(outage: Outage) -> None:
+    night = paged_by_mail(outage)
+    (mail,) = outage.mail.mails
+    assert mail["To"] == "oncall@example.com"
+    assert mail["Subject"] == "SEV1 INC-1 llama-70b answers with errors"
+    assert "/incidents/INC-1" in mail.get_content()
+    assert f"PagerDuty and bridge have not accepted the page for 60 s; paged by {MAIL}" in told(night.card)
+    assert "Could not deliver page by pager: PagerDuty answered 500; still trying" in told(night.card)
+    timeline = night.types(MAYA, "/incident timeline", night.incident.channel)
+    assert f"Paged by {MAIL}" in timeline
+
+
+def test_whoever_accepted_hears_who_has_it_and_that_it_is_over(outage: Outage) -> None:
+    night = paged_by_mail(outage)
+    outage.bridge.status = 200
+    night.clicks(MAYA, night.card, Do.ACK, night.incident.channel)
+    night.recovers()
+    night.types(MAYA, "/incident resolve rolled back", night.incident.channel)
+    night.through(minutes=1)
+    paged, taken, over = outage.mail.mails
+    assert "Maya Okafor has it." in taken.get_content()
+    assert "It is over: rolled back" in over.get_content()
+    assert taken["In-Reply-To"] == over["In-Reply-To"] == paged["Message-ID"]
+    assert outage.bridge.heard == [], "it never accepted, and now there is nothing to accept"
+
+
+def test_pagerduty_goes_on_being_tried_and_takes_over_when_it_is_back(outage: Outage) -> None:
+    night = outage.night
+    night.burns()
+    night.through(minutes=2)
+    night.bench.pagerduty.outage = "none"
+    night.through(seconds=15)
+    assert night.pages() == [("1", "triggered")]
+    assert "has not accepted" not in told(night.card)
+    assert "Paged by webhook to" in told(night.card)
+    night.bench.pagerduty.act(MAYA, night.bench.pagerduty.incidents[0].id, "acknowledge", "")
+    night.after(seconds=5)
+    assert night.stands(Status.ACKNOWLEDGED)
+    assert outage.bridge.actions() == ["trigger", "acknowledge"], "what PagerDuty tells us, the other one hears"
+
+
+def test_with_everything_dead_people_are_told_that_nobody_was_paged(outage: Outage) -> None:
+    outage.mail.answers[""] = "421 closed for the night"
+    night = paged_by_mail(outage)
+    night.through(minutes=1, seconds=20)
+    assert night.said("INC-1: oncall-mail has not accepted the page for 60 s; there is no other pager to ask")
+    assert "PagerDuty, bridge and oncall-mail have not accepted the page for 60 s" in told(night.card)
+    assert "Could not deliver page by pager oncall-mail" in told(night.card)
+    outage.mail.answers.clear()
+    night.through(minutes=1)
+    assert len(outage.mail.mails) == 1, "and nobody gives up"
+    assert f"paged by {MAIL}" in told(night.card)
+
+
+def test_acknowledged_in_chat_nobody_is_woken_any_more(outage: Outage) -> None:
+    night = outage.night
+    night.burns()
+    night.through(seconds=30)
+    night.clicks(MAYA, night.card, Do.ACK, night.incident.channel)
+    night.through(minutes=3)
+    assert (outage.bridge.heard, outage.mail.mails) == ([], [])
+    assert night.events(ev.PageUnanswered) == []
+
+
+def test_a_crash_between_two_pagers_loses_nothing_and_pages_once(outage: Outage) -> None:
+    outage.bridge.status = 503
+    night = outage.night
+    night.burns()
+    night.through(seconds=65)
+    night.crash()
+    night.through(seconds=65)
+    night.crash()
+    night.through(minutes=1)
+    assert len(outage.mail.mails) == 1
+    assert [event.pager for event in night.events(ev.PageUnanswered)] == ["bridge", "oncall-mail"]
+
+
+def test_without_any_fallback_the_channel_is_told_that_the_page_did_not_get_out(night: Night) -> None:
+    night.bench.pagerduty.outage = "500"
+    night.burns()
+    night.through(seconds=70)
+    (said,) = night.said("INC-1: PagerDuty has not accepted the page for 60 s; there is no other pager to ask")
+    assert f"<@{MAYA}>" in told(said)
+    night.through(minutes=3)
+    assert len(night.events(ev.PageUnanswered)) == 1
