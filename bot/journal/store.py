@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, Select
+from sqlalchemy.exc import OperationalError
 
 from bot.incident.alert import Alert, GroupState
 from bot.incident.commands import Command
@@ -24,7 +25,7 @@ from bot.journal.codec import actor_out, event_out
 from bot.journal.direct import Direct
 from bot.journal.ids import new_id
 from bot.journal.rows import Job, entry_from_row, envelope
-from bot.journal.writer import Writer
+from bot.journal.writer import Busy, Writer
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
@@ -314,8 +315,11 @@ class Journal:
 
     @contextmanager
     def _reading(self) -> Iterator[_Reader]:
-        with self._engine.connect().execution_options(reading=True) as connection, connection.begin():
-            yield _Reader(Direct(connection), self.workspace, self.memory)
+        try:
+            with self._engine.connect().execution_options(reading=True) as connection, connection.begin():
+                yield _Reader(Direct(connection), self.workspace, self.memory)
+        except OperationalError as error:
+            raise Busy(f"the journal could not be read: {error}") from error
 
     def ask(self, question: Callable[[Direct, str], T]) -> T:
         """Answers a question of another part of the journal, about this workspace."""

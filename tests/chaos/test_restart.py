@@ -6,27 +6,27 @@ workbench's Slack and PagerDuty, in this process, with faults of every kind on t
 
 import http.client
 import json
-import os
 import random
-import signal
-import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from pathlib import Path
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 import pytest
+from sqlalchemy import Connection, text
 
 from bot.app import open_journal
 from bot.config import load
 from bot.integrations.pagerduty import dedup_key
 from bot.journal import Journal
+from bot.journal.database import open_engine
+from bot.workbench.children import Child
 from bot.workbench.launch import Options, Workbench
 from bot.workbench.slack.faults import Fault
 from bot.workbench.slack.model import Message
+from tests.chaos.servers import Servers, one_on_sqlite, three_on_postgresql
 from tests.doors.house import alert, webhook
 from tests.story.night import ANY_PORTS, INTAKE, MAYA
 
@@ -34,7 +34,8 @@ MODELS: Final = tuple(f"model-{number}" for number in range(6))
 PAUSE_S: Final = 0.1
 """Between two webhooks of the storm, one alert each, over the models in turn."""
 READY_S: Final = 20.0
-SETTLED_S: Final = 30.0
+SETTLED_S: Final = 90.0
+"""Longer than what a dead server had claimed stays its own."""
 SEED: Final = 20261121
 
 
@@ -130,40 +131,50 @@ KILLS: Final = (
 METHODS: Final = ("chat.postMessage", "conversations.create", "chat.update", "*")
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
+@pytest.fixture(scope="module", params=["one_on_sqlite", "three_on_postgresql"])
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
     options = Options(
-        ports=ANY_PORTS, directory=tmp_path_factory.mktemp("restart"), bot=False, monitoring=False, paced=False
+        ports=ANY_PORTS, directory=tmp_path_factory.mktemp(request.param), bot=False, monitoring=False, paced=False
     )
     with Workbench(options) as bench:
         yield bench
 
 
 @pytest.fixture(scope="module")
-def storm(bench: Workbench) -> Storm:
-    """The storm after all kills: the bot has been started once more and has come to rest."""
-    dice = random.Random(SEED)
-    bench.bot.start()
-    bench.bot.wait_ready(READY_S)
+def servers(bench: Workbench, request: pytest.FixtureRequest) -> Iterator[Servers]:
+    if bench.directory.name.startswith("one"):
+        yield one_on_sqlite(bench)
+        return
+    with three_on_postgresql(bench, request.getfixturevalue("postgres").new()) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def storm(servers: Servers) -> Storm:
+    """The storm after all kills: who was killed has been started once more, and all have come to rest."""
+    bench, dice = servers.bench, random.Random(SEED)
+    servers.start()
     storm = Storm(bench)
     site = Site(bench, storm)
-    start_a_run(bench)
+    start_a_run(servers)
     for kill in KILLS:
-        live_and_die(site, dice, *kill)
+        dead = live_and_die(servers, site, dice, *kill)
         resolve_one_in_pagerduty(bench, dice)
-        bench.bot.start()
-        bench.bot.wait_ready(READY_S)
+        dead.start()
+        dead.wait_ready(READY_S)
     bench.workspace.faults.clear()
     bench.pagerduty.outage = "none"
     storm.ebb()
     eventually(lambda: all_told(bench), SETTLED_S, "PagerDuty has told all it had to tell", every=0.05)
-    eventually(lambda: at_rest(bench.directory), SETTLED_S, "everything is delivered", every=0.2)
-    bench.bot.stop()
+    eventually(lambda: at_rest(servers.database), SETTLED_S, "everything is delivered", every=0.2)
+    servers.stop()
     return storm
 
 
-def live_and_die(site: Site, dice: random.Random, what: str, fault: Fault | None, outage: Any) -> None:
-    """Lets the bot work until something new is seen outside, a moment longer, and kills it."""
+def live_and_die(
+    servers: Servers, site: Site, dice: random.Random, what: str, fault: Fault | None, outage: Any
+) -> Child:
+    """Lets the bot work until something new is seen outside, a moment longer, and kills a server."""
     if fault is not None:
         site.bench.workspace.faults.plan(fault, dice.choice(METHODS), times=dice.randint(1, 3))
     site.bench.pagerduty.outage = outage
@@ -172,21 +183,21 @@ def live_and_die(site: Site, dice: random.Random, what: str, fault: Fault | None
     while seen() == before and time.monotonic() < deadline:
         time.sleep(0.001)
     time.sleep(dice.choice((dice.uniform(0.0, 0.03), dice.uniform(0.1, 0.8))))
-    pid = site.bench.bot.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    site.bench.bot.stop()
+    dead = servers.kill_one(dice)
     site.bench.workspace.faults.clear()
     site.bench.pagerduty.outage = "none"
+    return dead
 
 
-def start_a_run(bench: Workbench) -> None:
+def start_a_run(servers: Servers) -> None:
     """Maya starts a runbook on the first incident; each of its steps has one message for its whole life."""
+    bench = servers.bench
     eventually(lambda: marked(bench, "surface", "incident"), READY_S, "the first incident has a card in its channel")
     bench.workspace.command(MAYA, marked(bench, "surface", "incident")[0], "/incident run rollback-model-deploy")
     eventually(lambda: bench.workspace.open_views(MAYA), READY_S, "the form is open")
     (form,) = bench.workspace.open_views(MAYA)
     bench.workspace.submit(MAYA, form.id, {"runbook": "rollback-model-deploy", "param.model": "llama-70b"})
+    eventually(lambda: begun(servers.database), READY_S, "the run has begun")
 
 
 def resolve_one_in_pagerduty(bench: Workbench, dice: random.Random) -> None:
@@ -211,19 +222,38 @@ def all_told(bench: Workbench) -> bool:
         return not any(subscription.queues.values())
 
 
-def at_rest(folder: Path) -> bool:
+def at_rest(url: str) -> bool:
     """Whether nothing is left to do. Killed attempts count as attempts, so a pause may last a minute by now; all but
     pages need not wait it out here."""
-    with closing(sqlite3.connect(folder / "data" / "fixfirst.db", timeout=10, isolation_level=None)) as database:
-        database.execute("UPDATE outbox SET due_at = created_at WHERE state = 'waiting' AND courier <> 'pager'")
-        (waiting,) = database.execute("SELECT count(*) FROM outbox WHERE state = 'waiting'").fetchone()
-        (news,) = database.execute("SELECT count(*) FROM inbox WHERE drained_at IS NULL").fetchone()
+    with opened(url) as database:
+        database.execute(
+            text(
+                "UPDATE outbox SET due_at = created_at WHERE state = 'waiting' AND claim IS NULL AND courier <> 'pager'"
+            )
+        )
+        waiting = database.execute(text("SELECT count(*) FROM outbox WHERE state = 'waiting'")).scalar_one()
+        news = database.execute(text("SELECT count(*) FROM inbox WHERE drained_at IS NULL")).scalar_one()
     return not waiting and not news
 
 
+def begun(url: str) -> bool:
+    with opened(url) as database:
+        runs: int = database.execute(text("SELECT count(*) FROM event WHERE kind = 'run.started'")).scalar_one()
+    return runs > 0
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Connection]:
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
+
+
 @pytest.fixture(scope="module")
-def journal(bench: Workbench, storm: Storm) -> Iterator[Journal]:
-    config, faults = load(bench.bot_config, bench.secrets.bot_environment().get)
+def journal(servers: Servers, storm: Storm) -> Iterator[Journal]:
+    environment = {**servers.bench.secrets.bot_environment(), "FIXFIRST_DATABASE": servers.database}
+    config, faults = load(servers.bench.bot_config, environment.get)
     assert config is not None, faults
     journal = open_journal(config)
     yield journal
@@ -251,9 +281,10 @@ def test_the_storm_was_one(storm: Storm) -> None:
     assert set(storm.answers) <= {200, 503}, storm.answers
 
 
-def test_every_webhook_that_was_answered_2xx_is_in_the_journal(bench: Workbench, storm: Storm) -> None:
-    with closing(sqlite3.connect(bench.directory / "data" / "fixfirst.db")) as database:
-        kept = {row[0] for row in database.execute("SELECT fingerprint FROM alert WHERE source = 'alertmanager'")}
+def test_every_webhook_that_was_answered_2xx_is_in_the_journal(servers: Servers, storm: Storm) -> None:
+    with opened(servers.database) as database:
+        rows = database.execute(text("SELECT fingerprint FROM alert WHERE source = 'alertmanager'"))
+        kept = set(rows.scalars())
     assert kept == set(storm.accepted)
 
 
@@ -300,6 +331,5 @@ def test_every_chain_of_hashes_holds(journal: Journal) -> None:
     assert [one.ref for one in journal.recent(1_000) if journal.verify(one.id) is not None] == []
 
 
-def test_no_bug_was_logged(bench: Workbench, storm: Storm) -> None:
-    lines = (bench.directory / "bot.log").read_text(encoding="utf-8", errors="replace").splitlines()
-    assert [line for line in lines if "_bug" in line or "Traceback" in line] == []
+def test_no_bug_was_logged(servers: Servers, storm: Storm) -> None:
+    assert [line for line in servers.logged() if "_bug" in line or "Traceback" in line] == []

@@ -151,7 +151,7 @@ def upgrade() -> None:
         sa.Column("incident", sa.String(length=36), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("courier", sa.String(length=20), nullable=False),
-        sa.Column("lane", sa.String(length=20), nullable=False),
+        sa.Column("lane", sa.String(length=200), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("body", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),

@@ -1,0 +1,135 @@
+"""The servers that are killed: one on SQLite, or three on one PostgreSQL behind a balancer that tries the next."""
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+from bot.workbench.children import Child
+from bot.workbench.launch import Workbench
+
+LOOPBACK: Final = "127.0.0.1"
+READY_S: Final = 30.0
+
+
+class Servers:
+    """The bot of a workbench: some processes, of which one after the other is killed and begun again."""
+
+    def __init__(self, bench: Workbench, children: list[Child], database: str) -> None:
+        self.bench = bench
+        self.children = children
+        self.database = database
+
+    def start(self) -> None:
+        """Begins all of them; returns when they are ready."""
+        for child in self.children:
+            child.start()
+        for child in self.children:
+            child.wait_ready(READY_S)
+
+    def kill_one(self, dice: random.Random) -> Child:
+        """Kills one without warning; gives it, to be begun again."""
+        victim = dice.choice(self.children)
+        assert victim.pid is not None
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.stop()
+        return victim
+
+    def stop(self) -> None:
+        """Ends all of them in order."""
+        for child in self.children:
+            child.stop()
+
+    def logged(self) -> list[str]:
+        """Every line that any of them wrote."""
+        texts = [child.log.read_text(encoding="utf-8", errors="replace") for child in self.children]
+        return [line for text in texts for line in text.splitlines()]
+
+
+def one_on_sqlite(bench: Workbench) -> Servers:
+    return Servers(bench, [bench.bot], f"sqlite:///{bench.directory / 'data' / 'fixfirst.db'}")
+
+
+@contextlib.contextmanager
+def three_on_postgresql(bench: Workbench, database: str) -> Iterator[Servers]:
+    """Three servers with ports of their own; what the workbench sends to the bot's port goes to any that answers."""
+    ports = [(_free_port(), _free_port()) for _ in range(3)]
+    children = [_server(bench, number, at, database) for number, at in enumerate(ports)]
+    with balancer(bench.ports.doors, [doors for doors, _ in ports]):
+        yield Servers(bench, children, database)
+
+
+def _server(bench: Workbench, number: int, ports: tuple[int, int], database: str) -> Child:
+    doors, pages = ports
+    text = bench.bot_config.read_text(encoding="utf-8")
+    text = text.replace(f"port = {bench.ports.doors}\n", f"port = {doors}\n", 1)
+    text = text.replace(f"port = {bench.ports.pages}\n", f"port = {pages}\n", 1)
+    config = bench.directory / f"fixfirst-{number}.toml"
+    config.write_text(text, encoding="utf-8")
+    return Child(
+        f"Server {number}",
+        [sys.executable, "-m", "bot.cli", "serve", "--config", str(config)],
+        log=bench.directory / f"bot-{number}.log",
+        ready_url=f"http://{LOOPBACK}:{doors}/healthz",
+        env={**bench.secrets.bot_environment(), "FIXFIRST_DATABASE": database},
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def balancer(port: int, backends: list[int]) -> Iterator[None]:
+    """Passes each connection on to a backend chosen by chance, or to the next that accepts it."""
+    dice = random.Random(port)
+    ending = threading.Event()
+    with socket.create_server((LOOPBACK, port), backlog=256) as door:
+        door.settimeout(0.2)
+
+        def take_in() -> None:
+            while not ending.is_set():
+                with contextlib.suppress(TimeoutError):
+                    caller, _ = door.accept()
+                    threading.Thread(
+                        target=_connect, args=(caller, dice.sample(backends, len(backends))), daemon=True
+                    ).start()
+
+        thread = threading.Thread(target=take_in, daemon=True)
+        thread.start()
+        yield
+        ending.set()
+        thread.join()
+
+
+def _connect(caller: socket.socket, backends: list[int]) -> None:
+    with contextlib.closing(caller):
+        for port in backends:
+            try:
+                server = socket.create_connection((LOOPBACK, port), timeout=2)
+            except OSError:
+                continue
+            with contextlib.closing(server):
+                server.settimeout(60)
+                caller.settimeout(60)
+                back = threading.Thread(target=_pour, args=(server, caller), daemon=True)
+                back.start()
+                _pour(caller, server)
+                back.join()
+            return
+
+
+def _pour(source: socket.socket, sink: socket.socket) -> None:
+    """Until one side hangs up; then the other is told."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(65_536):
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
