@@ -1,48 +1,25 @@
 """The `fixfirst` command: what operators run, and the way in when chat itself is down."""
 
-import getpass
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import structlog
 
-from bot.config import Config, load, load_for_terminal, shipped_runbooks
+from bot import cli_journal
+from bot.config import Config, load, shipped_runbooks
 from bot.incident import commands as cmd
-from bot.incident.people import Actor, ActorKind, Refused, Right
-from bot.incident.state import Incident
 from bot.incident.timeline import line, span
-
-CONFIG = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    default=Path("fixfirst.toml"),
-    envvar="FIXFIRST_CONFIG",
-    show_default=True,
-    help="The configuration file.",
-)
+from bot.terminal import CONFIG, carry_out, config_at, desk_at, find
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fixfirst", prog_name="fixfirst")
 def main() -> None:
     """Fix first, understand later: the incident-response bot for teams that run AI inference on GPUs."""
-
-
-def _config(path: Path, read: Callable[[Path], tuple[Config | None, list[str]]] = load) -> Config:
-    """The configuration; with faults, all of them are printed and the command ends with 2."""
-    config, faults = read(path)
-    for fault in faults:
-        click.echo(f"{path}: {fault}", err=True)
-    if config is None:
-        raise SystemExit(2)
-    return config
 
 
 @main.command()
@@ -54,7 +31,7 @@ def serve(path: Path, plain: bool) -> None:
 
     _logging(plain=plain)
     try:
-        serve(_config(path))
+        serve(config_at(path))
     except (AlreadyRunning, PortTaken) as error:
         raise click.ClickException(str(error)) from error
 
@@ -115,58 +92,12 @@ def lint(folder: Path) -> None:
         raise SystemExit(1)
 
 
-@contextmanager
-def _desk(path: Path) -> Iterator[Any]:
-    """The desk over the same journal that the server works on; the server's sweep delivers what we decide.
-
-    It needs no secrets: at 3 AM, on a terminal, with chat down, nobody has them in the environment.
-    """
-    from bot.app import open_journal
-    from bot.desk import Desk
-
-    config = _config(path, load_for_terminal)
-    journal = open_journal(config)
-    try:
-        yield Desk(journal, config.policy, config.reading, lambda: None)
-    finally:
-        journal.close()
-
-
-def _find(desk: Any, ref: str) -> Incident:
-    incident: Incident | None = desk.journal.find(ref)
-    if incident is None:
-        raise click.ClickException(f"there is no incident {ref}; fixfirst list shows them")
-    return incident
-
-
-def _me() -> str:
-    """The name of whoever sits at this terminal; a container may run as a number without one."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
-
-
-def _carry_out(desk: Any, make: Callable[[dict[str, Any]], cmd.Command], incident: Incident) -> Incident:
-    """One command by the person at this terminal, who can read the journal and so may act on it."""
-    from bot.journal.ids import new_id
-
-    who = _me()
-    by = Actor(ActorKind.MEMBER, f"cli:{who}", f"{who} (terminal)", frozenset({Right.RESPOND}))
-    common = {"incident": incident.id, "by": by, "at": desk.journal.clock(), "key": f"cli:{new_id()}", "source": "cli"}
-    try:
-        after: Incident = desk.handle(make(common), timeout=30).incident
-    except Refused as refused:
-        raise click.ClickException(str(refused)) from refused
-    return after
-
-
 @main.command(name="list")
 @CONFIG
 @click.option("--all", "everything", is_flag=True, help="Also those that are over.")
 def list_(path: Path, everything: bool) -> None:
     """List the incidents."""
-    with _desk(path) as desk:
+    with desk_at(path) as desk:
         incidents = desk.journal.recent(50) if everything else desk.journal.live()
         now = desk.journal.clock()
         for item in incidents:
@@ -183,8 +114,8 @@ def list_(path: Path, everything: bool) -> None:
 @click.argument("ref")
 def ack(path: Path, ref: str) -> None:
     """Acknowledge an incident, for when chat is down."""
-    with _desk(path) as desk:
-        after = _carry_out(desk, lambda common: cmd.Acknowledge(**common), _find(desk, ref))
+    with desk_at(path) as desk:
+        after = carry_out(desk, lambda common: cmd.Acknowledge(**common), find(desk, ref))
         click.echo(f"{after.ref} is {after.status}.")
 
 
@@ -195,11 +126,11 @@ def ack(path: Path, ref: str) -> None:
 @click.option("--despite-firing", is_flag=True, help="Resolve although alerts still fire; they are snoozed.")
 def resolve(path: Path, ref: str, reason: str, despite_firing: bool) -> None:
     """Resolve an incident, for when chat is down."""
-    with _desk(path) as desk:
-        after = _carry_out(
+    with desk_at(path) as desk:
+        after = carry_out(
             desk,
             lambda common: cmd.Resolve(**common, reason=reason, despite_firing=despite_firing),
-            _find(desk, ref),
+            find(desk, ref),
         )
         click.echo(f"{after.ref} is {after.status}.")
 
@@ -209,8 +140,8 @@ def resolve(path: Path, ref: str, reason: str, despite_firing: bool) -> None:
 @click.argument("ref")
 def timeline(path: Path, ref: str) -> None:
     """Print what happened, in order, UTC."""
-    with _desk(path) as desk:
-        incident = _find(desk, ref)
+    with desk_at(path) as desk:
+        incident = find(desk, ref)
         for entry in desk.journal.entries(incident.id):
             text = line(entry, incident)
             if text:
@@ -225,28 +156,11 @@ def health(path: Path, model: str) -> None:
     from bot.app import telemetry_of, wall_clock
     from bot.health import lines, survey
 
-    telemetry = telemetry_of(_config(path))
+    telemetry = telemetry_of(config_at(path))
     if telemetry is None:
         raise click.ClickException("no Prometheus is configured; add [prometheus] with its url")
     for text in lines(survey(telemetry, model or None, wall_clock())):
         click.echo(text)
-
-
-@main.command()
-@CONFIG
-def verify(path: Path) -> None:
-    """Check every incident's chain of hashes; a changed, missing or swapped entry is named."""
-    with _desk(path) as desk:
-        broken = 0
-        incidents = desk.journal.recent(1_000_000)
-        for item in incidents:
-            seq = desk.journal.verify(item.id)
-            if seq is not None:
-                broken += 1
-                click.echo(f"{item.ref}: the chain breaks at entry {seq}", err=True)
-        click.echo(f"{len(incidents)} chains checked, {broken} broken.")
-        if broken:
-            raise SystemExit(1)
 
 
 def _logging(*, plain: bool) -> None:
@@ -263,6 +177,10 @@ def _logging(*, plain: bool) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+
+
+for command in cli_journal.COMMANDS:
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -166,13 +166,14 @@ def test_an_unknown_incident_is_a_sentence(types: Type, command: list[str]) -> N
     assert told.stderr == "Error: there is no incident INC-9; fixfirst list shows them\n"
 
 
-def test_verify_names_the_entry_that_was_changed(types: Type, burning: Path) -> None:
+@pytest.mark.parametrize("command", ["verify", "audit verify", "audit verify INC-1"])
+def test_verify_names_the_entry_that_was_changed(types: Type, burning: Path, command: str) -> None:
     with closing(sqlite3.connect(burning / "data" / "fixfirst.db")) as database:
         database.execute("UPDATE event SET source = 'nobody' WHERE seq = 2")
         database.commit()
-    told = types("verify")
+    told = types(*command.split())
     assert told.exit_code == 1
-    assert told.stderr == "INC-1: the chain breaks at entry 2\n"
+    assert told.stderr == "INC-1: entry 2 was changed\n"
     assert told.stdout == "1 chains checked, 1 broken.\n"
 
 
@@ -202,5 +203,5 @@ def test_a_terminal_without_a_name_still_works(types: Type, burning: Path, monke
 def test_the_version_and_the_help(types: Type) -> None:
     assert types("--version").stdout.startswith("fixfirst, version ")
     commands = types("-h").stdout
-    for name in ("serve", "check", "lint", "list", "ack", "resolve", "timeline", "health", "verify", "try"):
+    for name in ("serve", "check", "lint", "list", "ack", "resolve", "timeline", "health", "verify", "audit", "try"):
         assert f"  {name} " in commands

@@ -1,0 +1,147 @@
+"""Looks through the chains of hashes and says what was done to them: which incident, which entry, what kind of damage.
+
+Whoever can change the database can change a row, delete one, swap two, cut the end off, or take a whole incident away.
+To redact is not damage: the text is gone, and the entry that held it still fits.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import bindparam, select
+
+from bot.journal.chain import entry_hash, text_digest
+from bot.journal.codec import digests_in
+from bot.journal.direct import Direct
+from bot.journal.rows import envelope
+from bot.journal.statements import ENTRIES_OF
+from bot.journal.tables import blob, event, incident
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """`ref` is INC-42, or the id where the number is lost; `seq` is the entry's, None when it is about all of them."""
+
+    ref: str
+    seq: int | None
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.ref}: {self.what}" if self.seq is None else f"{self.ref}: entry {self.seq} {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """How much was looked at, and what is wrong."""
+
+    incidents: int
+    entries: int
+    damage: tuple[Damage, ...]
+
+
+_ROWS: Final = (
+    select(incident.c.id, incident.c.number, incident.c.seq, incident.c.head_hash)
+    .where(incident.c.workspace == bindparam("workspace"))
+    .order_by(incident.c.number)
+)
+_ORPHANS: Final = (
+    select(event.c.incident)
+    .where(event.c.workspace == bindparam("workspace"), event.c.incident.not_in(select(incident.c.id)))
+    .distinct()
+    .order_by(event.c.incident)
+)
+_TEXTS: Final = select(blob.c.digest, blob.c.salt, blob.c.text).where(blob.c.incident == bindparam("incident_id"))
+
+
+def examine(direct: Direct, workspace: str, only: str = "") -> Examined:
+    """Every chain of the workspace, or that of one incident by its id."""
+    ours = {"workspace": workspace}
+    known = direct.named(_ROWS, ours)
+    orphans = [found for found in direct.scalars(_ORPHANS, ours) if only in ("", found)]
+    damage = [] if only else [*_numbers_missing(known)]
+    chosen = [row for row in known if only in ("", row["id"])]
+    entries = 0
+    for row in chosen:
+        chain = _Chain.read(direct, row["id"], f"INC-{row['number']}")
+        entries += len(chain.rows)
+        damage += [*chain.damage(), *chain.against(row)]
+    for orphan in orphans:
+        chain = _Chain.read(direct, orphan, orphan)
+        entries += len(chain.rows)
+        damage += [Damage(chain.ref, None, "the incident's own row is missing, its entries are there"), *chain.damage()]
+    return Examined(len(chosen) + len(orphans), entries, tuple(damage))
+
+
+def _numbers_missing(known: Sequence[Mapping[str, Any]]) -> Iterator[Damage]:
+    """Numbers are given out without a gap, so a gap is an incident that was taken away."""
+    expected = 1
+    for row in known:
+        for number in range(expected, row["number"]):
+            yield Damage(f"INC-{number}", None, "the whole incident is missing")
+        expected = row["number"] + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    ref: str
+    rows: Sequence[Mapping[str, Any]]
+    texts: Mapping[str, tuple[str | None, str | None]]
+
+    @classmethod
+    def read(cls, direct: Direct, incident_id: str, ref: str) -> "_Chain":
+        its = {"incident_id": incident_id}
+        texts = {digest: (salt, text) for digest, salt, text in direct.all(_TEXTS, its)}
+        return cls(ref, direct.named(ENTRIES_OF, its), texts)
+
+    def damage(self) -> Iterator[Damage]:
+        """What is wrong between the entries themselves."""
+        written_as = [self._written_as(row) for row in self.rows]
+        # A changed row's hash is still what the next one was written on, so one change is told once.
+        hashes = {seq or row["seq"]: row["hash"] for seq, row in zip(written_as, self.rows, strict=True)}
+        expected = 1
+        for written, row in zip(written_as, self.rows, strict=True):
+            seq = row["seq"]
+            for missing in range(expected, seq):
+                yield self._entry(missing, "is missing")
+            if written is None:
+                yield self._entry(seq, "was changed")
+            elif written != seq:
+                yield self._entry(seq, f"was swapped: it was written as entry {written}")
+            elif row["prev_hash"] != hashes.get(seq - 1, row["prev_hash"] if seq > 1 else ""):
+                yield self._entry(seq, f"was not written after entry {seq - 1} as it stands: one of them was replaced")
+            yield from self._texts(row)
+            expected = seq + 1
+
+    def _written_as(self, row: Mapping[str, Any]) -> int | None:
+        """The place under which the row's hash fits; None when it fits nowhere."""
+        places = [row["seq"], *(other["seq"] for other in self.rows if other is not row)]
+        return next((seq for seq in places if _hash_of({**row, "seq": seq}) == row["hash"]), None)
+
+    def _texts(self, row: Mapping[str, Any]) -> Iterator[Damage]:
+        for digest in digests_in(row["kind"], row["body"]):
+            if digest not in self.texts:
+                yield self._entry(row["seq"], "has lost its text, and nobody redacted it")
+                continue
+            salt, text = self.texts[digest]
+            if text is not None and text_digest(salt or "", text) != digest:
+                yield self._entry(row["seq"], "has another text than it was written with")
+
+    def against(self, row: Mapping[str, Any]) -> Iterator[Damage]:
+        """What the incident's own row says of its end."""
+        last = self.rows[-1] if self.rows else None
+        end = last["seq"] if last else 0
+        for missing in range(end + 1, row["seq"] + 1):
+            yield self._entry(missing, "is missing: the end was cut off")
+        if last is not None and end > row["seq"]:
+            yield Damage(
+                self.ref, None, f"the incident's own row was changed: it ends at entry {row['seq']}, not {end}"
+            )
+        elif last is not None and end == row["seq"] and last["hash"] != row["head_hash"]:
+            yield self._entry(end, "is not the one that the incident's own row ends with: one of them was replaced")
+
+    def _entry(self, seq: int, what: str) -> Damage:
+        return Damage(self.ref, seq, what)
+
+
+def _hash_of(row: Mapping[str, Any]) -> str:
+    return entry_hash(envelope(row), row["prev_hash"])

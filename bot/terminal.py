@@ -1,0 +1,81 @@
+"""What the commands of the terminal share: the configuration, the desk, and who sits there."""
+
+import getpass
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bot.config import Config, load, load_for_terminal
+from bot.incident import commands as cmd
+from bot.incident.people import Actor, ActorKind, Refused, Right
+from bot.incident.state import Incident
+
+CONFIG = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("fixfirst.toml"),
+    envvar="FIXFIRST_CONFIG",
+    show_default=True,
+    help="The configuration file.",
+)
+
+
+def config_at(path: Path, read: Callable[[Path], tuple[Config | None, list[str]]] = load) -> Config:
+    """The configuration; with faults, all of them are printed and the command ends with 2."""
+    config, faults = read(path)
+    for fault in faults:
+        click.echo(f"{path}: {fault}", err=True)
+    if config is None:
+        raise SystemExit(2)
+    return config
+
+
+@contextmanager
+def desk_at(path: Path) -> Iterator[Any]:
+    """The desk over the same journal that the server works on; the server's sweep delivers what we decide.
+
+    It needs no secrets: at 3 AM, on a terminal, with chat down, nobody has them in the environment.
+    """
+    from bot.app import open_journal
+    from bot.desk import Desk
+
+    config = config_at(path, load_for_terminal)
+    journal = open_journal(config)
+    try:
+        yield Desk(journal, config.policy, config.reading, lambda: None)
+    finally:
+        journal.close()
+
+
+def find(desk: Any, ref: str) -> Incident:
+    incident: Incident | None = desk.journal.find(ref)
+    if incident is None:
+        raise click.ClickException(f"there is no incident {ref}; fixfirst list shows them")
+    return incident
+
+
+def me() -> str:
+    """The name of whoever sits at this terminal; a container may run as a number without one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def carry_out(desk: Any, make: Callable[[dict[str, Any]], cmd.Command], incident: Incident) -> Incident:
+    """One command by the person at this terminal, who can read the journal and so may act on it."""
+    from bot.journal.ids import new_id
+
+    who = me()
+    by = Actor(ActorKind.MEMBER, f"cli:{who}", f"{who} (terminal)", frozenset({Right.RESPOND}))
+    common = {"incident": incident.id, "by": by, "at": desk.journal.clock(), "key": f"cli:{new_id()}", "source": "cli"}
+    try:
+        after: Incident = desk.handle(make(common), timeout=30).incident
+    except Refused as refused:
+        raise click.ClickException(str(refused)) from refused
+    return after
