@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -57,7 +58,9 @@ from bot.slack.settings import Settings as SlackSettings
 from bot.slack.verbs import Verbs
 from bot.web.doors import Doors, Limits
 from bot.web.health import WRITE_WITHIN_S, Vitals
+from bot.web.metrics import Numbers
 from bot.web.pages import pages_app
+from bot.web.traffic import Counted, Traffic
 
 log = structlog.get_logger()
 
@@ -154,6 +157,7 @@ class App:
         self._direct = direct
         self.journal = open_journal(config, clock)
         clock = self.journal.clock
+        self._began = clock()
         self.desk = Desk(self.journal, config.policy, config.reading, self._wake)
         self.runbooks, faults = load_runbooks(config.runbooks_dir, endpoints=config.endpoints)
         for fault in faults:
@@ -178,6 +182,8 @@ class App:
             limits=Limits(alerts=config.largest_body),
             extra=[Route("/healthz", lambda _: JSONResponse({"ok": True}))],
         )
+        self.traffic = Traffic({route.path for route in self.doors.app.routes if isinstance(route, Route)})
+        self.doors.app.add_middleware(Counted, traffic=self.traffic)
         self.pages = self._pages(clock)
         self._hang_up: Callable[[], None] | None = None
 
@@ -269,9 +275,24 @@ class App:
             vitals=Vitals(self.numbers, partial(try_out, self.journal, WRITE_WITHIN_S), self.auditor.findings),
         )
 
-    def numbers(self) -> Mapping[str, Any]:
+    def numbers(self) -> Numbers:
         """Figures for health and metrics."""
-        return {**self.journal.numbers(), "delivered": self.outbox.delivered, "failed": self.outbox.failed}
+        held = self.journal.numbers()
+        beats = self.heartbeat
+        return Numbers(
+            started_at=self._began,
+            incidents=held["incidents"],
+            alerts=held["alerts"],
+            news_waiting=held["news_waiting"],
+            effects=held["outbox"]["effects"],
+            oldest=held["outbox"]["oldest"],
+            deliveries=self.outbox.results(),
+            findings=Counter(finding.check.value for finding in self.auditor.findings()),
+            turned_at=self.engine.last_turn,
+            audited_at=self.auditor.last.at if self.auditor.last else None,
+            heartbeats={"sent": beats.sent, "missed": beats.missed} if beats else {},
+            traffic=self.traffic,
+        )
 
 
 def _unmeasured(query: str, expect: str) -> Reading:

@@ -1,6 +1,8 @@
 """The outbox: carries effects out, at least once and harmlessly twice, and brings back what happened as events."""
 
 import random
+import threading
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,6 +20,8 @@ from bot.journal import Busy, Job, Txn
 
 log = structlog.get_logger()
 
+DELIVERED, POSTPONED, FAILED = RESULTS = ("delivered", "postponed", "failed")
+"""What may come of one attempt."""
 LEASE: Final = timedelta(seconds=45)
 """How long a claimed job is ours; four times what any courier call may last."""
 WORRY_AFTER: Final = timedelta(seconds=60)
@@ -44,8 +48,17 @@ class Outbox:
         self._desk = desk
         self._journal = desk.journal
         self._couriers = couriers
-        self.delivered = 0
-        self.failed = 0
+        self._counting = threading.Lock()
+        self._results: Counter[tuple[str, str]] = Counter()
+
+    def results(self) -> Mapping[tuple[str, str], int]:
+        """How often each courier delivered, postponed and failed since the start."""
+        with self._counting:
+            return dict(self._results)
+
+    def _count(self, job: Job, result: str) -> None:
+        with self._counting:
+            self._results[job.effect.courier, result] += 1
 
     def ready(self) -> list[Job]:
         """What could be delivered now, most urgent first."""
@@ -85,7 +98,7 @@ class Outbox:
             self._journal.write(lambda txn: txn.come_back(job, at, progress)).result()
             return
         self._finish(job, tuple(result))
-        self.delivered += 1
+        self._count(job, DELIVERED)
         log.debug("delivered", effect=_name(job.effect), incident=job.incident, attempts=job.attempts)
 
     def _finish(self, job: Job, happened: tuple[Event, ...]) -> None:
@@ -138,6 +151,7 @@ class Outbox:
                 self._desk.execute(txn, self._receipt(job, (trouble,), txn.now, ":worry"))
 
         self._journal.write(write).result()
+        self._count(job, POSTPONED)
         log.warning(
             "delivery_postponed", effect=_name(job.effect), incident=job.incident, reason=str(failure), until=str(until)
         )
@@ -150,7 +164,7 @@ class Outbox:
                 self._desk.execute(txn, self._receipt(job, (trouble,), txn.now))
 
         self._journal.write(write).result()
-        self.failed += 1
+        self._count(job, FAILED)
         log.error("delivery_failed", effect=_name(job.effect), incident=job.incident, reason=reason)
 
     @staticmethod

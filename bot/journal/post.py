@@ -1,5 +1,6 @@
 """The outbox in SQL: who may carry which effect out, and what became of it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -71,8 +72,12 @@ _CLAIM: Final = (
 )
 _JOB: Final = select(outbox).where(outbox.c.id == bindparam("job"))
 _RELEASE: Final = update(outbox).where(_OURS, _WAITING)
-_OLDEST: Final = select(func.min(outbox.c.created_at)).where(_OURS, _WAITING)
-_BY_STATE: Final = select(outbox.c.state, func.count()).where(_OURS).group_by(outbox.c.state)
+_OLDEST: Final = (
+    select(outbox.c.courier, func.min(outbox.c.created_at)).where(_OURS, _WAITING).group_by(outbox.c.courier)
+)
+_COUNTED: Final = (
+    select(outbox.c.courier, outbox.c.state, func.count()).where(_OURS).group_by(outbox.c.courier, outbox.c.state)
+)
 _FORGET_JOBS: Final = delete(outbox).where(_OURS, outbox.c.state == DONE, outbox.c.ended_at < bindparam("before"))
 _FORGET_NEWS: Final = delete(inbox).where(
     inbox.c.workspace == bindparam("whose"), inbox.c.drained_at < bindparam("before")
@@ -142,9 +147,13 @@ def release_all(direct: Direct, workspace: str) -> None:
 
 
 def numbers(direct: Direct, workspace: str) -> dict[str, Any]:
-    """Jobs by state, and since when the oldest waits."""
+    """Jobs by state, and by courier and state; and since when each courier's oldest waits."""
     ours = {"whose": workspace}
-    return {"states": dict(direct.all(_BY_STATE, ours)), "oldest": direct.scalar(_OLDEST, ours)}
+    effects = {(courier, state): count for courier, state, count in direct.all(_COUNTED, ours)}
+    states: Counter[str] = Counter()
+    for (_, state), count in effects.items():
+        states[state] += count
+    return {"states": dict(states), "effects": effects, "oldest": dict(direct.all(_OLDEST, ours))}
 
 
 def tidy(direct: Direct, workspace: str, before: datetime) -> None:

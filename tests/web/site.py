@@ -26,7 +26,9 @@ from bot.journal.database import migrate, open_engine, sqlite_url
 from bot.postmortem.draft import draft
 from bot.postmortem.shelf import Shelf
 from bot.web.health import Vitals
+from bot.web.metrics import Numbers
 from bot.web.pages import pages_app
+from bot.web.traffic import Traffic
 
 MAYA = Actor(ActorKind.MEMBER, "U0MAYA", "Maya Okafor", frozenset({Right.RESPOND}))
 JONAS = Actor(ActorKind.MEMBER, "U0JONAS", "Jonas Weber", frozenset({Right.RESPOND}))
@@ -117,8 +119,22 @@ class Site:
     def clock(self) -> datetime:
         return self.now
 
-    def numbers(self) -> dict[str, Any]:
-        return {**self.journal.numbers(), "delivered": 3, "failed": 1}
+    def numbers(self) -> Numbers:
+        held = self.journal.numbers()
+        return Numbers(
+            started_at=self.now,
+            incidents=held["incidents"],
+            alerts=held["alerts"],
+            news_waiting=held["news_waiting"],
+            effects=held["outbox"]["effects"],
+            oldest=held["outbox"]["oldest"],
+            deliveries={},
+            findings={},
+            turned_at=self.turned_at,
+            audited_at=None,
+            heartbeats={},
+            traffic=Traffic(()),
+        )
 
     def after(self, **span: float) -> "Site":
         self.now += timedelta(**span)

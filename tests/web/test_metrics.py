@@ -1,0 +1,183 @@
+"""The bot's own figures: what a real Prometheus reads, and that they count what happens."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from bot.incident import commands as cmd
+from bot.web.metrics import Numbers, exposition
+from bot.web.traffic import Counted, Traffic
+from tests.doors.house import alert as fired
+from tests.doors.house import open_house, webhook
+from tests.story.night import Night, alert, open_night
+from tests.web.site import Site
+
+NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+PROMTOOL = shutil.which("promtool")
+
+
+def busy() -> Traffic:
+    """A few requests."""
+    traffic = Traffic(("/hooks/alertmanager", "/slack/events"))
+    for seconds in (0.005, 0.0051, 30.0):
+        traffic.note("/hooks/alertmanager", 200, seconds)
+    traffic.note("/hooks/alertmanager", 503, 0.02)
+    traffic.note("/wp-login.php", 404, 0.001)
+    return traffic
+
+
+def numbers(**changes: Any) -> Numbers:
+    told = Numbers(
+        started_at=NOW - timedelta(days=1),
+        incidents={"open": 2, "resolved": 40},
+        alerts={"firing": 1_234_567},
+        news_waiting=1,
+        effects={("slack", "waiting"): 3, ("pager", "dead"): 1, ("slack", "done"): 90},
+        oldest={"slack": NOW - timedelta(seconds=12.5)},
+        deliveries={("slack", "delivered"): 90, ("pager", "failed"): 1},
+        findings={"pages": 2},
+        turned_at=NOW - timedelta(seconds=1),
+        audited_at=None,
+        heartbeats={"sent": 60, "missed": 0},
+        traffic=busy(),
+    )
+    return replace(told, **changes)
+
+
+def samples(text: str) -> dict[str, float]:
+    """The text format, read by its rules: a name with labels, a blank, a number."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def checked(text: str) -> str:
+    """What Prometheus' own parser and its rules of style say about the text: nothing, when all is well."""
+    if PROMTOOL is None:
+        pytest.skip("needs promtool")
+    said = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    return said.stdout + said.stderr
+
+
+def test_prometheus_reads_them_and_finds_no_fault() -> None:
+    assert checked(exposition(numbers(), NOW)) == ""
+
+
+def test_prometheus_reads_those_of_a_bot_that_has_just_started(tmp_path: Path) -> None:
+    with open_house(tmp_path) as house:
+        assert checked(exposition(house.app.numbers(), house.app.journal.clock())) == ""
+
+
+def test_a_label_cannot_break_out_of_its_quotes() -> None:
+    text = exposition(numbers(alerts={'a"} 1\nb\\': 1}), NOW)
+    assert r'fixfirst_alerts{status="a\"} 1\nb\\"} 1' in text
+    assert checked(text) == ""
+
+
+def test_metrics_count_what_the_journal_holds(site: Site) -> None:
+    site.alerts(1, new=1)
+    site.alerts(1, new=1, incident="i2")
+    site.do(cmd.Acknowledge, "i2")
+    site.after(seconds=90)
+    answer = site.client.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    told = samples(answer.text)
+    assert told['fixfirst_incidents{status="open"}'] == 1
+    assert told['fixfirst_incidents{status="acknowledged"}'] == 1
+    assert told['fixfirst_outbox_effects{courier="pager",state="waiting"}'] == 3
+    assert told['fixfirst_outbox_oldest_seconds{courier="pager"}'] == 90
+    assert told['fixfirst_outbox_oldest_seconds{courier="runbook"}'] == 0
+
+
+def test_what_does_not_occur_is_zero_not_missing() -> None:
+    told = samples(exposition(numbers(), NOW))
+    assert told['fixfirst_incidents{status="cancelled"}'] == 0
+    assert told['fixfirst_alerts{status="resolved"}'] == 0
+    assert told['fixfirst_deliveries_total{courier="pager",result="postponed"}'] == 0
+    assert told['fixfirst_outbox_effects{courier="slack",state="dead"}'] == 0
+    assert (told['fixfirst_audit_findings{check="pages"}'], told['fixfirst_audit_findings{check="inbox"}']) == (2, 0)
+    assert told["fixfirst_audit_last_timestamp_seconds"] == 0
+
+
+def test_large_numbers_keep_all_their_digits() -> None:
+    assert 'fixfirst_alerts{status="firing"} 1234567\n' in exposition(numbers(), NOW)
+    assert f"fixfirst_engine_last_turn_timestamp_seconds {NOW.timestamp() - 1}\n" in exposition(numbers(), NOW)
+
+
+def test_a_clock_that_went_back_gives_no_negative_age() -> None:
+    assert numbers().waits("slack", NOW - timedelta(hours=1)) == 0
+
+
+def test_a_door_tells_how_many_were_answered_within_each_time() -> None:
+    told = samples(exposition(numbers(), NOW))
+    door = 'door="/hooks/alertmanager"'
+    counts = [told[f'fixfirst_request_duration_seconds_bucket{{{door},le="{edge}"}}'] for edge in ("0.005", "0.01")]
+    assert counts == [1, 2], "what takes exactly as long as an edge is within it, and each holds those before"
+    assert told[f'fixfirst_request_duration_seconds_bucket{{{door},le="+Inf"}}'] == 4
+    assert told[f"fixfirst_request_duration_seconds_count{{{door}}}"] == 4
+    assert told[f"fixfirst_request_duration_seconds_sum{{{door}}}"] == pytest.approx(30.0301)
+
+
+def test_every_answer_of_a_door_is_counted_and_all_that_is_no_door_together(tmp_path: Path) -> None:
+    with open_house(tmp_path) as house:
+        house.alerts(webhook([fired()]))
+        house.alerts(webhook([fired()]), token="wrong")
+        for path in ("/wp-login.php", "/.env"):
+            house.post(path, b"")
+        told = samples(exposition(house.app.numbers(), NOW))
+    assert {name: count for name, count in told.items() if "requests_total" in name} == {
+        'fixfirst_requests_total{door="/hooks/alertmanager",code="200"}': 1,
+        'fixfirst_requests_total{door="/hooks/alertmanager",code="401"}': 1,
+        'fixfirst_requests_total{door="other",code="404"}': 2,
+    }
+
+
+def test_a_door_that_breaks_is_counted_as_an_error() -> None:
+    async def breaks(request: Request) -> Response:
+        raise RuntimeError(request.url.path)
+
+    traffic = Traffic(("/hooks/alertmanager",))
+    app = Starlette(routes=[Route("/hooks/alertmanager", breaks)], middleware=[Middleware(Counted, traffic=traffic)])
+    assert TestClient(app, raise_server_exceptions=False).get("/hooks/alertmanager").status_code == 500
+    assert traffic.answers == {("/hooks/alertmanager", 500): 1}
+
+
+def test_a_night_is_counted(tmp_path: Path) -> None:
+    with open_night(tmp_path) as night:
+        night.bench.pagerduty.outage = "500"
+        night.alerts(alert())
+        night.bench.pagerduty.outage = "none"
+        night.after(minutes=1)
+        night.app.auditor.audit()
+        told = figures(night)
+    assert told['fixfirst_deliveries_total{courier="pager",result="postponed"}'] >= 1
+    assert told['fixfirst_deliveries_total{courier="pager",result="delivered"}'] == 1
+    assert told['fixfirst_deliveries_total{courier="slack",result="delivered"}'] > 2
+    assert told['fixfirst_alerts{status="firing"}'] == 1
+    assert told["fixfirst_audit_last_timestamp_seconds"] == night.clock.seconds()
+    assert told["fixfirst_engine_last_turn_timestamp_seconds"] == night.clock.seconds()
+    assert {count for name, count in told.items() if "audit_findings" in name} == {0}
+
+
+def figures(night: Night) -> dict[str, float]:
+    """As Prometheus gets them."""
+    client = TestClient(night.app.pages, base_url="http://127.0.0.1")
+    return samples(client.get("/metrics").text)
+
+
+def test_every_metric_is_in_the_document() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    told = re.findall(r"^# TYPE (\w+)", exposition(numbers(), NOW), flags=re.MULTILINE)
+    listed = re.findall(r"^\| `(fixfirst_\w+)", document, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(told)
