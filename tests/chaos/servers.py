@@ -7,11 +7,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from bot.workbench.children import Child
 from bot.workbench.launch import Workbench
+from tests.databases import PostgreSQL
 
 LOOPBACK: Final = "127.0.0.1"
 READY_S: Final = 30.0
@@ -20,10 +21,13 @@ READY_S: Final = 30.0
 class Servers:
     """The bot of a workbench: some processes, of which one after the other is killed and begun again."""
 
-    def __init__(self, bench: Workbench, children: list[Child], database: str) -> None:
+    def __init__(
+        self, bench: Workbench, children: list[Child], database: str, crash: Callable[[], None] = lambda: None
+    ) -> None:
         self.bench = bench
         self.children = children
         self.database = database
+        self.crash_database = crash
 
     def start(self) -> None:
         """Begins all of them; returns when they are ready."""
@@ -56,12 +60,13 @@ def one_on_sqlite(bench: Workbench) -> Servers:
 
 
 @contextlib.contextmanager
-def three_on_postgresql(bench: Workbench, database: str) -> Iterator[Servers]:
+def three_on_postgresql(bench: Workbench, postgres: PostgreSQL) -> Iterator[Servers]:
     """Three servers with ports of their own; what the workbench sends to the bot's port goes to any that answers."""
+    database = postgres.new()
     ports = [(_free_port(), _free_port()) for _ in range(3)]
     children = [_server(bench, number, at, database) for number, at in enumerate(ports)]
     with balancer(bench.ports.doors, [doors for doors, _ in ports]):
-        yield Servers(bench, children, database)
+        yield Servers(bench, children, database, postgres.crash)
 
 
 def _server(bench: Workbench, number: int, ports: tuple[int, int], database: str) -> Child:

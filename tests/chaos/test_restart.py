@@ -128,6 +128,8 @@ KILLS: Final = (
     ("webhooks", Fault.DONE_DROP, "500"),
 )
 """What must have just come to be outside when the process is killed, and how Slack and PagerDuty fail till then."""
+CRASHES: Final = (4, 9)
+"""The kills after which PostgreSQL crashes too."""
 METHODS: Final = ("chat.postMessage", "conversations.create", "chat.update", "*")
 
 
@@ -145,7 +147,7 @@ def servers(bench: Workbench, request: pytest.FixtureRequest) -> Iterator[Server
     if bench.directory.name.startswith("one"):
         yield one_on_sqlite(bench)
         return
-    with three_on_postgresql(bench, request.getfixturevalue("postgres").new()) as servers:
+    with three_on_postgresql(bench, request.getfixturevalue("postgres")) as servers:
         yield servers
 
 
@@ -157,8 +159,10 @@ def storm(servers: Servers) -> Storm:
     storm = Storm(bench)
     site = Site(bench, storm)
     start_a_run(servers)
-    for kill in KILLS:
+    for number, kill in enumerate(KILLS):
         dead = live_and_die(servers, site, dice, *kill)
+        if number in CRASHES:
+            servers.crash_database()
         resolve_one_in_pagerduty(bench, dice)
         dead.start()
         dead.wait_ready(READY_S)
