@@ -89,6 +89,8 @@ class Table:
             if required and key not in self.values:
                 self.fault(key, "is missing; set it")
             return default
+        if required and not value.strip():
+            self.fault(key, "is empty; set it")
         return str(value)
 
     def choice(self, key: str, default: str, allowed: tuple[str, ...]) -> str:

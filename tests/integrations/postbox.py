@@ -39,6 +39,10 @@ class _Conversation(socketserver.StreamRequestHandler):
             self._secure()
         super().setup()
 
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()
+
     def _secure(self) -> None:
         assert self.server.box.tls is not None
         self.request = self.server.box.tls.wrap_socket(self.request, server_side=True)
@@ -64,7 +68,7 @@ class _Conversation(socketserver.StreamRequestHandler):
             case "EHLO":
                 offers = ["STARTTLS"] if box.tls and not self.secured else []
                 offers += ["AUTH PLAIN"] if box.account else []
-                return "\r\n".join([*(f"250-{offer}" for offer in offers), "250 8BITMIME"])
+                return "\r\n".join(["250-postbox", *(f"250-{offer}" for offer in offers), "250 8BITMIME"])
             case "AUTH":
                 _, user, password = b64decode(rest.removeprefix("PLAIN ")).decode().split("\0")
                 return "235 welcome" if (user, password) == box.account else "535 5.7.8 wrong name or password"
@@ -97,6 +101,9 @@ class _Server(socketserver.ThreadingTCPServer):
     def __init__(self, box: Postbox) -> None:
         super().__init__(("127.0.0.1", box.port), _Conversation)
         self.box = box
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away, or trusts no certificate of ours: the test sees that from its own side."""
 
 
 @contextmanager
