@@ -1,10 +1,16 @@
 """The commands that look after the journal: whether it is whole, and what may be taken out of it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from bot.terminal import CONFIG, desk_at, find
+from bot.config import Config, load_for_terminal
+from bot.incident.timeline import count
+from bot.terminal import CONFIG, config_at, desk_at, find
+
+if TYPE_CHECKING:
+    from bot.journal.chains import Examined
 
 
 @click.group()
@@ -41,4 +47,58 @@ def verify(path: Path, ref: str) -> None:
     _verify(path, ref)
 
 
-COMMANDS = (audit, verify)
+def _database_file(config: Config) -> Path:
+    """The file of the SQLite database; with PostgreSQL, its own tools do this."""
+    from bot.journal.backup import file_of
+
+    file = file_of(config.database)
+    if file is None:
+        raise click.ClickException("the journal is on PostgreSQL; docs/operations.md says how to back that up")
+    return file
+
+
+@click.command()
+@CONFIG
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(path: Path, file: Path) -> None:
+    """Copy the journal into a new file while the bot runs, and prove that the copy is whole."""
+    from bot.journal.backup import NoBackup, back_up
+
+    config = config_at(path, load_for_terminal)
+    try:
+        examined = back_up(_database_file(config), file, config.workspace)
+    except NoBackup as error:
+        raise click.ClickException(str(error)) from error
+    _said(examined, f"{file} holds")
+
+
+@click.command()
+@CONFIG
+@click.argument("file", type=click.Path(path_type=Path))
+def restore(path: Path, file: Path) -> None:
+    """Put a backup in the place of the journal; the bot must be stopped. The old journal is kept beside it."""
+    from bot.app import AlreadyRunning, alone, wall_clock
+    from bot.journal import backup as backups
+
+    config = config_at(path, load_for_terminal)
+    database = _database_file(config)
+    try:
+        with alone(config.data_dir):
+            examined, kept = backups.restore(file, database, config.workspace, wall_clock())
+    except (backups.NoBackup, AlreadyRunning) as error:
+        raise click.ClickException(str(error)) from error
+    if kept is not None:
+        click.echo(f"The journal that was there is {kept} now.")
+    _said(examined, f"{database} holds")
+
+
+def _said(examined: "Examined", holds: str) -> None:
+    for damage in examined.damage:
+        click.echo(str(damage), err=True)
+    click.echo(f"{holds} {count(examined.incidents, 'incident')} with {examined.entries} entries.")
+    if examined.damage:
+        click.echo("The copy is as the journal was: it was damaged before.", err=True)
+        raise SystemExit(1)
+
+
+COMMANDS = (audit, verify, backup, restore)
