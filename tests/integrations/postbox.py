@@ -14,7 +14,10 @@ from email.message import EmailMessage
 
 @dataclass
 class Postbox:
-    """What was said and what was sent; `answers` come in the place of what a verb is answered with else."""
+    """What was said and what was sent.
+
+    `answers` come in the place of what a verb is answered with else; an empty one hangs up.
+    """
 
     port: int = 0
     tls: ssl.SSLContext | None = None
@@ -53,7 +56,10 @@ class _Conversation(socketserver.StreamRequestHandler):
         while line := self.rfile.readline():
             verb, _, rest = line.decode().strip().partition(" ")
             self.server.box.verbs.append(verb.upper())
-            self._say(self.server.box.answers.get(verb.upper()) or self._answer(verb.upper(), rest))
+            answer = self.server.box.answers.get(verb.upper(), self._answer(verb.upper(), rest))
+            if not answer:
+                return
+            self._say(answer)
             if verb.upper() == "STARTTLS" and self.server.box.tls:
                 self._secure()
                 super().setup()

@@ -195,8 +195,9 @@ def test_a_wrong_password_is_for_good_and_not_shown(postbox: Postbox, tls: ssl.S
     assert "canary" not in str(refused.value)
 
 
-def test_a_mail_that_is_kept_is_sent_however_the_server_parts(postbox: Postbox, mail: Voice) -> None:
-    postbox.answers["QUIT"] = "500 what?"
+@pytest.mark.parametrize("answer", ["", "500 what?"])
+def test_a_mail_that_is_kept_is_sent_however_the_server_parts(postbox: Postbox, mail: Voice, answer: str) -> None:
+    postbox.answers["QUIT"] = answer
     mail.say(word(burning().inc))
     assert len(postbox.mails) == 1
 

@@ -5,7 +5,7 @@ import hmac
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ from starlette.routing import Route
 
 from bot.incident import events as ev
 from bot.incident.state import Status
+from bot.integrations.pagerduty import Integration
+from bot.settings import Secret
 from bot.slack.actions import Do
 from bot.workbench.server import Servers, Site, bind
 from tests.integrations.postbox import Postbox, open_postbox
 from tests.story.night import MAYA, Night, open_night, told
 
+SPARE_KEY = "f" * 32
 SECRET = "the bridge knows us by this"
 TABLES = """
 [[pager.fallback]]
@@ -197,6 +200,38 @@ def test_a_crash_between_two_pagers_loses_nothing_and_pages_once(outage: Outage)
     night.through(minutes=1)
     assert len(outage.mail.mails) == 1
     assert [event.pager for event in night.events(ev.PageUnanswered)] == ["bridge", "oncall-mail"]
+
+
+def revoked(night: Night) -> None:
+    """Our integration key is not valid any more; another service of the same account stands in."""
+    config, account = night.config, night.bench.pagerduty
+    assert config.pagerduty is not None
+    account.config = replace(account.config, second_routing_key=SPARE_KEY)
+    spare = Integration("spare", Secret(SPARE_KEY), night.bench.ports.url("pagerduty"), timeout=3.0)
+    night.config = replace(
+        config,
+        pagerduty=replace(config.pagerduty, routing_key=Secret("0" * 32)),
+        fallbacks={"spare": spare},
+        policy=replace(config.policy, pagers=("PagerDuty", "spare")),
+    )
+    night.crash()
+
+
+def test_a_key_that_was_revoked_is_stood_in_for_by_another_service(night: Night) -> None:
+    revoked(night)
+    night.burns()
+    assert "PagerDuty refused it with 400" in told(night.card)
+    assert night.pages() == []
+    night.through(seconds=65)
+    assert night.pages() == [("1", "triggered")]
+    assert night.said("INC-1: PagerDuty has not accepted the page for 60 s; it goes by spare too")
+    assert "Paged by PagerDuty (spare) too" in told(night.card)
+    assert night.bench.pagerduty.incidents[0].id in told(night.card), "its webhook brought the link"
+    night.clicks(MAYA, night.card, Do.ACK, night.incident.channel)
+    assert night.pages() == [("1", "acknowledged")]
+    night.recovers()
+    night.types(MAYA, "/incident resolve rolled back", night.incident.channel)
+    assert night.pages() == [("1", "resolved")]
 
 
 def test_without_any_fallback_the_channel_is_told_that_the_page_did_not_get_out(night: Night) -> None:
