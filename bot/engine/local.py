@@ -149,11 +149,18 @@ class LocalEngine:
             self._news.clear()
             if self._stopping.is_set():
                 return
-            parts = (lambda: self._drain(_safely), lambda: self._fire(_safely), self._dispatch)
-            went_well = [_safely(part) for part in parts]
-            if all(went_well):
+            if _safely(self._look):
                 self.last_turn = self._clock()
             self._stopping.wait(TURN_PAUSE_S)
+
+    def _look(self) -> None:
+        """Does what there is to do. Raises Busy when a part of it could not be looked at; the others are done."""
+        if not self._desk.journal.work_waits(self._clock()):
+            return
+        parts = (lambda: self._drain(_safely), lambda: self._fire(_safely), self._dispatch)
+        went_well = [_safely(part) for part in parts]
+        if not all(went_well):
+            raise Busy("a part of the turn went wrong")
 
     def _drain(self, run: Run) -> int:
         now, drained = self._clock(), 0

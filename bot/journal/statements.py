@@ -2,10 +2,22 @@
 
 from typing import Any, Final
 
-from sqlalchemy import Select, Update, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Update,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from bot.journal.direct import one_of
-from bot.journal.tables import alert, blob, event, inbox, incident
+from bot.journal.tables import alert, blob, event, inbox, incident, outbox
 
 _OURS: Final = incident.c.workspace == bindparam("workspace")
 _ITS: Final = incident.c.id == bindparam("incident_id")
@@ -63,4 +75,18 @@ NEWS_WAITING: Final = (
     select(func.count())
     .select_from(inbox)
     .where(inbox.c.workspace == bindparam("workspace"), inbox.c.drained_at.is_(None))
+)
+
+_SAID_WAITING: Final[ColumnElement[str]] = literal_column("'waiting'")
+"""Written into the statement, as in post.py: SQLite must know it to use the index of the waiting ones."""
+WORK_WAITS: Final = select(
+    or_(
+        exists().where(inbox.c.workspace == bindparam("workspace"), inbox.c.drained_at.is_(None)),
+        exists().where(_OURS, incident.c.next_due_at <= bindparam("now")),
+        exists().where(
+            outbox.c.workspace == bindparam("workspace"),
+            outbox.c.state == _SAID_WAITING,
+            outbox.c.due_at <= bindparam("now"),
+        ),
+    )
 )

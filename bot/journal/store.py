@@ -376,6 +376,11 @@ class Journal:
         with self._reading() as reader:
             return reader.many(sql.RECENT, most=limit)
 
+    def work_waits(self, now: datetime) -> bool:
+        """Whether there may be anything to do: one question instead of many, for a quiet night."""
+        with self._reading() as reader:
+            return bool(reader.direct.scalar(sql.WORK_WAITS, {"workspace": self.workspace, "now": now}))
+
     def due(self, now: datetime) -> list[str]:
         """The incidents with a deadline that has passed."""
         with self._reading() as reader:
