@@ -11,7 +11,7 @@ from tests.journal.conftest import House
 
 WHOLE_BY_NATURE = {"HIGHEST_NUMBER", "RECENT", "_LEFT"}
 """The two walk an index backwards and stop at once; the last is only the beginning of others."""
-NOT_EVERYDAY = {"INCIDENTS_BY_STATUS", "ALERTS_BY_STATUS", "_BY_STATE", "_FORGET_JOBS", "_FORGET_NEWS", "UNFINISHED"}
+NOT_EVERYDAY = {"INCIDENTS_BY_STATUS", "ALERTS_BY_STATUS", "_COUNTED", "_FORGET_JOBS", "_FORGET_NEWS", "UNFINISHED"}
 """They count for the health page, tidy once an hour, or look around once at the start."""
 EVERYDAY = {
     name: query
