@@ -139,13 +139,13 @@ def resolve(path: Path, ref: str, reason: str, despite_firing: bool) -> None:
 @CONFIG
 @click.argument("ref")
 def timeline(path: Path, ref: str) -> None:
-    """Print what happened, in order, UTC."""
+    """Print what happened, in order, UTC, each with the number of its entry."""
     with desk_at(path) as desk:
         incident = find(desk, ref)
         for entry in desk.journal.entries(incident.id):
             text = line(entry, incident)
             if text:
-                click.echo(f"{entry.at:%Y-%m-%d %H:%M:%S}  {text}")
+                click.echo(f"{entry.seq:>4}  {entry.at:%Y-%m-%d %H:%M:%S}  {text}")
 
 
 @main.command()

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.config import Config, load_for_terminal
+from bot.incident import commands as cmd
+from bot.incident.people import Refused
 from bot.incident.timeline import count
-from bot.terminal import CONFIG, config_at, desk_at, find
+from bot.terminal import CONFIG, by_me, config_at, desk_at, find
 
 if TYPE_CHECKING:
+    from bot.journal import Txn
     from bot.journal.chains import Examined
 
 
@@ -101,4 +104,32 @@ def _said(examined: "Examined", holds: str) -> None:
         raise SystemExit(1)
 
 
-COMMANDS = (audit, verify, backup, restore)
+@click.command()
+@CONFIG
+@click.argument("ref")
+@click.argument("entry", type=click.IntRange(min=1))
+@click.option("--reason", required=True, help="Why; it is kept, with your name.")
+def redact(path: Path, ref: str, entry: int, reason: str) -> None:
+    """Take what somebody wrote out of one entry, by its number in the timeline. It cannot be brought back."""
+    from bot.journal.backup import file_of
+    from bot.journal.redaction import clear_text, empty_wal
+
+    with desk_at(path) as desk:
+        incident = find(desk, ref)
+
+        def job(txn: "Txn") -> None:
+            cleared = clear_text(txn, incident.id, entry)
+            desk.execute(txn, cmd.RedactText(**by_me(desk, incident), entry=cleared, number=entry, reason=reason))
+
+        try:
+            desk.journal.write(job).result(30)
+        except Refused as refused:
+            raise click.ClickException(str(refused)) from refused
+    file = file_of(config_at(path, load_for_terminal).database)
+    if file is not None:
+        empty_wal(file)
+    click.echo(f"The text of entry {entry} of {incident.ref} is out of the journal.")
+    click.echo("It may still stand in Slack, in PagerDuty, in the postmortem, in the alert itself and in backups.")
+
+
+COMMANDS = (audit, verify, backup, restore, redact)

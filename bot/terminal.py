@@ -67,15 +67,19 @@ def me() -> str:
         return f"uid {os.getuid()}"
 
 
-def carry_out(desk: Any, make: Callable[[dict[str, Any]], cmd.Command], incident: Incident) -> Incident:
-    """One command by the person at this terminal, who can read the journal and so may act on it."""
+def by_me(desk: Any, incident: Incident) -> dict[str, Any]:
+    """What every command by the person at this terminal says: whoever can read the journal may act on it."""
     from bot.journal.ids import new_id
 
     who = me()
     by = Actor(ActorKind.MEMBER, f"cli:{who}", f"{who} (terminal)", frozenset({Right.RESPOND}))
-    common = {"incident": incident.id, "by": by, "at": desk.journal.clock(), "key": f"cli:{new_id()}", "source": "cli"}
+    return {"incident": incident.id, "by": by, "at": desk.journal.clock(), "key": f"cli:{new_id()}", "source": "cli"}
+
+
+def carry_out(desk: Any, make: Callable[[dict[str, Any]], cmd.Command], incident: Incident) -> Incident:
+    """One command by the person at this terminal."""
     try:
-        after: Incident = desk.handle(make(common), timeout=30).incident
+        after: Incident = desk.handle(make(by_me(desk, incident)), timeout=30).incident
     except Refused as refused:
         raise click.ClickException(str(refused)) from refused
     return after

@@ -93,6 +93,15 @@ class AddNote(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RedactText(Command):
+    """Put on record that the text of entry `number`, whose id is `entry`, was taken out."""
+
+    entry: str
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PinMessage(Command):
     text: str
     author: str

@@ -189,6 +189,14 @@ def _(command: cmd.AddNote, incident: Incident, policy: Policy) -> list[ev.Event
 
 
 @_decide.register
+def _(command: cmd.RedactText, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    if not command.reason.strip():
+        raise Refused("Say why it is taken out; the record keeps who did and why.")
+    return [ev.TextRedacted(command.entry, command.number, command.reason.strip())]
+
+
+@_decide.register
 def _(command: cmd.PinMessage, incident: Incident, policy: Policy) -> list[ev.Event]:
     require_member(command.by)
     return [ev.MessagePinned(command.text, command.author, command.link)] if command.text.strip() else []

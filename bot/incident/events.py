@@ -126,6 +126,15 @@ class MessagePinned(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TextRedacted(Event):
+    """The free text of an earlier entry was taken out of the journal: `entry` is its id, `number` its `seq`."""
+
+    entry: str
+    number: int
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True)
 class UpdatePosted(Event):
     """What stakeholders were told."""
 
@@ -411,6 +420,7 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "incident.impact_stated": ImpactStated,
     "incident.note_added": NoteAdded,
     "incident.message_pinned": MessagePinned,
+    "incident.text_redacted": TextRedacted,
     "incident.update_posted": UpdatePosted,
     "incident.update_reminded": UpdateReminded,
     "incident.ack_deadline_missed": AckDeadlineMissed,

@@ -279,7 +279,7 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
             return replace(inc, postmortem=event.path)
         case ev.RunStarted():
             return replace(inc, runs={**inc.runs, event.run: run_from_event(event, entry.at)})
-        case ev.NoteAdded() | ev.MessagePinned():
+        case ev.NoteAdded() | ev.MessagePinned() | ev.TextRedacted():
             return inc
         case _:
             run = evolve_run(inc.runs, entry)

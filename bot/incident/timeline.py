@@ -88,6 +88,8 @@ def line(entry: Entry, incident: Incident) -> str | None:
             return f"{name} made <@{user}> {role}"
         case ev.ImpactStated(text=text):
             return f"{name} stated the impact: {text}"
+        case ev.TextRedacted(number=number, reason=reason):
+            return f"{name} took the text of entry {number} out: {reason}"
         case ev.NoteAdded(text=text):
             return f"{name} noted: {text}"
         case ev.MessagePinned(text=text, author=author):

@@ -27,6 +27,7 @@ EXAMPLES: tuple[Event, ...] = (
     ev.ImpactStated("31 % of answers fail", AT),
     ev.NoteAdded("restarted the gateway"),
     ev.MessagePinned("it began with the deploy", "U0JONAS", "https://chat.example/p1"),
+    ev.TextRedacted("01890a5d-ac96-774b-bcce-b302099a8057", 3, "names a customer"),
     ev.UpdatePosted("We are rolling back."),
     ev.UpdateReminded(),
     ev.AckDeadlineMissed(2),

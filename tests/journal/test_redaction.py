@@ -1,0 +1,120 @@
+"""What somebody should not have written is taken out of the journal: gone from the disk, and on record that it is."""
+
+from collections.abc import Callable
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bot.cli import main
+from bot.incident import commands as cmd
+from bot.incident import events as ev
+from bot.incident.events import Severity
+from bot.incident.people import Refused
+from bot.incident.state import Incident
+from bot.journal.chains import examine
+from bot.journal.redaction import clear_text
+from tests.journal.conftest import MAYA, House
+
+CUSTOMER = "the customer is Example & Sons of Springfield"
+
+
+def with_a_note(house: House) -> Incident:
+    """An incident whose third entry, a long note, and fourth, the impact, name a customer."""
+    house.receive(house.alert("f1"))
+    house.drain()
+    (incident,) = house.journal.live()
+    common = {"incident": incident.id, "at": house.clock(), "source": "slack"}
+    house.desk.handle(cmd.AddNote(**common, by=MAYA, key="n", text=f"{CUSTOMER} " * 200))  # type: ignore[arg-type]
+    return house.desk.handle(cmd.StateImpact(**common, by=MAYA, key="i", text=CUSTOMER)).incident  # type: ignore[arg-type]
+
+
+def clears(house: House, incident: Incident, number: int, reason: str = "names a customer") -> None:
+    asked = {"incident": incident.id, "by": MAYA, "at": house.clock(), "key": f"redact-{number}", "source": "cli"}
+    house.journal.write(
+        lambda txn: house.desk.execute(
+            txn,
+            cmd.RedactText(**asked, entry=clear_text(txn, incident.id, number), number=number, reason=reason),  # type: ignore[arg-type]
+        )
+    ).result()
+
+
+def test_the_text_is_gone_the_record_says_who_and_why_and_the_chain_holds(house: House) -> None:
+    incident = with_a_note(house)
+    clears(house, incident, 3)
+    clears(house, incident, 4)
+    entries = house.journal.entries(incident.id)
+    assert entries[2].event == ev.NoteAdded("[redacted]")
+    assert entries[4].event == ev.TextRedacted(entries[2].id, 3, "names a customer")
+    assert entries[4].by.id == MAYA.id
+    assert CUSTOMER not in house.stored()
+    assert house.journal.ask(examine).damage == ()
+
+
+def test_nobody_remembers_the_text(house: House) -> None:
+    incident = with_a_note(house)
+    clears(house, incident, 4)
+    found = house.journal.incident(incident.id)
+    assert found is not None
+    assert found.impact == "[redacted]"
+    assert CUSTOMER not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(9, "There is no entry 9"), (2, "Entry 2 holds no text"), (3, "Entry 3 holds no text")]
+)
+def test_what_cannot_be_taken_out_is_refused_and_leaves_no_trace(house: House, number: int, said: str) -> None:
+    incident = with_a_note(house)
+    clears(house, incident, 3)
+    if number == 2:
+        house.behind_its_back("UPDATE blob SET text = NULL, salt = NULL WHERE text LIKE '[{%'")
+    before = house.journal.entries(incident.id)
+    with pytest.raises(Refused, match=said):
+        clears(house, incident, number)
+    assert house.journal.entries(incident.id) == before
+
+
+def test_without_a_reason_nothing_is_taken_out(house: House) -> None:
+    incident = with_a_note(house)
+    with pytest.raises(Refused, match="Say why"):
+        clears(house, incident, 3, reason=" ")
+    assert CUSTOMER in house.stored()
+
+
+Type = Callable[..., Result]
+
+
+@pytest.fixture
+def types(house_on_file: House) -> Type:
+    """Types a command on the journal's own machine."""
+    config = house_on_file.folder / "fixfirst.toml"
+    config.write_text('workspace = "test"\ndata_dir = "."\n', encoding="utf-8")
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, [words[0], "--config", str(config), *words[1:]])
+
+    return run
+
+
+def test_from_the_terminal_it_is_gone_from_every_file_while_a_server_runs(house_on_file: House, types: Type) -> None:
+    with_a_note(house_on_file)
+    assert "   3  " in types("timeline", "INC-1").stdout
+    for number in ("3", "4"):
+        done = types("redact", "INC-1", number, "--reason", "names a customer")
+        assert done.exit_code == 0, done.output
+        assert f"The text of entry {number} of INC-1 is out of the journal." in done.stdout
+    assert [path.name for path in house_on_file.folder.iterdir() if b"Springfield" in path.read_bytes()] == []
+    assert "(terminal) took the text of entry 3 out: names a customer" in types("timeline", "INC-1").stdout
+    again = types("redact", "INC-1", "3", "--reason", "x")
+    assert again.exit_code == 1
+    assert "is gone already" in again.stderr
+    assert types("verify").stdout == "1 chains checked, 0 broken.\n"
+
+
+def test_a_declared_title_can_be_taken_out(house: House) -> None:
+    opened = house.desk.handle(
+        cmd.Declare(
+            incident="fresh", by=MAYA, at=house.clock(), key="d", source="slack", title=CUSTOMER, severity=Severity.SEV2
+        )
+    ).incident
+    clears(house, opened, 1)
+    assert [item.title for item in house.journal.recent()] == ["[redacted]"]
