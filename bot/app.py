@@ -169,8 +169,7 @@ class App:
         self.pager = pagerduty.Courier(config.pagerduty, self.link) if config.pagerduty else None
         self.outbox = Outbox(self.desk, self._couriers())
         self.heartbeat = Heartbeat(config.heartbeat) if config.heartbeat else None
-        pages = config.policy.pages if self.pager else ()
-        self.auditor = Auditor(self.journal, pages, lambda: self.engine.last_turn, self.heartbeat)
+        self.auditor = Auditor(self.journal, config.policy, lambda: self.engine.last_turn, self.heartbeat)
         chores = [Chore(self.slack.learn, DIRECTORY_EVERY_S)] if self.slack else []
         chores.append(Chore(self.auditor.audit, AUDIT_EVERY_S))
         self.engine = LocalEngine(self.desk, self.outbox, chores)

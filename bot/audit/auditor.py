@@ -7,9 +7,9 @@ from typing import Final
 
 import structlog
 
-from bot.audit.findings import Check, Facts, Finding, Unpaged, awaits_page, find, turning, unpaged
+from bot.audit.findings import Check, Facts, Finding, Unpaged, find, turning, unpaged
 from bot.audit.heartbeat import Heartbeat
-from bot.incident.events import Severity
+from bot.incident.policy import Policy
 from bot.incident.timeline import span
 from bot.journal import Journal
 from bot.journal.audit import waiting
@@ -32,19 +32,18 @@ class Audit:
 class Auditor:
     """Looks whether what should have happened has. Holds nothing that a restart could lose.
 
-    `pages` are the severities for which a pager must accept a page; none when no pager is connected. `turned_at` tells
-    when the engine last completed a turn.
+    `turned_at` tells when the engine last completed a turn.
     """
 
     def __init__(
         self,
         journal: Journal,
-        pages: Collection[Severity],
+        policy: Policy,
         turned_at: Callable[[], datetime | None],
         heartbeat: Heartbeat | None = None,
     ) -> None:
         self._journal = journal
-        self._pages = pages
+        self._policy = policy
         self._turned_at = turned_at
         self._heartbeat = heartbeat
         self._began = journal.clock()
@@ -83,10 +82,9 @@ class Auditor:
 
     def _unpaged(self) -> Iterator[Unpaged]:
         for incident in self._journal.live():
-            if awaits_page(incident, self._pages):
-                found = unpaged(incident, self._journal.entries(incident.id), self._pages)
-                if found is not None:
-                    yield found
+            found = unpaged(incident, self._policy)
+            if found is not None:
+                yield found
 
 
 def _tell(before: Collection[Finding], now: Collection[Finding]) -> None:

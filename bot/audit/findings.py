@@ -1,14 +1,14 @@
 """What should have happened by now and has not: from facts to findings, pure."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from bot.incident import events as ev
-from bot.incident.entry import Entry
+from bot.incident.due import page_asked_at
 from bot.incident.events import Severity
+from bot.incident.policy import Policy
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import span
 from bot.journal.audit import Waiting
@@ -94,19 +94,11 @@ def turning(turned_at: datetime | None, now: datetime) -> Iterator[Finding]:
         yield Finding(Check.ENGINE, "", f"The engine last completed a turn {span(now - turned_at)} ago.")
 
 
-def awaits_page(incident: Incident, pages: Collection[Severity]) -> bool:
-    """Whether a pager should have taken this round of the incident by now or soon, and has not."""
-    is_open = incident.status is Status.OPEN and incident.severity in pages
-    return is_open and incident.generation not in incident.pages
-
-
-def unpaged(incident: Incident, entries: Sequence[Entry], pages: Collection[Severity]) -> Unpaged | None:
-    """The incident as one that awaits its page; None when it came from the pager, which then knows of it."""
-    since: datetime | None = None
-    for entry in entries:
-        match entry.event:
-            case ev.IncidentOpened() | ev.Reopened():
-                since = None if entry.source == "pagerduty" else entry.at
-            case ev.SeverityChanged(before=before, after=after) if before not in pages and after in pages:
-                since = entry.at
+def unpaged(incident: Incident, policy: Policy) -> Unpaged | None:
+    """The incident as one that should wake people, and that no pager has taken in this round; None when it is not."""
+    if not policy.pagers or incident.status is not Status.OPEN or incident.severity not in policy.pages:
+        return None
+    if incident.generation in incident.pages or any(handover.accepted for handover in incident.handed_on):
+        return None
+    since = page_asked_at(incident, policy)
     return None if since is None else Unpaged(incident.ref, incident.severity, since)

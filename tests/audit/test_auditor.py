@@ -14,7 +14,7 @@ from bot.incident.policy import Policy
 from bot.workbench.server import bind, free_port
 from tests.audit.service import SECRET, Service
 from tests.story.night import MAYA, Night, alert
-from tests.web.site import Site
+from tests.web.site import PAGER, Site
 
 
 def audits(night: Night) -> list[str]:
@@ -65,19 +65,9 @@ def test_what_pagerduty_opened_itself_needs_no_page_of_ours(night: Night) -> Non
     assert audits(night) == []
 
 
-def test_where_no_pager_is_connected_none_has_to_accept_a_page(site: Site) -> None:
-    site.alerts(1, new=1)
-    site.after(seconds=100)
-    connected, alone = (Auditor(site.journal, pages, site.clock) for pages in (Policy().pages, frozenset()))
-    connected.audit()
-    alone.audit()
-    assert [finding.check for finding in connected.findings()] == [Check.PAGES]
-    assert alone.findings() == ()
-
-
 def test_an_engine_that_stands_still_is_found_between_two_audits_and_seen_to_go_on(site: Site) -> None:
     turned = site.now
-    auditor = Auditor(site.journal, (), lambda: turned)
+    auditor = Auditor(site.journal, Policy(), lambda: turned)
     auditor.audit()
     site.after(seconds=11)
     assert [finding.check for finding in auditor.findings()] == [Check.ENGINE]
@@ -87,7 +77,7 @@ def test_an_engine_that_stands_still_is_found_between_two_audits_and_seen_to_go_
 
 
 def test_when_audits_stop_that_is_found_too(site: Site) -> None:
-    auditor = Auditor(site.journal, (), site.clock)
+    auditor = Auditor(site.journal, Policy(), site.clock)
     assert auditor.findings() == (), "the first one is still to come"
     site.after(seconds=151)
     assert [finding.text for finding in auditor.findings()] == ["There has been no audit for 2 min."]
@@ -99,7 +89,7 @@ def test_when_audits_stop_that_is_found_too(site: Site) -> None:
 def test_an_audit_that_cannot_be_made_says_so_and_forgets_nothing(site: Site, service: Service) -> None:
     site.alerts(1, new=1)
     site.after(seconds=100)
-    auditor = Auditor(site.journal, Policy().pages, site.clock, Heartbeat(Settings(service.url)))
+    auditor = Auditor(site.journal, Policy(pagers=(PAGER,)), site.clock, Heartbeat(Settings(service.url)))
     auditor.audit()
     site.journal.close()
     shutil.rmtree(site.folder)

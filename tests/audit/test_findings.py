@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.audit.findings import Check, Facts, Unpaged, awaits_page, find, unpaged
+from bot.audit.findings import Check, Facts, Unpaged, find, unpaged
 from bot.incident import commands as cmd
 from bot.incident import events as ev
 from bot.incident.events import Severity
@@ -14,10 +14,10 @@ from bot.incident.policy import Policy
 from bot.intake.alerts import Delivery, Message
 from bot.journal import Txn
 from bot.journal.audit import Waiting, waiting
-from tests.web.site import ALERTMANAGER, Site
+from tests.web.site import ALERTMANAGER, PAGER, Site
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
-PAGES = Policy().pages
+PAGING = Policy(pagers=(PAGER, "mail"))
 
 
 def ago(seconds: float) -> datetime:
@@ -85,7 +85,7 @@ def owed(site: Site, incident: str = "i1") -> Unpaged | None:
     """The incident as the auditor sees it: None when no page of its is missing."""
     found = site.journal.incident(incident)
     assert found is not None
-    return unpaged(found, site.journal.entries(incident), PAGES) if awaits_page(found, PAGES) else None
+    return unpaged(found, PAGING)
 
 
 def test_an_open_incident_awaits_its_page_from_when_it_opened(site: Site) -> None:
@@ -103,6 +103,20 @@ def test_an_accepted_page_is_enough_until_the_incident_returns(site: Site) -> No
     site.do(cmd.Resolve, reason="gone")
     site.after(minutes=5).alerts(1, new=1)
     assert owed(site) == Unpaged("INC-1", Severity.SEV1, site.now), "the next round needs a page of its own"
+
+
+def test_a_page_that_another_pager_takes_is_enough_too(site: Site) -> None:
+    site.alerts(1, new=1)
+    opened = site.now
+    site.after(seconds=60).receipt(ev.PageUnanswered(1, PAGER, "mail", 60))
+    assert owed(site) == Unpaged("INC-1", Severity.SEV1, opened)
+    site.receipt(ev.PageAccepted("mail", 1, "", "mail"))
+    assert owed(site) is None
+
+
+def test_where_no_pager_is_connected_none_has_to_take_a_page(site: Site) -> None:
+    assert unpaged(site.alerts(1, new=1), PAGING) is not None
+    assert unpaged(site.alerts(1, new=1), Policy()) is None
 
 
 def test_an_incident_that_somebody_has_needs_no_page(site: Site) -> None:

@@ -1,6 +1,6 @@
 """The pages before a real journal, with a clock moved by hand and a client that asks as a browser would."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from bot.web.traffic import Traffic
 MAYA = Actor(ActorKind.MEMBER, "U0MAYA", "Maya Okafor", frozenset({Right.RESPOND}))
 JONAS = Actor(ActorKind.MEMBER, "U0JONAS", "Jonas Weber", frozenset({Right.RESPOND}))
 ALERTMANAGER = Actor(ActorKind.SOURCE, "alertmanager", "Alertmanager")
+PAGER = "PagerDuty"
 ADDRESS = "http://127.0.0.1:8081"
 RUNBOOK = """---
 id: rollback
@@ -102,7 +103,7 @@ class Site:
         migrate(engine)
         self.journal = Journal(engine, "test", self.clock, lambda incident: next_due_at(incident, self.policy))
         self.desk = Desk(self.journal, self.policy, Reading(), lambda: None)
-        self.auditor = Auditor(self.journal, self.policy.pages, lambda: self.turned_at)
+        self.auditor = Auditor(self.journal, replace(self.policy, pagers=(PAGER,)), lambda: self.turned_at)
         self.shelf = Shelf(self.folder / "postmortems")
         texts = {"rollback": ("Roll back a model deploy", RUNBOOK)}
         self.app = pages_app(
