@@ -30,8 +30,9 @@ from bot.settings import Secret, Table
 SOURCE: Final = FIRST_PAGER
 NAME: Final = "PagerDuty"
 Client = TypeVar("Client", EventsApiV2Client, RestApiV2Client)
-TIMEOUT_S: Final = 4
-"""A page lane call may last this long at most."""
+TIMEOUT_S: Final = 3
+LOOK_TIMEOUT_S: Final = 1
+"""Together what a page may hold its lane up: at most one look whether it is known, and one word."""
 ALREADY_SO: Final = frozenset({1001, 1002})
 """REST error codes for "already resolved" and "already acknowledged": what we wanted."""
 SEVERITIES: Final = {
@@ -111,12 +112,12 @@ def _connection(url: str) -> dict[str, Any]:
     return {"base_url": url.rstrip("/").replace("http://", "https://", 1), **plain}
 
 
-def _bounded(client: Client) -> Client:
+def _bounded(client: Client, timeout: int = TIMEOUT_S) -> Client:
     """The client without its own retries, which sleep for minutes: the outbox repeats, and keeps lanes apart."""
     client.retry = {429: 1, 500: 0, 502: 0, 503: 0, 504: 0}
     client.max_http_attempts = -1  # with 0 it would still sleep once after a 429, and hold up the next page
     client.max_network_attempts = 0
-    client.timeout = TIMEOUT_S
+    client.timeout = timeout
     return client
 
 
@@ -129,29 +130,35 @@ class Courier:
         self._events = self._events_client(settings.routing_key)
         self._second = self._events_client(settings.second_routing_key) if settings.second_routing_key else None
         self._rest_client: RestApiV2Client | None = None
+        self._look_client: RestApiV2Client | None = None
 
     def _events_client(self, key: Secret) -> EventsApiV2Client:
         return _bounded(EventsApiV2Client(key.reveal(), **_connection(self._settings.events_url)))
 
     def close(self) -> None:
         """Lets go of the connections."""
-        for client in (self._events, self._second, self._rest_client):
+        for client in (self._events, self._second, self._rest_client, self._look_client):
             if client is not None:
                 client.close()
 
     def _rest(self) -> RestApiV2Client:
         if self._rest_client is None:
-            self._rest_client = self._new_rest_client()
+            self._rest_client = self._new_rest_client(TIMEOUT_S)
         return self._rest_client
 
-    def _new_rest_client(self) -> RestApiV2Client:
+    def _look(self) -> RestApiV2Client:
+        if self._look_client is None:
+            self._look_client = self._new_rest_client(LOOK_TIMEOUT_S)
+        return self._look_client
+
+    def _new_rest_client(self, timeout: int) -> RestApiV2Client:
         settings = self._settings
         if not settings.api_token or not settings.from_email:
             raise Permanent("PagerDuty's REST API needs FIXFIRST_PAGERDUTY_API_TOKEN and pagerduty.from")
         client = RestApiV2Client(
             settings.api_token.reveal(), default_from=settings.from_email, **_connection(settings.api_url)
         )
-        return _bounded(client)
+        return _bounded(client, timeout)
 
     def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
         """Pages, acknowledges, resolves or escalates. Raises Transient, Permanent."""
@@ -188,7 +195,7 @@ class Courier:
         if not self._settings.api_token or not self._settings.from_email:
             return False
         try:
-            return bool(self._rest().rget("incidents", params={"incident_key": dedup_key(incident, generation)}))
+            return bool(self._look().rget("incidents", params={"incident_key": dedup_key(incident, generation)}))
         except (Error, httpx2.HTTPError):
             return False
 
