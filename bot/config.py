@@ -239,7 +239,7 @@ def _fallbacks(pager: Table, secret: SecretOf, faults: list[str]) -> Mapping[str
         kind = table.choice("kind", "", tuple(PAGERS)) if "kind" in values else table.text("kind", required=True)
         name = table.text("name", kind)
         if kind and not PAGER_NAME.fullmatch(name):
-            table.fault("name", f"is {shown(name)}, but must be 1 to 15 small letters, digits and -")
+            table.fault("name", f"is {shown(name)}, but must be 1 to 30 small letters, digits and -")
         if name in fallbacks:
             table.fault("name", f"is {name}, as another fallback's; give each its own")
         if kind in PAGERS:

@@ -15,8 +15,8 @@ from bot.settings import Table
 
 LONGEST_TIMEOUT: Final = timedelta(seconds=4)
 """A page lane call may last this long at most."""
-NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,14}")
-"""Short enough that its own lane, named after it, fits the outbox."""
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
+"""Short and plain, since the card names it and it names a lane of the outbox."""
 
 Action = Literal["trigger", "acknowledge", "resolve"]
 

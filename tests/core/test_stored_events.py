@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.incident import events as ev
-from bot.incident.effects import EFFECTS, Tell
+from bot.incident.effects import EFFECTS, Page, Tell
 from bot.incident.events import EVENTS, NAMES, Event, Role, Severity
 from bot.journal.codec import REDACTED, effect_in, effect_out, event_in, event_out
 
@@ -115,4 +115,6 @@ def test_a_lost_field_without_default_is_an_error_not_a_guess() -> None:
 
 def test_effects_survive_storage() -> None:
     assert effect_in(*effect_out(Tell("e1"))) == Tell("e1")
+    assert effect_in(*effect_out(Page(1, pager="mail"))) == Page(1, pager="mail")
+    assert effect_in("page", {"generation": 1}) == Page(1), "from before there was another pager"
     assert len(EFFECTS) == len(set(EFFECTS.values()))

@@ -368,7 +368,7 @@ def test_whoever_was_never_woken_is_not_told_that_it_is_over(courier: Fallback, 
 FAULTY: list[tuple[dict[str, Any], str]] = [
     ({}, "pager.fallback[1].kind: is missing; set it"),
     ({"kind": "fax"}, "pager.fallback[1].kind: is 'fax', but must be one of mail, pagerduty, webhook"),
-    ({**MAIL, "name": "On Call!"}, "pager.fallback[1].name: is 'On Call!', but must be 1 to 15 small letters"),
+    ({**MAIL, "name": "On Call!"}, "pager.fallback[1].name: is 'On Call!', but must be 1 to 30 small letters"),
     ({**MAIL, "timeout": "5s"}, "pager.fallback[1].timeout: must be longer than nothing and at most 4s"),
     ({**MAIL, "host": 7}, "pager.fallback[1].host: is 7, but must be a text in quotes"),
     ({"kind": "mail", "host": "smtp"}, "pager.fallback[1].from: is missing; set it"),
