@@ -28,6 +28,7 @@ from starlette.routing import Route
 from bot import health
 from bot.audit.auditor import AUDIT_EVERY_S, Auditor
 from bot.audit.heartbeat import Heartbeat
+from bot.audit.herald import LOOK_EVERY_S, Herald
 from bot.config import Config, Listener
 from bot.contracts import Courier, Permanent, Transient
 from bot.desk import Desk
@@ -49,7 +50,7 @@ from bot.runbook.courier import Courier as RunbookCourier
 from bot.runbook.library import Library
 from bot.runbook.shelf import load as load_runbooks
 from bot.slack import cards
-from bot.slack.client import Refusal, call, connect
+from bot.slack.client import Refusal, call, connect, must
 from bot.slack.courier import Courier as SlackCourier
 from bot.slack.directory import Directory
 from bot.slack.door import SlackDoor
@@ -126,6 +127,11 @@ class SlackSide:
     listeners: Listeners
     door: SlackDoor
     courier: SlackCourier
+    post: Callable[..., Any]
+
+    def say(self, line: str) -> None:
+        """A line in the intake channel, tried once. Raises Transient, Permanent."""
+        must(self.post, channel=self.settings.intake_channel, text=line)
 
     def learn(self) -> None:
         """Keeps people and rights fresh. Slack being away is no reason to stop anything."""
@@ -172,6 +178,8 @@ class App:
         self.auditor = Auditor(self.journal, config.policy, lambda: self.engine.last_turn, self.heartbeat)
         chores = [Chore(self.slack.learn, DIRECTORY_EVERY_S)] if self.slack else []
         chores.append(Chore(self.auditor.audit, AUDIT_EVERY_S))
+        self.herald = Herald(self.journal, self.slack.say if self.slack else None)
+        chores.append(Chore(self.herald.publish, LOOK_EVERY_S))
         self.engine = LocalEngine(self.desk, self.outbox, chores)
         self.doors = Doors(
             self.desk,
@@ -236,6 +244,7 @@ class App:
             listeners=listeners,
             door=SlackDoor(listeners.app, settings.signing_secret, clock),
             courier=SlackCourier(client, settings, context, self.config.oncall, self.journal.entry),
+            post=client.chat_postMessage,
         )
 
     def _couriers(self) -> Mapping[str, Courier]:

@@ -21,25 +21,38 @@ def audit() -> None:
     """Show whether the journal is what was once written."""
 
 
-def _verify(path: Path, ref: str) -> None:
+def _verify(path: Path, ref: str, said: str = "") -> None:
     from bot.journal.chains import examine
+    from bot.journal.heads import examine_heads, published
 
     with desk_at(path) as desk:
         only = find(desk, ref).id if ref else ""
         found = desk.journal.ask(lambda direct, workspace: examine(direct, workspace, only))
-    for damage in found.damage:
-        click.echo(str(damage), err=True)
+        heads = [] if only else desk.journal.ask(published)
+        misfits = [] if only else desk.journal.ask(lambda *of: list(examine_heads(*of)))
+    wrong = [str(damage) for damage in (*found.damage, *misfits)]
+    if said and not any(head.hash == said.lower() for head in heads):
+        wrong.append(f"no head {said} was ever made from this journal as it stands")
+    for line in wrong:
+        click.echo(line, err=True)
     click.echo(f"{found.incidents} chains checked, {len({damage.ref for damage in found.damage})} broken.")
-    if found.damage:
+    if heads:
+        click.echo(f"{heads[-1]}.")
+    if wrong:
         raise SystemExit(1)
 
 
 @audit.command(name="verify")
 @CONFIG
 @click.argument("ref", default="")
-def audit_verify(path: Path, ref: str) -> None:
+@click.option(
+    "--head", default="", help="A head that was said in the log or in chat; it must be one of this journal's."
+)
+def audit_verify(path: Path, ref: str, head: str) -> None:
     """Check an incident's chain of hashes, or all; what was changed, deleted, swapped or cut off is named."""
-    _verify(path, ref)
+    if ref and head:
+        raise click.UsageError("a head is about all incidents; leave one of the two out")
+    _verify(path, ref, head)
 
 
 @click.command()

@@ -127,6 +127,16 @@ blob = Table(
 )
 Index("ix_blob_incident", blob.c.incident)
 
+# What was said outside about all chains together, at the full hour.
+head = Table(
+    "head",
+    metadata,
+    Column("workspace", String(80), primary_key=True),
+    Column("at", UtcTime, primary_key=True),
+    Column("entries", Integer, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
 # The alert ledger: one row per alert that ever fired, by the sender's fingerprint.
 alert = Table(
     "alert",
