@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: try test check bench clean lock
+.PHONY: try test check chaos bench clean lock
 
 try: $(VENV)/.installed
 	$(BIN)/fixfirst try
@@ -16,6 +16,10 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# All of what `make test` does a part of: a death at every commit of a night.
+chaos: $(VENV)/.installed
+	CHAOS=all $(BIN)/pytest tests/chaos
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.bench
