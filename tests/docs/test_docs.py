@@ -68,7 +68,9 @@ def table_under(path: Path, first: str) -> list[str]:
 def documented() -> Config:
     """All TOML of the README as one file, with every secret it may name."""
     values = tomllib.loads("\n".join(fenced(README, "toml")))
-    config, faults = read(values, ROOT, lambda name: None if name == DATABASE else f"a value for {name}".replace(" ", "-"))
+    config, faults = read(
+        values, ROOT, lambda name: None if name == DATABASE else f"a value for {name}".replace(" ", "-")
+    )
     assert not faults
     assert config is not None
     return config
