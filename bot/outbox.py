@@ -80,6 +80,8 @@ class Outbox:
         attempt = Attempt(job.id, job.attempts, now, job.progress)
         try:
             result = courier.deliver(job.effect, incident, attempt)
+        except Busy:
+            raise  # the journal's trouble, not the courier's; nothing can be written down about it now
         except Transient as failure:
             self._postpone(job, failure, now)
         except Permanent as failure:

@@ -18,8 +18,9 @@ from bot.outbox import Outbox
 
 log = structlog.get_logger()
 
-WORKERS: Final = {"pager": 2, "slack": 4, "runbook": 2, "health": 1, "postmortem": 1}
-"""Threads per courier: a dead chat can fill only its own."""
+STAND_INS: Final = "stand-ins"
+WORKERS: Final = {"pager": 2, STAND_INS: 2, "slack": 4, "runbook": 2, "health": 1, "postmortem": 1}
+"""Threads per courier: a dead chat can fill only its own, and a dead pager not those of who stands in for it."""
 SWEEP_EVERY_S: Final = 1.0
 TURN_PAUSE_S: Final = 0.05
 """Between two turns: what was committed meanwhile is looked at together, and nobody notices the delay."""
@@ -192,14 +193,18 @@ class LocalEngine:
                 if job.id in self._flying:
                     continue
                 self._flying.add(job.id)
-            future = self._pools[job.effect.courier].submit(self._outbox.deliver, job.id)
+            stands_in = job.effect.carrier() != job.effect.courier
+            pool = self._pools[STAND_INS if stands_in else job.effect.courier]
+            future = pool.submit(self._outbox.deliver, job.id)
             future.add_done_callback(partial(self._landed, job.id))
 
     def _landed(self, job_id: str, done: Future[None]) -> None:
         with self._guard:
             self._flying.discard(job_id)
         error = None if done.cancelled() else done.exception()
-        if error is not None:
+        if isinstance(error, Busy):
+            log.warning("journal_busy", job=job_id, reason=str(error))  # its lease brings it back
+        elif error is not None:
             log.error("courier_bug", job=job_id, exc_info=error)
         self.wake()
 
