@@ -29,6 +29,7 @@ def _by_first_letter(patterns: list[str]) -> str:
 
 
 _KEY: Final = re.compile(_by_first_letter(_patterns(Sort.KEY)))
+_ARMOUR: Final = re.compile("|".join(_patterns(Sort.ARMOUR)))
 # A key is a long run of few characters; where every run is shorter, one pass without turning back says so.
 _SHORT_RUNS: Final = re.compile(r"(?:[^A-Za-z0-9_-]*+[A-Za-z0-9_-]{1,14}+(?![A-Za-z0-9_-]))*+[^A-Za-z0-9_-]*+")
 _NAMED: Final = re.compile("|".join(_patterns(Sort.NAMED)), re.IGNORECASE)
@@ -68,7 +69,9 @@ def redact(text: str) -> str:
 
 def _redact(text: str) -> str:
     if len(text) >= _SHORTEST:
-        if "-----" in text or not _SHORT_RUNS.fullmatch(text):
+        if "-----" in text:
+            text = _ARMOUR.sub(BLANK, text)
+        if not _SHORT_RUNS.fullmatch(text):
             text = _KEY.sub(BLANK, text)
         text = _CARD.sub(_card, text)
     if "@" in text:

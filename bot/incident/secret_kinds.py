@@ -9,6 +9,7 @@ class Sort(StrEnum):
     """How a rule's patterns are looked for. Whatever is looked for, twice as long a text takes twice as long."""
 
     KEY = "key"  # begins with letters of its own, and holds 15 letters, digits, _ or - in a row
+    ARMOUR = "armour"  # stands between lines of dashes
     NAMED = "named"  # follows a word that names it, in any case
     LOGIN = "login"  # stands in an address, before an @
     E_MAIL = "e-mail"
@@ -204,7 +205,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "private key",
-        Sort.KEY,
+        Sort.ARMOUR,
         (r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|$)",),
         (
             "-----BEGIN ~PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END PRIVATE KEY-----",
