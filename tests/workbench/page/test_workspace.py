@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import APIResponse, Route, expect
 
 from .conftest import Bot, Desk
 from .content import card
@@ -112,6 +112,25 @@ def test_what_was_missed_while_the_stream_was_down_is_there_afterwards(desk: Des
     expect(page.get_by_text("meanwhile")).to_be_visible()
     desk.post("after")
     expect(page.get_by_text("after")).to_be_visible()
+
+
+def test_what_is_told_while_the_state_is_on_its_way_is_not_overwritten_by_it(desk: Desk) -> None:
+    here = desk.bench.workspace.api("conversations.create", {"name": "inc-1-here"}).body["channel"]["id"]
+    desk.bench.workspace.api("conversations.invite", {"channel": here, "users": "U0MAYA"})
+    page = desk.open(here)
+    desk.post("is there", channel=here)
+    expect(page.get_by_text("is there")).to_be_visible()
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/ui/state*", lambda route: held.append((route, route.fetch())))
+    desk.bench.workspace.state.hub.close()
+    while not held:
+        page.wait_for_timeout(10)
+    desk.post("SEV2 for <@U0MAYA>")
+    desk.post("told since", channel=here)
+    expect(page.get_by_text("told since")).to_be_visible()
+    for route, answer in held:
+        route.fulfill(response=answer)
+    expect(page.get_by_role("link", name="incidents").locator(".badge-mention")).to_have_text("1")
 
 
 def test_a_permalink_leads_to_its_message(desk: Desk) -> None:

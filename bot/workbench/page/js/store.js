@@ -11,6 +11,8 @@ import { Emitter } from "./emitter.js";
 
 const ABOUT_MESSAGES = new Set(["message", "ephemeral", "message_changed", "message_deleted", "reaction"]);
 
+const ABOUT_THE_WORKSPACE = new Set(["channel", "view", "view_closed"]);
+
 const byTs = (a, b) => Number(a.ts) - Number(b.ts);
 
 export class Store extends Emitter {
@@ -38,7 +40,12 @@ export class Store extends Emitter {
 
   /** Loads the workspace as `user` (or, left out, its first person) sees it, and again all that was loaded before. */
   async load(user) {
-    const state = await get("/ui/state", { user });
+    await this.#whileHearing(ABOUT_THE_WORKSPACE, () => get("/ui/state", { user }), (state) => this.#keep(state));
+    await Promise.all([...this.messages.keys()].map((id) => this.loadMessages(id)));
+    await Promise.all([...this.threads.keys()].map((key) => this.loadThread(...key.split(":"))));
+  }
+
+  #keep(state) {
     const other = state.me.id !== this.me;
     if (other) this.#clear();
     this.me = state.me.id;
@@ -52,8 +59,6 @@ export class Store extends Emitter {
     if (other) this.emit("ready");
     this.emit("channels");
     this.emit("views");
-    await Promise.all([...this.messages.keys()].map((id) => this.loadMessages(id)));
-    await Promise.all([...this.threads.keys()].map((key) => this.loadThread(...key.split(":"))));
   }
 
   loadMessages(channel) {
@@ -70,19 +75,29 @@ export class Store extends Emitter {
     });
   }
 
-  /** What the stream tells while a list is on its way may be missing in it, and is taken in once more. */
-  async #loadList(channel, params, keep) {
+  #loadList(channel, params, keep) {
     const me = this.me;
-    const meanwhile = [];
-    this.#recorders.add(meanwhile);
+    const asked = { user: me, ...params };
+    return this.#whileHearing(
+      ABOUT_MESSAGES,
+      () => get(`/ui/channels/${encodeURIComponent(channel)}/messages`, asked),
+      ({ messages }) => {
+        if (me === this.me) keep(messages.sort(byTs));
+      },
+    );
+  }
+
+  /** What the stream tells a person while an answer is on its way may be missing in it, and is taken in once more. */
+  async #whileHearing(types, ask, keep) {
+    const me = this.me;
+    const recorder = { types, events: [] };
+    this.#recorders.add(recorder);
     try {
-      const { messages } = await get(`/ui/channels/${encodeURIComponent(channel)}/messages`, { user: me, ...params });
-      if (me !== this.me) return;
-      keep(messages.sort(byTs));
+      keep(await ask());
     } finally {
-      this.#recorders.delete(meanwhile);
+      this.#recorders.delete(recorder);
     }
-    for (const event of meanwhile) this.#handle(event);
+    if (me === this.me) for (const event of recorder.events) this.#handle(event);
   }
 
   closeThread(channel, ts) {
@@ -100,7 +115,7 @@ export class Store extends Emitter {
 
   /** Takes in one event of the stream. Every event may come twice, or after its effect was already loaded. */
   take(event) {
-    if (ABOUT_MESSAGES.has(event.type)) for (const recorder of this.#recorders) recorder.push(event);
+    for (const recorder of this.#recorders) if (recorder.types.has(event.type)) recorder.events.push(event);
     this.#handle(event);
   }
 
