@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.databases import PostgreSQL, postgresql
 
-APT_LINE = "apt-get install -y prometheus prometheus-alertmanager chromium fonts-noto-color-emoji"
+APT_LINE = "apt-get install -y prometheus prometheus-alertmanager chromium fonts-noto-color-emoji openssl"
 ON_BUILD_MACHINE = os.environ.get("CI") == "true"
 
 
