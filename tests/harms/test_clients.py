@@ -1,0 +1,137 @@
+"""What the libraries that call out do when left alone, and that ours do not: they sleep, repeat, and wait for ever."""
+
+import threading
+import time
+from contextlib import suppress
+from types import SimpleNamespace
+
+import pytest
+from pagerduty import EventsApiV2Client
+from prometheus_api_client import PrometheusConnect
+from requests.exceptions import RequestException
+from slack_sdk import WebClient
+from urllib3.util import Retry
+
+from bot.contracts import Attempt, Transient
+from bot.health import Telemetry, Verdict, survey
+from bot.incident import effects as ef
+from bot.integrations import pagerduty, prometheus
+from bot.settings import Secret
+from bot.slack.client import call, connect
+from bot.slack.settings import Settings as SlackSettings
+from tests.core.case import START, Case
+from tests.harms.sink import cut, silent, sink, slow_down
+
+KEY = "f" * 32
+PATIENCE = 40.0
+"""Seconds after which we believe that a client would go on for ever."""
+
+
+class FastAsleep(Exception):
+    """The client has slept for longer than PATIENCE."""
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the PagerDuty client sleeps, in seconds; none of it takes any time."""
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if sum(slept) > PATIENCE:
+            raise FastAsleep
+
+    monkeypatch.setattr("pagerduty.api_client.time", SimpleNamespace(sleep=sleep))
+    return slept
+
+
+def pager(url: str) -> pagerduty.Courier:
+    settings, faults = pagerduty.Settings.from_toml(
+        {"api_url": url, "events_url": url}, {"FIXFIRST_PAGERDUTY_ROUTING_KEY": KEY}.get
+    )
+    assert settings is not None, faults
+    return pagerduty.Courier(settings, lambda _: "")
+
+
+def test_pagerduty_s_client_sleeps_ever_longer_on_a_429_and_never_gives_up(naps: list[float]) -> None:
+    with sink(slow_down) as server:
+        client = EventsApiV2Client(KEY, **pagerduty._connection(server.url))
+        with pytest.raises(FastAsleep):
+            client.trigger("llama-70b is down", "fixfirst", dedup_key="k")
+    assert len(server.asked) == len(naps) == 4
+    assert naps == [3.0, 6.0, 12.0, 24.0], "asked for one second each time, it heard nothing of it"
+
+
+def test_our_page_is_refused_at_once_and_the_outbox_knows_when_to_come_back(naps: list[float]) -> None:
+    incident = Case().alerts(firing=1, new=1).inc
+    with sink(slow_down) as server:
+        courier = pager(server.url)
+        with pytest.raises(Transient) as refused:
+            courier.deliver(ef.Page(1), incident, Attempt("job", 1, START))
+        courier.close()
+    assert (len(server.asked), naps) == (1, [])
+    assert refused.value.retry_after == 1.0
+
+
+def test_slack_s_client_posts_a_message_twice_when_the_answer_to_the_first_gets_lost() -> None:
+    with sink(cut) as server:
+        client = WebClient("xoxb-1", base_url=f"{server.url}/api/", timeout=5)
+        with suppress(OSError):
+            client.chat_postMessage(channel="C1", text="llama-70b is down")
+    assert server.asked == ["POST /api/chat.postMessage"] * 2
+
+
+def test_ours_posts_it_once_and_says_that_nobody_knows() -> None:
+    settings, faults = SlackSettings.from_toml(
+        {"team_id": "T1", "intake_channel": "C1"},
+        {"FIXFIRST_SLACK_BOT_TOKEN": "xoxb-1", "FIXFIRST_SLACK_SIGNING_SECRET": "s"}.get,
+    )
+    assert settings is not None, faults
+    with sink(cut) as server:
+        client = connect(settings)
+        client.base_url = f"{server.url}/api/"
+        with pytest.raises(Transient) as lost:
+            call(client.chat_postMessage, channel="C1", text="llama-70b is down")
+    assert server.asked == ["POST /api/chat.postMessage"]
+    assert lost.value.ambiguous, "so that the next try looks first"
+
+
+def test_the_prometheus_client_waits_for_ever_for_one_that_is_silent() -> None:
+    with sink(silent) as server:
+        client = PrometheusConnect(server.url, retry=Retry(0))
+
+        def ask() -> None:
+            with suppress(RequestException):
+                client.custom_query("up")
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        asking.join(2.0)
+        assert asking.is_alive(), "it has no time-out of its own"
+        server.over.set()
+        asking.join(30)
+        client.close()
+
+
+def test_ours_gives_a_silent_one_up_in_its_time() -> None:
+    with sink(silent) as server:
+        began = time.monotonic()
+        report = survey(Telemetry(server.url, timeout=0.3), None, START)
+        assert report.verdict is Verdict.BLIND
+        measuring = prometheus.Prometheus(prometheus.Settings(server.url, 0.3, Secret("")))
+        with pytest.raises(Transient, match=r"did not answer in 0\.3 s"):
+            measuring.measure("up", "== 1")
+        assert time.monotonic() - began < 1.5
+
+
+def test_the_prometheus_client_asks_four_times_for_what_was_refused_and_ours_once() -> None:
+    with sink(slow_down) as server:
+        client = PrometheusConnect(server.url, timeout=5)
+        with pytest.raises(RequestException):
+            client.custom_query("up")
+        client.close()
+        assert len(server.asked) == 4
+        server.asked.clear()
+        with pytest.raises(Transient):
+            prometheus.Prometheus(prometheus.Settings(server.url, 5.0, Secret(""))).measure("up", "== 1")
+        assert len(server.asked) == 1
