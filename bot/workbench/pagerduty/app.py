@@ -25,7 +25,7 @@ from bot.workbench.pagerduty.model import (
     invalid,
     not_found,
 )
-from bot.workbench.pagerduty.service import PagerDuty
+from bot.workbench.pagerduty.service import Outage, PagerDuty
 from bot.workbench.pagerduty.shapes import Json, stamp
 
 MAX_EVENT_BYTES = 512 * 1024  # https://developer.pagerduty.com/docs/events-api-v2-overview
@@ -34,6 +34,7 @@ MAX_DEDUP_KEY = 255
 ROUTING_KEY_LENGTH = 32
 MAX_MANAGED = 250  # incidents per PUT /incidents
 MAX_PAGE = 100
+POLL_S = 0.05  # how often it is looked whether a caller who gets no answer has given up
 SEVERITIES = ("critical", "error", "warning", "info")
 ACTIONS = ("trigger", "acknowledge", "resolve")
 
@@ -77,7 +78,8 @@ async def _about(_: Request) -> Response:
 
 def _events(account: PagerDuty) -> Callable[[Request], Awaitable[Response]]:
     async def enqueue(request: Request) -> Response:
-        body, response = await _broken(account, request)
+        trouble = account.trouble()
+        body, response = await _broken(account, request, trouble)
         if response is None:
             if not account.allow_event():
                 response = JSONResponse({"status": "throttle exceeded", "message": "Too many events"}, 429)
@@ -85,9 +87,9 @@ def _events(account: PagerDuty) -> Callable[[Request], Awaitable[Response]]:
                 response = JSONResponse({"status": "invalid event", "message": "Event is too large"}, 413)
             else:
                 response = _enqueue(account, body)
-                if account.outage == "500-after":
+                if trouble == "500-after":
                     response = JSONResponse({"status": "error", "message": "Internal Server Error"}, 500)
-        return _recorded(account, request, body, response)
+        return await _answered(account, request, trouble, _recorded(account, request, body, response))
 
     return enqueue
 
@@ -146,7 +148,8 @@ def _payload_errors(payload: object) -> list[str]:
 
 def _rest(account: PagerDuty, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        body, response = await _broken(account, request)
+        trouble = account.trouble()
+        body, response = await _broken(account, request, trouble)
         if response is None:
             allowed, remaining = account.allow_rest()
             try:
@@ -154,33 +157,40 @@ def _rest(account: PagerDuty, handler: Handler) -> Callable[[Request], Awaitable
                     raise ApiError(429, 2020, "Rate Limit Exceeded")
                 _authorise(account, request)
                 response = handler(request, body)
-                if account.outage == "500-after":
+                if trouble == "500-after":
                     raise ApiError(500, 2000, "Internal Error")
             except ApiError as error:
                 response = _error(error)
             response.headers["ratelimit-limit"] = str(account.config.rest_per_minute)
             response.headers["ratelimit-remaining"] = str(max(0, remaining))
             response.headers["ratelimit-reset"] = "60"
-        return _recorded(account, request, body, response)
+        return await _answered(account, request, trouble, _recorded(account, request, body, response))
 
     return answer
 
 
-async def _broken(account: PagerDuty, request: Request) -> tuple[object, Response | None]:
+async def _answered(account: PagerDuty, request: Request, trouble: Outage, response: Response) -> Response:
+    """The answer to what was done; where it stays out, once the caller has given up or nothing fails any more."""
+    while trouble == "silent-after" and not account.is_well and not await request.is_disconnected():
+        await asyncio.sleep(POLL_S)
+    return response
+
+
+async def _broken(account: PagerDuty, request: Request, trouble: Outage) -> tuple[object, Response | None]:
     """The parsed body, and the answer of a broken PagerDuty if it is to be broken before doing anything."""
     try:
         body = json.loads(await request.body() or b"null")
     except ValueError:
         body = None
-    if account.outage == "429":
+    if trouble == "429":
         return body, _error(ApiError(429, 2020, "Rate Limit Exceeded"))
-    if account.outage == "500":
+    if trouble == "500":
         return body, _error(ApiError(500, 2000, "Internal Error"))
     while account.outage == "down":
         # Nobody answers: the caller waits until it gives up, or until the outage ends.
         if await request.is_disconnected():
             return body, Response(status_code=503)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(POLL_S)
     return body, None
 
 

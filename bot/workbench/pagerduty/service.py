@@ -22,11 +22,14 @@ from bot.workbench.pagerduty.model import (
 from bot.workbench.pagerduty.shapes import Json, Shapes, stamp
 from bot.workbench.pagerduty.webhooks import Subscription
 from bot.workbench.slack.deliver import Poster
+from bot.workbench.weather import Weather
 
-Outage = Literal["none", "down", "429", "500", "500-after"]
-"""down: no answer at all. 500-after: the request is carried out and then answered 500."""
+Outage = Literal["none", "down", "429", "500", "500-after", "silent-after"]
+"""down: no answer at all. 500-after: the request is carried out and then answered 500. silent-after: it is carried out,
+and no answer comes."""
+WEATHER: tuple[Outage, ...] = ("429", "500", "500-after", "silent-after")
 
-CALLS_KEPT = 2_000
+CALLS_KEPT = 20_000
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class PagerDuty:
         self.shapes = Shapes(config)
         self.subscription = Subscription(config.webhook_url, config.secrets, post)
         self.outage: Outage = "none"
+        self._weather = Weather(WEATHER)
         self._clock = clock
         self._lock = threading.RLock()
         self._incidents: list[Incident] = []
@@ -80,7 +84,7 @@ class PagerDuty:
 
     @property
     def calls(self) -> list[Call]:
-        """Every request that reached the account, oldest first (the last 2,000)."""
+        """Every request that reached the account, oldest first (the last 20,000)."""
         with self._lock:
             return list(self._calls)
 
@@ -89,6 +93,19 @@ class PagerDuty:
         with self._lock:
             self._calls.append(call)
             del self._calls[:-CALLS_KEPT]
+
+    def steadily(self, rate: float, seed: int) -> None:
+        """From now on each request fails with this probability (0 to 1), in one of the ways of WEATHER."""
+        self._weather.turns(rate, seed)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing fails."""
+        return self.outage == "none" and self._weather.is_fair
+
+    def trouble(self) -> Outage:
+        """What the next request suffers: the outage while there is one, else what the weather brings."""
+        return self.outage if self.outage != "none" else self._weather.strikes() or "none"
 
     def allow_event(self) -> bool:
         """Whether the Events API takes another event this minute."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from threading import Event, Lock
+
+from bot.workbench.weather import Weather
 
 
 class Fault(Enum):
@@ -16,7 +19,11 @@ class Fault(Enum):
     DROP = "drop"  # nothing is done, the connection breaks
     DONE_DROP = "done_drop"  # the work is done, the connection breaks before the answer
     HANG = "hang"  # no answer until `release` or the client gives up; nothing is done
+    DONE_HANG = "done_hang"  # the work is done, and no answer comes until `release` or the client gives up
     ERROR = "error"  # HTTP 200 with ok: false and the `error` given
+
+
+WEATHER = (Fault.RATELIMITED, Fault.SERVER_ERROR, Fault.LOST_ANSWER, Fault.DONE_HANG)
 
 
 @dataclass
@@ -31,12 +38,17 @@ class Plan:
 
 
 class Faults:
-    """The misbehaviour that is planned. Safe to use from any thread."""
+    """The misbehaviour that is planned, and the weather. Safe to use from any thread.
+
+    `suffered` counts the calls that failed, by fault.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._plans: list[Plan] = []
         self._released = Event()
+        self._weather = Weather(WEATHER)
+        self.suffered: Counter[Fault] = Counter()
         self.down = False
 
     def plan(
@@ -54,22 +66,38 @@ class Faults:
                 self._released.clear()
             self._plans.append(Plan(fault, method, times, retry_after, error))
 
+    def steadily(self, rate: float, seed: int) -> None:
+        """From now on each call fails with this probability (0 to 1), in one of the ways of WEATHER."""
+        self._released.clear()
+        self._weather.turns(rate, seed)
+
     def take(self, method: str) -> Plan | None:
-        """The fault that this call must suffer, used up by one, or None."""
+        """The fault that this call must suffer, a planned one used up by one, or None."""
         with self._lock:
-            for plan in self._plans:
-                if plan.method in ("*", method):
-                    plan.times -= 1
-                    if plan.times <= 0:
-                        self._plans.remove(plan)
-                    return plan
+            plan = self._planned(method) or self._by_chance(method)
+            if plan is not None:
+                self.suffered[plan.fault] += 1
+            return plan
+
+    def _planned(self, method: str) -> Plan | None:
+        for plan in self._plans:
+            if plan.method in ("*", method):
+                plan.times -= 1
+                if plan.times <= 0:
+                    self._plans.remove(plan)
+                return plan
         return None
 
+    def _by_chance(self, method: str) -> Plan | None:
+        fault = self._weather.strikes()
+        return None if fault is None else Plan(fault, method, times=1, retry_after=1, error="")
+
     def clear(self) -> None:
-        """Behave again: forget every plan, come up, let hanging calls go."""
+        """Behave again: forget every plan and the weather, come up, let hanging calls go."""
         with self._lock:
             self._plans.clear()
             self.down = False
+        self._weather.turns(0.0, 0)
         self.release()
 
     def release(self) -> None:

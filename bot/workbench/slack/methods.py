@@ -67,6 +67,8 @@ class WebApi:
             return Reply(500, {"ok": False, "error": "fatal_error"})
         if plan is not None and plan.fault is Fault.DONE_DROP:
             return Reply(reply.status, reply.body, drop=True)
+        if plan is not None and plan.fault is Fault.DONE_HANG:
+            return Reply(reply.status, reply.body, hang=True)
         return reply
 
     def _work(self, name: str, raw: Mapping[str, Any], token: str | None) -> Reply:
@@ -112,7 +114,7 @@ def _before(plan: Plan) -> Reply | None:
             return Reply(500, {"ok": False, "error": "request_timeout"}, hang=True)
         case Fault.ERROR:
             return Reply(200, {"ok": False, "error": plan.error})
-        case Fault.LOST_ANSWER | Fault.DONE_DROP:
+        case Fault.LOST_ANSWER | Fault.DONE_DROP | Fault.DONE_HANG:
             return None
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+
+from bot.workbench.pagerduty.service import WEATHER
 
 ROUTING_KEY = "r" * 32
 
@@ -109,6 +113,29 @@ def test_an_outage_does_nothing(rig: Any, outage: str) -> None:
     assert rig.send().status_code == int(outage)
     assert rig.http.get("/incidents").status_code == int(outage)
     assert rig.account.incidents == []
+
+
+def test_in_bad_weather_a_part_of_the_events_fails_and_half_of_those_are_done_all_the_same(rig: Any) -> None:
+    rig.account.steadily(0.5, seed=3)
+    troubles = [rig.account.trouble() for _ in range(200)]
+    assert set(troubles) == {"none", *WEATHER}
+    assert 80 <= troubles.count("none") <= 120
+    rig.account.steadily(0.0, seed=3)
+    assert rig.account.is_well
+    assert {rig.account.trouble() for _ in range(200)} == {"none"}
+
+
+def test_an_outage_can_do_the_work_and_answer_nothing_until_it_ends(rig: Any) -> None:
+    rig.account.outage = "silent-after"
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(rig.send)
+        deadline = time.monotonic() + 5
+        while not rig.account.incidents and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert len(rig.account.incidents) == 1
+        assert not hanging.done()
+        rig.account.outage = "none"
+        assert hanging.result(5).status_code == 202
 
 
 def test_every_call_is_remembered_with_its_answer(rig: Any) -> None:

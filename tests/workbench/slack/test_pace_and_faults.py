@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.workbench.slack.faults import Fault
+from bot.workbench.slack.faults import WEATHER, Fault
 from bot.workbench.slack.pace import Pace
 from bot.workbench.slack.workspace import Workspace
 
@@ -109,6 +109,31 @@ def test_a_fault_for_every_method_lasts_as_long_as_planned(workspace: Workspace)
     assert workspace.api("auth.test").headers["Retry-After"] == "30"
     assert workspace.api("users.list").status == 429
     assert workspace.api("users.list").status == 200
+
+
+def test_in_bad_weather_a_part_of_the_calls_fails_in_every_way_there_is(workspace: Workspace) -> None:
+    workspace.faults.steadily(0.2, seed=1)
+    replies = [workspace.api("auth.test") for _ in range(400)]
+    suffered = workspace.faults.suffered
+    assert set(suffered) == set(WEATHER)
+    assert 60 <= suffered.total() <= 100
+    assert sum(reply.status != 200 or reply.hang for reply in replies) == suffered.total()
+    workspace.faults.clear()
+    assert all(workspace.api("auth.test").status == 200 for _ in range(50))
+
+
+def test_a_call_may_be_done_without_an_answer(workspace: Workspace) -> None:
+    workspace.faults.plan(Fault.DONE_HANG, "chat.postMessage")
+    assert workspace.api("chat.postMessage", {"channel": INCIDENTS, "text": "x"}).hang
+    assert len(workspace.channel("incidents").messages) == 1
+
+
+def test_the_same_seed_brings_the_same_weather(workspace: Workspace) -> None:
+    def told(seed: int) -> list[int]:
+        workspace.faults.steadily(0.5, seed)
+        return [workspace.api("auth.test").status for _ in range(30)]
+
+    assert told(7) == told(7) != told(8)
 
 
 def test_slack_is_down_until_it_is_up(workspace: Workspace) -> None:
