@@ -56,63 +56,69 @@ class GroupNews:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """The rows to write, the groups with news, and how many ends had no beginning we know of."""
+    """The rows to write, and the groups with news."""
 
     rows: tuple[Alert, ...]
     news: tuple[GroupNews, ...]
-    orphans: int
 
 
-def transition(known: Alert | None, delivery: Delivery, source: str, group_key: str, now: datetime) -> Alert | None:
-    """The ledger's row after this delivery; None for an end without a beginning, which is not worth a row.
+def transition(known: Alert | None, delivery: Delivery, source: str, group_key: str, now: datetime) -> Alert:
+    """The ledger's row after this delivery. `changes` has grown by one where the alert began or ended.
 
-    `changes` has grown by one where the alert began or ended. An alert that is reported firing with the very beginning
-    of an episode that we know has just ended is a message that was overtaken on the way: it is counted, and changes
-    nothing. Later it burns again: Alertmanager ends what it hears nothing of, though it has burnt on all the while.
+    Messages overtake each other on the way. An episode is known by when it began, and the latest one counts: what is
+    said of an earlier one is counted, and changes nothing. An alert that is reported firing with the very beginning of
+    an episode that we know has just ended was overtaken by its end. Later it burns again: Alertmanager ends what it
+    hears nothing of, though it has burnt on all the while. An end whose beginning has not come yet is kept for it.
     """
     if known is None:
-        if not delivery.firing:
-            return None
-        return Alert(
-            source=source,
-            fingerprint=delivery.fingerprint,
-            status=AlertStatus.FIRING,
-            group_key=group_key,
-            name=delivery.name,
-            title=delivery.title,
-            severity=delivery.severity,
-            service=delivery.service,
-            model=delivery.model,
-            runbook=delivery.runbook,
-            labels=delivery.labels,
-            starts_at=delivery.starts_at,
-            ends_at=None,
-            first_seen=now,
-            last_seen=now,
-        )
+        return _first(delivery, source, group_key, now)
     burns = known.status is AlertStatus.FIRING
-    times = known.times + 1
+    heard = replace(known, last_seen=now, times=known.times + 1)
+    later = delivery.starts_at > known.starts_at
     if delivery.firing and not burns and _overtaken(known, delivery, now):
-        return replace(known, last_seen=now, times=times)
+        return heard
     if delivery.firing:
         return replace(
-            known,
+            heard,
             status=AlertStatus.FIRING,
             group_key=known.group_key if burns else group_key,
             title=delivery.title,
             severity=delivery.severity,
             labels=delivery.labels,
-            starts_at=known.starts_at if burns else delivery.starts_at,
+            starts_at=delivery.starts_at if later or not burns else known.starts_at,
             ends_at=None,
-            last_seen=now,
-            times=times,
             changes=known.changes + (not burns),
         )
-    if not burns or delivery.starts_at < known.starts_at:
-        return replace(known, last_seen=now, times=times)
-    ended = delivery.ends_at or now
+    if delivery.starts_at < known.starts_at or not (burns or later):
+        return heard
     return replace(
-        known, status=AlertStatus.RESOLVED, ends_at=ended, last_seen=now, times=times, changes=known.changes + 1
+        heard,
+        status=AlertStatus.RESOLVED,
+        starts_at=delivery.starts_at,
+        ends_at=delivery.ends_at or now,
+        changes=known.changes + burns,
+    )
+
+
+def _first(delivery: Delivery, source: str, group_key: str, now: datetime) -> Alert:
+    """The row of an alert that was never heard of before."""
+    return Alert(
+        source=source,
+        fingerprint=delivery.fingerprint,
+        status=AlertStatus.FIRING if delivery.firing else AlertStatus.RESOLVED,
+        group_key=group_key,
+        name=delivery.name,
+        title=delivery.title,
+        severity=delivery.severity,
+        service=delivery.service,
+        model=delivery.model,
+        runbook=delivery.runbook,
+        labels=delivery.labels,
+        starts_at=delivery.starts_at,
+        ends_at=None if delivery.firing else delivery.ends_at or now,
+        first_seen=now,
+        last_seen=now,
+        changes=int(delivery.firing),
     )
 
 
@@ -126,21 +132,17 @@ def take_in(message: Message, known: Mapping[str, Alert], reading: Reading, now:
     """Works one message into the ledger's rows. An alert that occurs twice in it is taken in order."""
     groups = _groups(message.deliveries, reading)
     rows: dict[str, Alert] = {}
-    orphans = 0
     for delivery in message.deliveries:
         before = rows.get(delivery.fingerprint) or known.get(delivery.fingerprint)
-        after = transition(before, delivery, message.source, groups[delivery.fingerprint], now)
-        if after is None:
-            orphans += 1
-        else:
-            rows[delivery.fingerprint] = after
+        group = groups[delivery.fingerprint]
+        rows[delivery.fingerprint] = transition(before, delivery, message.source, group, now)
     changed = [row for row in rows.values() if _changes(known, row)]
-    return Intake(tuple(rows.values()), tuple(_news(changed)), orphans)
+    return Intake(tuple(rows.values()), tuple(_news(changed)))
 
 
 def _changes(known: Mapping[str, Alert], row: Alert) -> bool:
     before = known.get(row.fingerprint)
-    return before is None or before.changes != row.changes
+    return row.changes != (before.changes if before else 0)
 
 
 def _groups(deliveries: Sequence[Delivery], reading: Reading) -> dict[str, str]:

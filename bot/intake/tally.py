@@ -60,15 +60,17 @@ def merely_repeats(before: Alert | None, after: Alert) -> bool:
     return (
         before is not None
         and before.changes == after.changes
+        and before.starts_at == after.starts_at
         and before.title == after.title
         and before.severity == after.severity
         and before.labels == after.labels
     )
 
 
-def _told(alert: Alert | Delivery) -> int:
-    """What a message says about a burning alert, as one number."""
-    return hash((alert.title, alert.severity, frozenset(alert.labels.items())))
+def _told(alert: Alert | Delivery, *, burns: bool) -> int:
+    """What a message says about an alert, as one number; of one that has ended, only which episode it was."""
+    words = (alert.title, alert.severity, frozenset(alert.labels.items())) if burns else ()
+    return hash((alert.starts_at, burns, words))
 
 
 class Known:
@@ -80,14 +82,14 @@ class Known:
     def __init__(self, size: int = REMEMBERED) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._stand: OrderedDict[tuple[str, str], int | None] = OrderedDict()
+        self._stand: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     def learn(self, rows: Iterable[Alert]) -> None:
         """These rows are on disk."""
         with self._lock:
             for row in rows:
                 key = row.source, row.fingerprint
-                self._stand[key] = _told(row) if row.status is AlertStatus.FIRING else None
+                self._stand[key] = _told(row, burns=row.status is AlertStatus.FIRING)
                 self._stand.move_to_end(key)
             while len(self._stand) > self._size:
                 self._stand.popitem(last=False)
@@ -96,11 +98,6 @@ class Known:
         """Whether all of it is known: what burns still burns with the same words, and what has ended has ended."""
         with self._lock:
             return all(
-                self._repeats((message.source, delivery.fingerprint), delivery) for delivery in message.deliveries
+                self._stand.get((message.source, delivery.fingerprint)) == _told(delivery, burns=delivery.firing)
+                for delivery in message.deliveries
             )
-
-    def _repeats(self, key: tuple[str, str], delivery: Delivery) -> bool:
-        if key not in self._stand:
-            return False
-        told = self._stand[key]
-        return told == _told(delivery) if delivery.firing else told is None

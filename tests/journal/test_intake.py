@@ -1,12 +1,15 @@
 """Alerts through both stages of intake on a real ledger."""
 
 from dataclasses import replace
+from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.incident import commands as cmd
+from bot.incident.alert import Alert
 from bot.incident.state import Status
 from bot.intake.reading import Reading, group_key
 from tests.journal.conftest import MAYA, House
@@ -81,6 +84,67 @@ def test_a_firing_message_overtaken_by_its_own_end_does_not_burn_for_ever(house:
     house.receive(firing)
     house.drain()
     assert house.journal.live()[0].firing == 0
+
+
+def firing(house: House) -> int:
+    """How many alerts burn in the only incident there is; 0 where there is none."""
+    return sum(incident.firing for incident in house.journal.live())
+
+
+def row(house: House, fingerprint: str) -> Alert:
+    """The ledger's row of this alert."""
+    return house.journal.write(lambda txn: txn.known_alerts("alertmanager", [fingerprint])).result()[fingerprint]
+
+
+def test_an_end_that_overtakes_its_beginning_is_not_forgotten(house: House) -> None:
+    start = house.alert("f1")
+    house.clock.after(minutes=2)
+    house.receive(replace(start, firing=False, ends_at=house.clock.now))
+    house.receive(start)
+    house.drain()
+    assert firing(house) == 0
+
+
+def test_the_end_of_an_earlier_episode_does_not_end_the_later_one(house: House) -> None:
+    first = house.alert("f1")
+    house.receive(first)
+    house.drain()
+    house.clock.after(minutes=3)
+    ended = replace(first, firing=False, ends_at=house.clock.now)
+    house.clock.after(minutes=1)
+    house.receive(replace(first, starts_at=house.clock.now))
+    house.receive(ended)
+    house.drain()
+    assert firing(house) == 1
+
+
+def test_the_end_of_a_later_episode_may_come_before_its_beginning(house: House) -> None:
+    first = house.alert("f1")
+    house.receive(first)
+    house.drain()
+    house.clock.after(minutes=1)
+    house.receive(replace(first, firing=False, ends_at=house.clock.now))
+    house.clock.after(minutes=1)
+    second = replace(first, starts_at=house.clock.now)
+    house.clock.after(minutes=1)
+    house.receive(replace(second, firing=False, ends_at=house.clock.now))
+    house.receive(second)
+    house.drain()
+    assert firing(house) == 0
+
+
+def test_however_the_messages_of_an_alert_are_shuffled_it_stands_as_the_last_one_says(house: House) -> None:
+    words = []
+    for minute in range(3):
+        start = house.alert("shuffled", starts_at=house.clock.now + timedelta(minutes=minute))
+        words += [start, replace(start, firing=False, ends_at=start.starts_at + timedelta(seconds=30))]
+    house.clock.after(minutes=3)
+    for last, said in (("resolved", words), ("firing", words[:-1])):
+        for number, order in enumerate(permutations(said)):
+            of = f"{last}{number}"
+            for word in order:
+                house.receive(replace(word, fingerprint=of))
+            assert row(house, of).status == last, order
 
 
 def test_a_refire_soon_reopens_and_a_late_one_opens_a_linked_incident(house: House) -> None:
