@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 COMMAND: Final = "/incident"
 DIRECT_THREADS: Final = 8
+BUSY: Final = Reply(problem="The journal is busy and nothing was recorded; please try again in a moment.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +143,14 @@ class Listeners:
         """Does something after the acknowledgement. A bug in it is logged whole, and told in short where one can."""
 
         def done(future: Future[None]) -> None:
-            if not future.cancelled() and (error := future.exception()) is not None:
-                broken = _broken("slack_follow_up_bug", error)
-                if tell is not None:
-                    tell(broken)
+            error = None if future.cancelled() else future.exception()
+            if isinstance(error, Busy):
+                log.warning("journal_busy", reason=str(error))
+                reply = BUSY
+            elif error is not None:
+                reply = _broken("slack_follow_up_bug", error)
+            if error is not None and tell is not None:
+                tell(reply)
 
         self._direct.submit(work).add_done_callback(done)
 
@@ -222,8 +227,8 @@ class Listeners:
         fresh = self._verbs.run_form(str(view.get("private_metadata", "")), runbook)
         try:
             call(self._client.views_update, view_id=view["id"], hash=view.get("hash"), view=fresh)
-        except Refusal as refusal:
-            log.info("form_not_refilled", reason=refusal.error)
+        except (Transient, Refusal) as failure:
+            log.info("form_not_refilled", reason=str(failure))
 
     # -- forms ------------------------------------------------------------------------------------------------------
 
@@ -250,11 +255,21 @@ class Listeners:
 
     def _whisper(self, user: str, metadata: str, reply: Reply) -> None:
         """An answer to somebody whose form has already closed, where they can see it."""
-        incident = self._verbs.incident_of(metadata)
+        try:
+            incident = self._verbs.incident_of(metadata)
+        except Busy:
+            incident = None
         channel = incident.channel if incident and incident.channel else self._settings.intake_channel
         message = reply.as_message()
         if message is not None:
-            call(self._client.chat_postEphemeral, channel=channel, user=user, text=message.text, blocks=message.blocks)
+            self._say_alone(channel, user, text=message.text, blocks=message.blocks)
+
+    def _say_alone(self, channel: str, user: str, **message: Any) -> None:
+        """Something that nobody else sees. Tried once; what was done stands either way."""
+        try:
+            call(self._client.chat_postEphemeral, channel=channel, user=user, **message)
+        except (Transient, Refusal) as failure:
+            log.warning("answer_not_delivered", reason=str(failure))
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -289,8 +304,7 @@ class Listeners:
                 )
             )
         except (Refused, Busy, Transient, Refusal) as failure:
-            text = f"That message did not make it into the timeline: {failure}"
-            call(self._client.chat_postEphemeral, channel=channel, user=user, text=text)
+            self._say_alone(channel, user, text=f"That message did not make it into the timeline: {failure}")
 
     def _message(self, channel: str, ts: str) -> Mapping[str, Any]:
         exact = {"channel": channel, "latest": ts, "oldest": ts, "inclusive": True}
@@ -305,17 +319,7 @@ class Listeners:
     def _mention(self, ack: Ack, event: dict[str, Any]) -> None:
         ack()
         message = cards.help_card(self._verbs.context)
-        self._later(
-            lambda: _ignore(
-                call(
-                    self._client.chat_postEphemeral,
-                    channel=event["channel"],
-                    user=event["user"],
-                    text=message.text,
-                    blocks=message.blocks,
-                )
-            )
-        )
+        self._later(lambda: self._say_alone(event["channel"], event["user"], text=message.text, blocks=message.blocks))
 
     # -- what nobody foresaw ----------------------------------------------------------------------------------------
 
@@ -345,7 +349,7 @@ def _caught(work: Callable[[], Reply]) -> Reply:
     except Refused as refused:
         return Reply(problem=str(refused))
     except Busy:
-        return Reply(problem="The journal is busy and nothing was recorded; please try again in a moment.")
+        return BUSY
 
 
 def _say(respond: Respond, reply: Reply) -> None:
@@ -377,7 +381,3 @@ def _broken(event: str, error: BaseException) -> Reply:
     ref = uuid.uuid4().hex[:8]
     log.error(event, ref=ref, exc_info=error)
     return Reply(problem=f"Something broke on our side (reference {ref}); the log has the details.")
-
-
-def _ignore(_: object) -> None:
-    """For a call made only for its effect."""

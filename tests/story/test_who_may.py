@@ -4,6 +4,7 @@ import pytest
 
 from bot.incident import events as ev
 from bot.incident.state import Status
+from bot.journal import Busy
 from bot.slack.actions import Do
 from bot.workbench.slack.faults import Fault
 from bot.workbench.slack.model import UserGroup
@@ -115,3 +116,37 @@ def test_a_form_filled_in_while_slack_cannot_say_who_may_is_answered_in_a_whispe
     night.fills_in(MAYA, text="One in three requests fails.")
     assert "fixfirst ack" in night.whispers(MAYA)[-1]
     assert night.events(ev.UpdatePosted) == []
+
+
+def test_a_form_filled_in_while_slack_and_the_journal_are_away_is_answered_as_well_as_can_be(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night.burns()
+    night.types(MAYA, "/incident update", night.incident.channel)
+    night.foretold.add("internal_error")
+    night.bench.workspace.faults.plan(Fault.SERVER_ERROR, "usergroups.users.list", times=10)
+    night.after(seconds=61)
+
+    def away(incident: str) -> object:
+        raise Busy(f"the journal could not be read: {incident}")
+
+    with monkeypatch.context() as while_away:
+        while_away.setattr(night.app.journal, "incident", away)
+        assert night.bench.workspace.submit(MAYA, night.form(MAYA).id, {"text": "One in three fails."}).ok
+        night.afterwards.run()
+    assert "fixfirst ack" in night.whispers(MAYA)[-1], "said in the intake channel, where else"
+    night.settle()
+    assert night.events(ev.UpdatePosted) == []
+
+
+def test_an_answer_that_slack_does_not_take_is_no_bug(night: Night) -> None:
+    night.burns()
+    night.types(MAYA, "/incident update", night.incident.channel)
+    night.foretold.add("internal_error")
+    night.bench.workspace.faults.plan(Fault.SERVER_ERROR, "usergroups.users.list", times=10)
+    night.bench.workspace.faults.plan(Fault.SERVER_ERROR, "chat.postEphemeral")
+    night.after(seconds=61)
+    told = len(night.whispers(MAYA))
+    night.fills_in(MAYA, text="One in three requests fails.")
+    assert len(night.whispers(MAYA)) == told
+    assert [line["log_level"] for line in night.logs if line["event"] == "answer_not_delivered"] == ["warning"]
