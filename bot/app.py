@@ -29,6 +29,8 @@ from bot import health
 from bot.audit.auditor import AUDIT_EVERY_S, Auditor
 from bot.audit.heartbeat import Heartbeat
 from bot.audit.herald import LOOK_EVERY_S, Herald
+from bot.audit.pressure import LOOK_EVERY_S as PRESSURE_EVERY_S
+from bot.audit.pressure import Pressure, disk_of
 from bot.config import Config, Listener
 from bot.contracts import Courier, Permanent, Transient
 from bot.desk import Desk
@@ -42,7 +44,7 @@ from bot.integrations import http, pagerduty, prometheus
 from bot.integrations.fallback import Fallback
 from bot.journal import Journal
 from bot.journal.audit import try_out
-from bot.journal.database import DatabaseClock, migrate, open_engine
+from bot.journal.database import DatabaseClock, folder_of, migrate, open_engine
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.postmortem.shelf import Shelf
@@ -61,6 +63,7 @@ from bot.web.doors import Doors, Limits
 from bot.web.health import WRITE_WITHIN_S, Vitals
 from bot.web.metrics import Numbers
 from bot.web.pages import pages_app
+from bot.web.patience import Watch, patience
 from bot.web.traffic import Counted, Traffic
 
 log = structlog.get_logger()
@@ -113,6 +116,8 @@ SWITCH_INTERVAL_S: Final = 0.001
 """A click passes through four threads; by Python's default each may keep the next waiting for 5 ms."""
 KEEP_ALIVE_S: Final = 75
 """How long an idle connection is kept: a monitor in a storm finds it open, and one that has gone costs little."""
+DOORS_CONNECTIONS, PAGES_CONNECTIONS = 512, 128
+"""Together well below the 1,024 files that a process may have open where nobody has allowed it more."""
 DIRECTORY_EVERY_S: Final = 45.0
 """Under the 60 s that rights may be old, so that a click seldom has to wait for a look-up."""
 
@@ -175,9 +180,15 @@ class App:
         self.pager = pagerduty.Courier(config.pagerduty, self.link) if config.pagerduty else None
         self.outbox = Outbox(self.desk, self._couriers())
         self.heartbeat = Heartbeat(config.heartbeat) if config.heartbeat else None
-        self.auditor = Auditor(self.journal, config.policy, lambda: self.engine.last_turn, self.heartbeat)
+        folder = folder_of(config.database)
+        disk = partial(disk_of, folder) if folder else None
+        self.pressure = Pressure(self.journal, lambda: self.engine.last_turn, disk)
+        self.auditor = Auditor(
+            self.journal, config.policy, lambda: self.engine.last_turn, self.heartbeat, self.pressure.findings
+        )
         chores = [Chore(self.slack.learn, DIRECTORY_EVERY_S)] if self.slack else []
         chores.append(Chore(self.auditor.audit, AUDIT_EVERY_S))
+        chores.append(Chore(self.pressure.look, PRESSURE_EVERY_S))
         self.herald = Herald(self.journal, self.slack.say if self.slack else None)
         chores.append(Chore(self.herald.publish, LOOK_EVERY_S))
         self.engine = LocalEngine(self.desk, self.outbox, chores)
@@ -187,6 +198,7 @@ class App:
             pagerduty_settings=config.pagerduty,
             slack=self.slack.door if self.slack and not self.slack.settings.socket_mode else None,
             limits=Limits(alerts=config.largest_body),
+            turns_away=lambda wakes: self.pressure.turns_away(wakes=wakes),
             extra=[Route("/healthz", lambda _: JSONResponse({"ok": True}))],
         )
         self.traffic = Traffic({route.path for route in self.doors.app.routes if isinstance(route, Route)})
@@ -335,11 +347,11 @@ def _bind(name: str, at: Listener) -> socket.socket:
     return listener
 
 
-def _server(app: Starlette) -> _Server:
+def _server(app: Starlette, watch: Watch) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=patience(watch),
             ws="none",
             lifespan="off",
             access_log=False,
@@ -382,6 +394,10 @@ def serve(config: Config) -> None:
             runbooks=len(app.runbooks),
         )
         try:
-            asyncio.run(_listen({doors: _server(app.doors.app), pages: _server(app.pages)}))
+            servers = {
+                doors: _server(app.doors.app, Watch("doors", DOORS_CONNECTIONS)),
+                pages: _server(app.pages, Watch("pages", PAGES_CONNECTIONS)),
+            }
+            asyncio.run(_listen(servers))
         finally:
             app.stop()

@@ -1,6 +1,6 @@
 """Audits the bot every minute: findings are logged when they appear and when they go, a clean audit is a heartbeat."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,6 +19,8 @@ log = structlog.get_logger()
 AUDIT_EVERY_S: Final = 60.0
 AUDIT_WITHIN: Final = timedelta(seconds=150)
 """Two audits left out, and some: then it is the auditor that is late."""
+AS_OF_NOW: Final = (Check.ENGINE, Check.PRESSURE)
+"""What is told as it is, not as the last audit found it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Audit:
 class Auditor:
     """Looks whether what should have happened has. Holds nothing that a restart could lose.
 
-    `turned_at` tells when the engine last completed a turn.
+    `turned_at` tells when the engine last completed a turn, `pressure` why alerts are turned away.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Auditor:
         policy: Policy,
         turned_at: Callable[[], datetime | None],
         heartbeat: Heartbeat | None = None,
+        pressure: Callable[[], Sequence[Finding]] = tuple,
     ) -> None:
         self._journal = journal
         self._policy = policy
         self._turned_at = turned_at
         self._heartbeat = heartbeat
+        self._pressure = pressure
         self._began = journal.clock()
         self.last: Audit | None = None
 
@@ -54,7 +58,7 @@ class Auditor:
         now = self._journal.clock()
         before = self.last.findings if self.last else ()
         try:
-            findings = find(self._facts(now), now)
+            findings = (*find(self._facts(now), now), *self._pressure())
         except Exception as error:
             # Whatever keeps the auditor from looking is itself a finding, and what it knew is still to be assumed.
             log.error("audit_failed", exc_info=error)
@@ -71,8 +75,9 @@ class Auditor:
 
     def _known(self, now: datetime) -> Iterator[Finding]:
         yield from turning(self._turned_at(), now)
+        yield from self._pressure()
         if self.last:
-            yield from (finding for finding in self.last.findings if finding.check is not Check.ENGINE)
+            yield from (finding for finding in self.last.findings if finding.check not in AS_OF_NOW)
         silent = now - (self.last.at if self.last else self._began)
         if silent > AUDIT_WITHIN:
             yield Finding(Check.AUDIT, "", f"There has been no audit for {span(silent)}.")

@@ -30,6 +30,7 @@ class Check(StrEnum):
     PAGES = "pages"
     OUTBOX = "outbox"
     INBOX = "inbox"
+    PRESSURE = "pressure"
     AUDIT = "audit"
 
 

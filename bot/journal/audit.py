@@ -26,6 +26,7 @@ from sqlalchemy import (
 from bot.journal.direct import Direct
 from bot.journal.ids import new_id
 from bot.journal.post import WAITING
+from bot.journal.statements import NEWS_WAITING
 from bot.journal.store import Journal, Txn
 from bot.journal.tables import inbox, incident, outbox
 from bot.journal.writer import Busy
@@ -91,6 +92,11 @@ def _waiting(direct: Direct, workspace: str, now: datetime) -> Waiting:
         effects=effects,
         news=direct.scalar(_NEWS, {"workspace": workspace}),
     )
+
+
+def news_waiting(journal: Journal) -> int:
+    """How many changes of groups of alerts are on disk and not worked into an incident. Raises Busy."""
+    return int(journal.ask(lambda direct, workspace: direct.scalar(NEWS_WAITING, {"workspace": workspace})))
 
 
 _SCHEMA: Final = select(column("version_num", String)).select_from(table("alembic_version"))

@@ -40,6 +40,12 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
+def folder_of(url: str) -> Path | None:
+    """Where the database's files lie; None where a server keeps them."""
+    found = make_url(url)
+    return Path(found.database or "").parent if found.get_backend_name() == "sqlite" else None
+
+
 def _postgresql(url: str) -> dict[str, Any]:
     """No statement, lock or forgotten transaction may hold the bot up for long."""
     limits = {

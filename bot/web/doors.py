@@ -24,9 +24,11 @@ from bot.contracts import Malformed
 from bot.desk import Desk
 from bot.incident.people import Refused
 from bot.incident.state import Incident
+from bot.intake.alerts import Message
 from bot.integrations import SOURCES, Parse, pagerduty
 from bot.journal import Busy
 from bot.settings import Secret
+from bot.web.bodies import Bodies, TooLarge
 from bot.web.intake import COMMIT_WITHIN_S, Intake
 
 log = structlog.get_logger()
@@ -36,6 +38,10 @@ LOOK_BACK: Final = 100
 """Incidents among which a note in PagerDuty finds the page it was written on."""
 LARGE_BODY: Final = 64 * 1024
 """A body above this is parsed off the event loop, so that a storm does not hold up a click."""
+PARSED_AT_ONCE: Final = 2
+"""Of these. One of 16 MiB takes a hundred or two as objects, and Python works on one at a time anyway."""
+BODIES_AT_ONCE: Final = 4
+"""Largest bodies that are held at once, at each of the two kinds of doors."""
 
 
 class Slack(Protocol):
@@ -53,15 +59,14 @@ class Limits:
     other: int = 1024 * 1024
 
 
-class TooLarge(Exception):
-    """The body is over the limit."""
-
-
 class Doors:
-    """The public application."""
+    """The public application.
 
-    SLACK_THREADS: Final = 8
-    SLACK_WAITING: Final = 64
+    `turns_away` tells why alerts may not be taken in now, empty when they may; it is asked whether they wake somebody.
+    """
+
+    SLACK_AT_ONCE: Final = 64
+    """Each has a thread: one may wait 2.5 s for a commit, and Slack gives up on the next one after 3."""
 
     def __init__(
         self,
@@ -71,6 +76,7 @@ class Doors:
         pagerduty_settings: pagerduty.Settings | None,
         slack: Slack | None,
         limits: Limits,
+        turns_away: Callable[[bool], str] = lambda _: "",
         extra: Sequence[BaseRoute] = (),
     ) -> None:
         self._desk = desk
@@ -78,9 +84,13 @@ class Doors:
         self._tokens = tokens
         self._pagerduty = pagerduty_settings
         self._slack = slack
-        self._limits = limits
-        self._slack_pool = ThreadPoolExecutor(self.SLACK_THREADS, "slack-door")
-        self._slack_places = threading.BoundedSemaphore(self.SLACK_WAITING)
+        self._turns_away = turns_away
+        self._alert_bodies = Bodies(limits.alerts, limits.alerts * BODIES_AT_ONCE)
+        # Who sends these is known only when they have been read, so they have a room of their own to fill.
+        self._bodies = Bodies(limits.other, limits.alerts * BODIES_AT_ONCE)
+        self._parsing = asyncio.Semaphore(PARSED_AT_ONCE)
+        self._slack_pool = ThreadPoolExecutor(self.SLACK_AT_ONCE, "slack-door")
+        self._slack_places = threading.BoundedSemaphore(self.SLACK_AT_ONCE)
         self.app = Starlette(
             routes=[
                 *(
@@ -122,22 +132,32 @@ class Doors:
             return _refuse(request, 404, f"no token is configured; set FIXFIRST_{source.upper()}_TOKENS")
         if not _bearer(request, tokens):
             return _refuse(request, 401, "the bearer token is missing or wrong")
-        body = await _body(request, self._limits.alerts)
-        if len(body) > LARGE_BODY:
-            message = await run_in_threadpool(parse, body, self._desk.reading)
-        else:
-            message = parse(body, self._desk.reading)
-        news = 0 if self._desk.knows(message) else await self._intake.take(message)
+        async with self._alert_bodies.read(request) as body:
+            message = await self._parsed(parse, body)
+        news = 0 if self._desk.knows(message) else await self._taken_in(message)
         return JSONResponse({"ok": True, "alerts": len(message.deliveries), "groups_with_news": news})
+
+    async def _parsed(self, parse: Parse, body: bytes) -> Message:
+        if len(body) <= LARGE_BODY:
+            return parse(body, self._desk.reading)
+        async with self._parsing:
+            return await run_in_threadpool(parse, body, self._desk.reading)
+
+    async def _taken_in(self, message: Message) -> int:
+        """Raises Busy as well when nothing more may be taken in; what is on disk already was answered before."""
+        wakes = any(delivery.severity in self._desk.policy.pages for delivery in message.deliveries)
+        if why := self._turns_away(wakes):
+            raise Busy(why)
+        return await self._intake.take(message)
 
     async def _pagerduty_hook(self, request: Request) -> Response:
         settings = self._pagerduty
         if settings is None or not settings.webhook_secrets:
             return _refuse(request, 404, "no webhook secret is configured; set FIXFIRST_PAGERDUTY_WEBHOOK_SECRETS")
-        body = await _body(request, self._limits.other)
-        if not pagerduty.signed(body, request.headers.get("x-pagerduty-signature", ""), settings.webhook_secrets):
-            return _refuse(request, 401, "the signature does not fit any configured secret")
-        inbound = pagerduty.read_webhook(body, self._desk.journal.workspace, settings.users)
+        async with self._bodies.read(request) as body:
+            if not pagerduty.signed(body, request.headers.get("x-pagerduty-signature", ""), settings.webhook_secrets):
+                return _refuse(request, 401, "the signature does not fit any configured secret")
+            inbound = pagerduty.read_webhook(body, self._desk.journal.workspace, settings.users)
         if inbound is not None:
             await self._follow(inbound)
         return Response(status_code=202)
@@ -176,13 +196,13 @@ class Doors:
     async def _slack_events(self, request: Request) -> Response:
         if self._slack is None:
             return _refuse(request, 404, "Slack is not connected by HTTP; see slack.socket_mode")
-        body = await _body(request, self._limits.other)
-        if not self._slack_places.acquire(blocking=False):
-            raise Busy("too many Slack requests at once")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
-        answer = self._slack_pool.submit(self._slack.handle, body, headers)
-        answer.add_done_callback(lambda _: self._slack_places.release())
-        status, out, content = await asyncio.wrap_future(answer)
+        async with self._bodies.read(request) as body:
+            if not self._slack_places.acquire(blocking=False):
+                raise Busy("too many Slack requests at once")
+            answer = self._slack_pool.submit(self._slack.handle, body, headers)
+            answer.add_done_callback(lambda _: self._slack_places.release())
+            status, out, content = await asyncio.wrap_future(answer)
         return Response(content, status, headers=dict(out))
 
 
@@ -192,23 +212,6 @@ async def _committed(future: "Future[T]") -> T:
         return await asyncio.wait_for(asyncio.wrap_future(future), COMMIT_WITHIN_S)
     except TimeoutError as late:
         raise Busy("the journal did not answer in time") from late
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The whole body, read no further than the limit. Raises TooLarge, Malformed."""
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise Malformed("a compressed body is not accepted; send it plain")
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > limit:
-        raise TooLarge(f"the body of {announced} bytes is over the limit of {limit}")
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise TooLarge(f"the body is over the limit of {limit} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _bearer(request: Request, tokens: Sequence[Secret]) -> bool:
