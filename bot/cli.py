@@ -28,11 +28,12 @@ def main() -> None:
 def serve(path: Path, plain: bool) -> None:
     """Run the bot."""
     from bot.app import AlreadyRunning, PortTaken, serve
+    from bot.journal.database import NewerSchema
 
     _logging(plain=plain)
     try:
         serve(config_at(path))
-    except (AlreadyRunning, PortTaken) as error:
+    except (AlreadyRunning, NewerSchema, PortTaken) as error:
         raise click.ClickException(str(error)) from error
 
 

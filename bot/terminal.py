@@ -43,9 +43,13 @@ def desk_at(path: Path) -> Iterator[Any]:
     """
     from bot.app import open_journal
     from bot.desk import Desk
+    from bot.journal.database import NewerSchema
 
     config = config_at(path, load_for_terminal)
-    journal = open_journal(config)
+    try:
+        journal = open_journal(config)
+    except NewerSchema as error:
+        raise click.ClickException(str(error)) from error
     try:
         yield Desk(journal, config.policy, config.reading, lambda: None)
     finally:

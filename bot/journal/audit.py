@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
-from importlib.resources import files
+from functools import partial
 from typing import Final
 
-from alembic.script import ScriptDirectory
 from sqlalchemy import (
     ColumnElement,
     String,
@@ -23,6 +21,7 @@ from sqlalchemy import (
     table,
 )
 
+from bot.journal.database import newest_schema
 from bot.journal.direct import Direct
 from bot.journal.ids import new_id
 from bot.journal.post import WAITING
@@ -104,11 +103,6 @@ _WRITE: Final = insert(inbox)
 _TAKE_BACK: Final = delete(inbox).where(inbox.c.id == bindparam("row"))
 
 
-@cache
-def _newest_schema() -> str | None:
-    return ScriptDirectory(str(files("bot.journal") / "migrations")).get_current_head()
-
-
 def try_out(journal: Journal, within_s: float) -> None:
     """Commits a row that nobody sees and that is gone again; an empty transaction would not touch the disk.
 
@@ -120,8 +114,8 @@ def try_out(journal: Journal, within_s: float) -> None:
     except TimeoutError as late:
         future.cancel()
         raise Busy(f"the journal took no write within {within_s:g} s") from late
-    if schema != _newest_schema():
-        raise Busy(f"the database has schema {schema}, and this version works with {_newest_schema()}")
+    if schema != newest_schema():
+        raise Busy(f"the database has schema {schema}, and this version works with {newest_schema()}")
 
 
 def _leave_nothing(txn: Txn) -> str | None:

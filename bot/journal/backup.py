@@ -7,11 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from alembic.util import CommandError
 from sqlalchemy import create_engine, make_url
 
 from bot.journal.chains import Examined, examine
-from bot.journal.database import migrate, open_engine
+from bot.journal.database import NewerSchema, migrate, open_engine
 from bot.journal.direct import Direct
 
 BESIDE: Final = ("-wal", "-shm")
@@ -111,7 +110,7 @@ def _bring_up_to_date(fresh: Path) -> None:
     engine = open_engine(f"sqlite:///{fresh}")
     try:
         migrate(engine)
-    except CommandError as error:
+    except NewerSchema as error:
         raise NoBackup(f"the backup comes from a newer version than this one: {error}") from error
     finally:
         engine.dispose()

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -79,21 +80,41 @@ def sqlite_url(folder: Path) -> str:
     return f"sqlite:///{folder / 'fixfirst.db'}"
 
 
+MIGRATIONS: Final = str(files("bot.journal") / "migrations")
+
+
+@cache
+def newest_schema() -> str:
+    """The revision that this version works with."""
+    return str(ScriptDirectory(MIGRATIONS).get_current_head())
+
+
 def _alembic(engine: Engine) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(files("bot.journal") / "migrations"))
+    config.set_main_option("script_location", MIGRATIONS)
     config.attributes["engine"] = engine
     return config
 
 
+class NewerSchema(Exception):
+    """The database was brought up to date by a version newer than this one; the message says what to do."""
+
+
 def migrate(engine: Engine) -> None:
-    """Brings the schema up to date; does nothing, and reads next to nothing, when it is."""
+    """Brings the schema up to date; does nothing, and reads next to nothing, when it is. Raises NewerSchema."""
     config = _alembic(engine)
-    newest = ScriptDirectory.from_config(config).get_current_head()
     with engine.connect().execution_options(reading=True) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
-    if current == newest:
+    if current == newest_schema():
         return
+    if current is not None and current not in {
+        script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions()
+    }:
+        engine.dispose()
+        raise NewerSchema(
+            f"the database has schema {current}, made by a newer version of FixFirst; this one knows up to "
+            f"{newest_schema()}. Start the newer version, or restore a backup from before the update"
+        )
     if engine.dialect.name == "sqlite":
         command.upgrade(config, "head")
         return

@@ -1,29 +1,42 @@
-"""Alembic's entry point. It runs inside the bot, on the engine it is handed."""
+"""Alembic's entry point. It runs inside the bot, on the engine it is handed, and changes all or nothing."""
 
 from alembic import context
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from bot.journal.tables import metadata
 
 engine: Engine = context.config.attributes["engine"]
 
 
-def _foreign_keys(driver: object, state: str) -> None:
+def _prepare(connection: Connection) -> None:
     """SQLite would empty child tables when a parent is rebuilt; the switch only works outside a transaction."""
-    driver.execute(f"PRAGMA foreign_keys={state}")  # type: ignore[attr-defined]
+    if connection.dialect.name == "sqlite":
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.execute("PRAGMA foreign_keys=OFF")
+
+
+def _change(connection: Connection) -> None:
+    """In one transaction, begun here: left to itself, Alembic commits after every revision on SQLite."""
+    with connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+        context.run_migrations()
+        _prove(connection)
+
+
+def _prove(connection: Connection) -> None:
+    """What the switched-off check would have kept: no row that points nowhere."""
+    if connection.dialect.name == "sqlite":
+        lost = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+        if lost:
+            raise RuntimeError(f"the migration left rows that point nowhere, first of all in {lost[0][0]}")
 
 
 with engine.connect() as connection:
-    on_sqlite = connection.dialect.name == "sqlite"
-    driver = connection.connection.driver_connection
-    if on_sqlite:
-        _foreign_keys(driver, "OFF")
-    else:
-        connection.exec_driver_sql("SET statement_timeout = 0")
-    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
-    context.run_migrations()
-    connection.commit()
-    if on_sqlite:
-        _foreign_keys(driver, "ON")
-    else:
-        connection.invalidate()
+    try:
+        _prepare(connection)
+        _change(connection)
+    finally:
+        connection.invalidate()  # nobody else shall work on it without foreign keys

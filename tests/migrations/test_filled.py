@@ -1,0 +1,90 @@
+"""A database that a released version filled comes up to date, on both databases, with everything that was in it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
+
+from bot.journal.chains import examine
+from bot.journal.database import MIGRATIONS, newest_schema
+from bot.journal.heads import examine_heads
+from bot.journal.tables import metadata
+from tests.journal.conftest import House
+from tests.migrations.conftest import filled, up_to_date
+from tests.migrations.fill import FILLED, pour_out
+
+REVISIONS = sorted(script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions())
+
+
+def test_every_schema_that_was_released_has_a_filled_database() -> None:
+    assert sorted(file.stem for file in FILLED.glob("*.json")) == REVISIONS, "run: python -m tests.migrations.fill"
+    for revision in REVISIONS:
+        assert all(filled(revision).values()), f"a table of {revision} is empty, so nothing of it is tried"
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_every_row_is_there_afterwards_as_it_was(left_behind: Callable[[str], str], revision: str) -> None:
+    url = left_behind(revision)
+    before = pour_out(url)
+    assert before == filled(revision)
+    up_to_date(url)
+    after = pour_out(url)
+    for table, rows in before.items():
+        kept = [{name: value for name, value in row.items() if name in rows[0]} for row in after[table]]
+        assert kept == rows, f"{table} is not what it was"
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_no_row_points_nowhere_and_every_chain_and_head_holds(
+    left_behind: Callable[[str], str], tmp_path: Path, revision: str
+) -> None:
+    url = left_behind(revision)
+    up_to_date(url)
+    if url.startswith("sqlite"):
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
+        engine.dispose()
+    house = House(tmp_path, url)
+    found = house.journal.ask(examine)
+    assert found.damage == ()
+    assert found.entries == len(filled(revision)["event"])
+    assert house.journal.ask(lambda *of: list(examine_heads(*of))) == []
+    house.journal.close()
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_the_bot_goes_on_where_the_older_version_stopped(
+    left_behind: Callable[[str], str], tmp_path: Path, revision: str
+) -> None:
+    url = left_behind(revision)
+    up_to_date(url)
+    house = House(tmp_path, url)
+    house.clock.now = max(
+        entry.recorded_at for one in house.journal.recent() for entry in house.journal.entries(one.id)
+    )
+    assert [incident.ref for incident in house.journal.recent()] == ["INC-3", "INC-2", "INC-1"]
+    house.drain()
+    night = house.journal.find("INC-1")
+    assert night is not None
+    assert (night.firing, night.generation) == (1, 2), "the end that the older version heard of is worked in now"
+    house.receive(house.alert("new", model="mixtral-8x22b", labels={"model": "mixtral-8x22b"}))
+    house.drain()
+    assert house.journal.find("INC-4") is not None
+    assert house.journal.ready_jobs(house.clock.now)
+    assert house.journal.ask(examine).damage == ()
+    house.journal.close()
+
+
+def test_the_newest_schema_is_what_the_tables_say(empty: str) -> None:
+    up_to_date(empty)
+    engine = create_engine(empty)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert context.get_current_revision() == newest_schema() == REVISIONS[-1]
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
