@@ -17,9 +17,9 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# All of what `make test` does a part of: a death at every commit of a night.
+# All of what `make test` does a part of: a death at every commit of a night, a long walk beside the plain model.
 chaos: $(VENV)/.installed
-	CHAOS=all $(BIN)/pytest tests/chaos
+	CHAOS=all $(BIN)/pytest tests/chaos tests/model
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.bench

@@ -1,0 +1,324 @@
+"""The incident in the plainest words: what a person would expect who has read the documents and not the code.
+
+It knows nothing of the bot. What happens is a list of words, the names under which events are stored for ever; who is
+paged is a list of (what, generation, pager). The bot is held to both, word for word.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from tests.model.plain_run import PlainRun
+
+PAGES = ("SEV1", "SEV2", "SEV3")
+SELF_RESOLVING = ("SEV3", "SEV4")
+UPDATE_EVERY = {"SEV1": timedelta(minutes=30), "SEV2": timedelta(minutes=60)}
+ACK_WITHIN = timedelta(minutes=5)
+ESCALATIONS = 3
+ACCEPT_WITHIN = timedelta(seconds=60)
+SNOOZE = REOPEN_WITHIN = timedelta(minutes=30)
+QUIET = timedelta(minutes=10)
+OVERTAKEN_WITHIN = timedelta(minutes=5)
+FALLBACK = "sms"
+LIVE = ("open", "acknowledged", "mitigated")
+
+Words = list[str]
+Passing = Callable[[datetime], Words]
+"""What happens when a deadline has passed, at the moment in which somebody looks."""
+
+
+class No(Exception):
+    """A person is told that this cannot be done."""
+
+
+@dataclass
+class Handover:
+    generation: int
+    at: datetime
+    pager: str
+    accepted: bool = False
+
+
+@dataclass
+class Order:
+    """One thing that a pager is told."""
+
+    what: str
+    generation: int
+    pager: str
+    at: datetime
+    waits: bool = True
+    worried: bool = False
+
+
+@dataclass
+class Plain:
+    """One incident."""
+
+    number: int
+    group: str
+    severity: str
+    opened_at: datetime
+    alerts_are_elsewhere: Callable[[], bool]
+    by_pager: bool = False
+    status: str = "open"
+    generation: int = 1
+    firing: int = 0
+    recovered: int = 0
+    changed_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    mitigated_at: datetime | None = None
+    ended_at: datetime | None = None
+    snoozed_until: datetime | None = None
+    level: int = 0
+    level_at: datetime | None = None
+    told_at: datetime | None = None
+    reminded_at: datetime | None = None
+    impact: str = ""
+    roles: dict[str, str] = field(default_factory=dict)
+    severities: list[tuple[datetime, str]] = field(default_factory=list)
+    accepted: set[int] = field(default_factory=set)
+    handovers: list[Handover] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    runs: dict[str, PlainRun] = field(default_factory=dict)
+    story: Words = field(default_factory=list)
+
+    @property
+    def live(self) -> bool:
+        return self.status in LIVE
+
+    def tell(self, at: datetime, what: str, *, first_knows: bool = False) -> None:
+        """Every pager that was asked in this round hears of it; the first not, if it told us."""
+        others = [one.pager for one in self.handovers if one.generation == self.generation and one.pager]
+        for pager in others if first_knows else ["", *others]:
+            self.orders.append(Order(what, self.generation, pager, at))
+
+    def page(self, at: datetime, pager: str = "") -> None:
+        self.orders.append(Order("page", self.generation, pager, at))
+
+    def open(self, at: datetime) -> Words:
+        self.severities = [(at, self.severity)]
+        if self.severity in PAGES and not self.by_pager:
+            self.page(at)
+        return ["incident.opened"]
+
+    # What alerts do
+
+    def hears_of_alerts(self, at: datetime, firing: int, recovered: int, new: int, worst: str) -> Words:
+        was_live, was_ended, snoozed = self.live, self.ended_at, self.snoozed_until
+        anew, worse = firing > 0 and new > 0, worst < self.severity
+        self.firing, self.recovered, self.changed_at = firing, recovered, at
+        words = ["incident.alerts_reported"]
+        if anew and self.status == "mitigated":
+            self.status, self.mitigated_at = "acknowledged", None
+            words.append("incident.relapsed")
+        if not anew:
+            return words
+        if was_live:
+            return words + (self.severity_becomes(at, worst) if worse else [])
+        held_off = snoozed is not None and at < snoozed
+        raised = self.severity_becomes(at, worst) if worse else []
+        soon = was_ended is not None and at - was_ended <= REOPEN_WITHIN
+        if (worse or not held_off) and (soon or (snoozed is not None and firing > 0)):
+            return [*words, *raised, *self.returns(at, new_page=True)]
+        return words + raised
+
+    def keeps_alerts(self, at: datetime) -> bool:
+        """Whether alerts that fire now are this incident's, rather than a new one's."""
+        if self.live or (self.snoozed_until is not None and self.firing > 0):
+            return True
+        return self.ended_at is not None and at - self.ended_at <= REOPEN_WITHIN
+
+    def returns(self, at: datetime, *, new_page: bool, by_pager: bool = False) -> Words:
+        self.generation += 1 if new_page else 0
+        self.status, self.opened_at, self.by_pager = "open", at, by_pager
+        self.acknowledged_at = self.mitigated_at = self.ended_at = self.snoozed_until = None
+        self.level, self.level_at, self.reminded_at = 0, None, None
+        self.severities = [(at, self.severity)]
+        if self.severity in PAGES and not by_pager:
+            self.page(at)
+        return ["incident.reopened"]
+
+    # What people do
+
+    def is_acknowledged(self, at: datetime, *, by_pager: bool) -> Words:
+        if not self.live:
+            raise No
+        if self.status != "open":
+            return []
+        self.status, self.acknowledged_at = "acknowledged", at
+        self.tell(at, "acknowledge_page", first_knows=by_pager)
+        return ["incident.acknowledged"]
+
+    def returns_at_the_pager(self, at: datetime) -> Words:
+        if self.live:
+            return []
+        if self.alerts_are_elsewhere():
+            raise No
+        return self.returns(at, new_page=False, by_pager=True)
+
+    def is_mitigated(self, at: datetime, by_pager: bool) -> Words:
+        if not self.live:
+            raise No
+        if self.status == "mitigated":
+            return []
+        if self.acknowledged_at is None:
+            self.acknowledged_at = at
+            self.tell(at, "acknowledge_page", first_knows=by_pager)
+        self.status, self.mitigated_at = "mitigated", at
+        return ["incident.mitigated"]
+
+    def is_resolved(self, at: datetime, by_pager: bool, reason: str, despite_firing: bool) -> Words:
+        if not self.live:
+            return []
+        if not reason.strip() or (self.firing and not despite_firing):
+            raise No
+        self.snoozed_until = at + SNOOZE if self.firing else None
+        return self.ends(at, "resolved", by_pager)
+
+    def is_cancelled(self, at: datetime, by_pager: bool) -> Words:
+        return self.ends(at, "cancelled", by_pager) if self.live else []
+
+    def ends(self, at: datetime, how: str, by_pager: bool) -> Words:
+        self.status, self.ended_at = how, at
+        self.tell(at, "stop_paging", first_knows=by_pager)
+        return [f"incident.{how}"]
+
+    def severity_becomes(self, at: datetime, severity: str) -> Words:
+        if severity == self.severity:
+            return []
+        wakes = severity in PAGES and self.severity not in PAGES
+        self.severity = severity
+        self.severities.append((at, severity))
+        if wakes and self.live and self.acknowledged_at is None:
+            self.page(at)
+        return ["incident.severity_changed"]
+
+    def seat_goes_to(self, role: str, user: str) -> Words:
+        if self.roles.get(role) == user:
+            return []
+        self.roles[role] = user
+        return ["incident.role_assigned"]
+
+    def impact_is(self, text: str) -> Words:
+        if not text.strip():
+            raise No
+        if text.strip() == self.impact:
+            return []
+        self.impact = text.strip()
+        return ["incident.impact_stated"]
+
+    def stakeholders_hear(self, at: datetime, text: str) -> Words:
+        if not text.strip():
+            raise No
+        self.told_at, self.reminded_at = at, None
+        return ["incident.update_posted"]
+
+    @staticmethod
+    def is_noted(text: str) -> Words:
+        if not text.strip():
+            raise No
+        return ["incident.note_added"]
+
+    # What runbooks do
+
+    def starts_run(self, run: str) -> Words:
+        """One at a time may work on the same thing."""
+        if not self.live or any(other.goes for other in self.runs.values()):
+            raise No
+        self.runs[run] = PlainRun()
+        return ["run.started"]
+
+    def run_moves(self, run: str, at: datetime, words: Words) -> Words:
+        """An act that was proved, in a run that came to its end, is a mitigation."""
+        proves, self.runs[run].mitigates = self.runs[run].mitigates, False
+        return words + (self.is_mitigated(at, by_pager=False) if proves and self.status == "acknowledged" else [])
+
+    # What pagers do
+
+    def page_is_accepted(self, order: Order) -> Words:
+        order.waits = False
+        if order.what != "page":
+            return []
+        if not order.pager:
+            self.accepted.add(order.generation)
+        for one in self.handovers:
+            one.accepted |= (one.generation, one.pager) == (order.generation, order.pager)
+        return ["pager.page_accepted"]
+
+    # What time does
+
+    def deadlines(self) -> list[tuple[datetime, Passing]]:
+        due: list[tuple[datetime, Passing]] = []
+        is_open, pages = self.status == "open", self.severity in PAGES
+        if is_open and pages and self.level < ESCALATIONS:
+            due.append(((self.level_at or self.opened_at) + ACK_WITHIN, self.escalates))
+        asked_at = self._asks_in_vain_since() if is_open and pages else None
+        if asked_at is not None:
+            due.append((asked_at + ACCEPT_WITHIN, self.hands_on))
+        span = UPDATE_EVERY.get(self.severity)
+        if span is not None and self.status in ("acknowledged", "mitigated"):
+            told = max(self.told_at or self.opened_at, self.opened_at)
+            due.append(((max(told, self.reminded_at or told)) + span, self.reminds))
+        if self.status == "resolved" and self.firing and self.snoozed_until:
+            due.append((self.snoozed_until, self.wakes_up))
+        if is_open and self.severity in SELF_RESOLVING and self.changed_at and self.recovered and not self.firing:
+            due.append((max(self.changed_at, self.opened_at) + QUIET, self.was_quiet))
+        for run in self.runs.values():
+            due += [(at, partial(self.lease_ends, run)) for at in run.leases()]
+        return due
+
+    def next_due_at(self) -> datetime | None:
+        return min((at for at, _ in self.deadlines()), default=None)
+
+    def time_has_passed(self, now: datetime) -> Words:
+        """What was due comes, once each; an incident that ends by itself bothers nobody any more."""
+        passed = [happens for at, happens in sorted(self.deadlines(), key=lambda due: due[0]) if at <= now]
+        if self.was_quiet in passed:
+            passed = [happens for happens in passed if happens not in (self.escalates, self.hands_on)]
+        return [word for happens in passed for word in happens(now)]
+
+    def escalates(self, now: datetime) -> Words:
+        self.level, self.level_at = self.level + 1, now
+        self.orders.append(Order("escalate_page", self.generation, "", now))
+        return ["incident.ack_deadline_missed"]
+
+    def reminds(self, now: datetime) -> Words:
+        self.reminded_at = now
+        return ["incident.update_reminded"]
+
+    def wakes_up(self, now: datetime) -> Words:
+        if self.alerts_are_elsewhere():
+            self.firing, self.changed_at = 0, now
+            return ["incident.alerts_reported"]
+        return self.returns(now, new_page=True)
+
+    def was_quiet(self, now: datetime) -> Words:
+        return self.ends(now, "resolved", by_pager=False)
+
+    @staticmethod
+    def lease_ends(run: PlainRun, now: datetime) -> Words:
+        return run.lease_ends()
+
+    def _asked(self) -> list[Handover]:
+        return [one for one in self.handovers if one.generation == self.generation]
+
+    def _asks_in_vain_since(self) -> datetime | None:
+        asked = self._asked()
+        if self.generation in self.accepted or any(one.accepted or not one.pager for one in asked):
+            return None
+        if asked:
+            return asked[-1].at
+        began, severity = self.severities[0]
+        if severity in PAGES and not self.by_pager:
+            return began
+        steps = zip(self.severities, self.severities[1:], strict=False)
+        return next((at for (_, was), (at, is_now) in steps if was not in PAGES and is_now in PAGES), None)
+
+    def hands_on(self, now: datetime) -> Words:
+        pager = "" if any(one.pager == FALLBACK for one in self._asked()) else FALLBACK
+        self.handovers.append(Handover(self.generation, now, pager))
+        if pager:
+            self.page(now, pager)
+        return ["pager.page_unanswered"]
