@@ -22,6 +22,9 @@ CAPACITY: Final = 4_000
 """Messages that may wait; more than the journal can take in within COMMIT_WITHIN_S would only be waited for in vain."""
 ALERTS_TOGETHER: Final = 256
 """Alerts in one commit, a single larger message aside: milliseconds, since a click may have to wait for it."""
+GATHER_S: Final = 0.001
+"""Who was answered together sends again at the same time. To wait this long for them costs less than a commit each."""
+GATHER_AT_MOST: Final = 64
 
 Receive = Callable[[Sequence[Message]], "Future[list[int]]"]
 Waiting = tuple[Message, "asyncio.Future[int]"]
@@ -34,6 +37,9 @@ class Intake:
         self._receive = receive
         self._waiting: deque[Waiting] = deque()
         self._under_way = False
+        self._expected = 1
+        """How many are likely to come in at the same time, by how many did last."""
+        self._gathering: asyncio.TimerHandle | None = None
 
     async def take(self, message: Message) -> int:
         """Returns the number of groups with news once the message is on disk. Raises Busy, or why it cannot be kept."""
@@ -41,13 +47,28 @@ class Intake:
             raise Busy("too many alerts are waiting to be written")
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((message, done))
-        if not self._under_way:
-            self._send(self._next())
+        self._gather()
         try:
             async with asyncio.timeout(COMMIT_WITHIN_S):
                 return await done
         except TimeoutError as late:
             raise Busy("the journal did not answer in time") from late
+
+    def _gather(self) -> None:
+        """Sends what waits when all are here that can be expected, or have been waited for."""
+        if self._under_way:
+            return
+        if len(self._waiting) >= self._expected:
+            self._go()
+        elif self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER_S, self._go)
+
+    def _go(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        if self._waiting and not self._under_way:
+            self._send(self._next())
 
     def _next(self) -> list[Waiting]:
         batch = [self._waiting.popleft()]
@@ -89,8 +110,9 @@ class Intake:
         else:
             for _, done in batch:
                 _fail(done, error)
-        if self._waiting and not self._under_way:
-            self._send(self._next())
+        self._expected = min(GATHER_AT_MOST, len(batch) + len(self._waiting))
+        if self._waiting:
+            self._gather()
 
 
 def _fail(done: "asyncio.Future[int]", error: BaseException) -> None:

@@ -24,6 +24,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
+        self._asked = asyncio.Condition()
         self._open: list[tuple[list[str], Future[list[int]]]] = []
 
     def receive(self, messages: Sequence[Message]) -> "Future[list[int]]":
@@ -31,7 +32,18 @@ class Disk:
         self.batches.append(names)
         future: Future[list[int]] = Future()
         self._open.append((names, future))
+        self._told = asyncio.create_task(self._tell())
         return future
+
+    async def _tell(self) -> None:
+        async with self._asked:
+            self._asked.notify_all()
+
+    async def asked(self, times: int) -> list[list[str]]:
+        """Every batch there was, once it was asked to write so many."""
+        async with self._asked, asyncio.timeout(5):
+            await self._asked.wait_for(lambda: len(self.batches) >= times)
+        return self.batches
 
     async def commit(self) -> None:
         """Everything under way is written, and everybody has heard of it."""
@@ -58,11 +70,43 @@ def test_what_comes_in_during_a_commit_goes_into_the_next_together() -> None:
         tasks = await come_in(intake, message("a"), message("b"), message("c"))
         assert disk.batches == [["a"]]
         await disk.commit()
-        assert disk.batches == [["a"], ["b", "c"]]
+        assert await disk.asked(2) == [["a"], ["b", "c"]]
         assert tasks[0].done()
         assert not tasks[1].done(), "nobody hears 2xx before the commit"
         await disk.commit()
         assert [await task for task in tasks] == [1, 1, 1]
+
+    asyncio.run(story())
+
+
+def test_those_who_were_answered_together_are_waited_for_and_written_together() -> None:
+    async def story() -> None:
+        disk = Disk()
+        intake = Intake(disk.receive)
+        await come_in(intake, message("a"), message("b"))
+        await disk.commit()
+        assert disk.batches == [["a"]], "b waited, and a is likely to come again"
+        await come_in(intake, message("a again"))
+        assert disk.batches[1:] == [["b", "a again"]]
+        await disk.commit()
+        await come_in(intake, message("b again"), message("a once more"))
+        assert disk.batches[2:] == [["b again", "a once more"]]
+        await disk.commit()
+
+    asyncio.run(story())
+
+
+def test_nobody_waits_long_for_who_does_not_come_again() -> None:
+    async def story() -> None:
+        disk = Disk()
+        intake = Intake(disk.receive)
+        await come_in(intake, message("a"), message("b"))
+        await disk.commit()
+        assert (await disk.asked(2))[1:] == [["b"]]
+        await disk.commit()
+        await come_in(intake, message("alone"))
+        assert disk.batches[2:] == [["alone"]], "whoever is alone is written at once"
+        await disk.commit()
 
     asyncio.run(story())
 
@@ -72,8 +116,10 @@ def test_one_that_cannot_be_written_does_not_take_its_neighbours_with_it() -> No
         disk = Disk()
         intake = Intake(disk.receive)
         first, good, bad, last = await come_in(intake, *map(message, ("first", "good", "bad", "last")))
-        for _ in range(3):
-            await disk.commit()
+        await disk.commit()
+        await disk.asked(2)
+        await disk.commit()
+        await disk.commit()
         assert [await first, await good, await last] == [1, 1, 1]
         with pytest.raises(ValueError, match="cannot be written"):
             await bad
@@ -88,9 +134,9 @@ def test_a_commit_holds_only_so_many_alerts_so_that_a_click_waits_milliseconds()
         half = ALERTS_TOGETHER // 2
         await come_in(intake, message("a"), message("b", half), message("c", half), message("d", half))
         await disk.commit()
-        assert disk.batches[1:] == [["b", "c"]]
+        assert (await disk.asked(2))[1:] == [["b", "c"]]
         await disk.commit()
-        assert disk.batches[2:] == [["d"]]
+        assert (await disk.asked(3))[2:] == [["d"]]
         await disk.commit()
 
     asyncio.run(story())
