@@ -52,8 +52,8 @@ class Process:
         return "\n".join(f"{message.text} {json.dumps(message.blocks, ensure_ascii=False)}" for message in told)
 
     def paged(self) -> set[str]:
-        """The titles that PagerDuty woke somebody for."""
-        return {incident.title for incident in self.bench.pagerduty.incidents}
+        """What PagerDuty woke somebody for: the last word of each title, which reads `SEV1 INC-1 words`."""
+        return {incident.title.split()[-1] for incident in self.bench.pagerduty.incidents}
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from bot.app import _server
 from bot.web.bodies import Bodies
@@ -28,7 +29,7 @@ LONG_SINCE = 5.0
 
 
 @contextmanager
-def listening(app: Starlette, watch: Watch) -> Iterator[Street]:
+def listening(app: ASGIApp, watch: Watch) -> Iterator[Street]:
     """The app behind a listener as the bot has it."""
     server = _server(app, watch)
     listener = bind(0, "--doors-port")
