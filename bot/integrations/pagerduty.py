@@ -322,7 +322,9 @@ def _failure(error: HttpError) -> Transient | Permanent:
     response = _answer(error)
     status = response.status_code
     if status == 429 or status >= 500:
-        wish = response.headers.get("ratelimit-reset") or response.headers.get("retry-after")
+        # The REST API tells with every answer when its limit is counted anew; only who ran into it need wait so long.
+        limit = response.headers.get("ratelimit-reset") if status == 429 else None
+        wish = limit or response.headers.get("retry-after")
         after = float(wish) if wish and wish.isdecimal() else None
         return Transient(f"PagerDuty answered {status}", retry_after=after, ambiguous=status >= 500)
     return Permanent(f"PagerDuty refused it with {status}: {response.text[:200]}")

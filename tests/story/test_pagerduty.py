@@ -297,3 +297,13 @@ def deliver(night: Night, body: bytes) -> int:
     status, _ = night.post("/hooks/pagerduty", body, {"X-PagerDuty-Signature": signature})
     night.settle()
     return status
+
+
+def test_a_stumble_of_the_rest_api_holds_nothing_up_for_a_minute(night: Night) -> None:
+    born_there(night)
+    night.bench.pagerduty.outage = "500"
+    night.types(MAYA, "/incident ack", night.incident.channel)
+    night.bench.pagerduty.outage = "none"
+    night.after(seconds=5)
+    (theirs,) = night.bench.pagerduty.incidents
+    assert theirs.status == "acknowledged", "only its limit is told by ratelimit-reset, and nobody ran into that"
