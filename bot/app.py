@@ -24,6 +24,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from bot import health
 from bot.audit.auditor import AUDIT_EVERY_S, Auditor
@@ -64,7 +65,6 @@ from bot.web.health import WRITE_WITHIN_S, Vitals
 from bot.web.metrics import Numbers
 from bot.web.pages import pages_app
 from bot.web.patience import Watch, patience
-from bot.web.traffic import Counted, Traffic
 
 log = structlog.get_logger()
 
@@ -201,8 +201,6 @@ class App:
             turns_away=lambda wakes: self.pressure.turns_away(wakes=wakes),
             extra=[Route("/healthz", lambda _: JSONResponse({"ok": True}))],
         )
-        self.traffic = Traffic({route.path for route in self.doors.app.routes if isinstance(route, Route)})
-        self.doors.app.add_middleware(Counted, traffic=self.traffic)
         self.pages = self._pages(clock)
         self._hang_up: Callable[[], None] | None = None
 
@@ -311,7 +309,7 @@ class App:
             turned_at=self.engine.last_turn,
             audited_at=self.auditor.last.at if self.auditor.last else None,
             heartbeats={"sent": beats.sent, "missed": beats.missed} if beats else {},
-            traffic=self.traffic,
+            traffic=self.doors.traffic,
         )
 
 
@@ -347,7 +345,7 @@ def _bind(name: str, at: Listener) -> socket.socket:
     return listener
 
 
-def _server(app: Starlette, watch: Watch) -> _Server:
+def _server(app: ASGIApp, watch: Watch) -> _Server:
     return _Server(
         uvicorn.Config(
             app,

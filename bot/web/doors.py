@@ -18,7 +18,8 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bot.contracts import Malformed
 from bot.desk import Desk
@@ -30,6 +31,7 @@ from bot.journal import Busy
 from bot.settings import Secret
 from bot.web.bodies import Bodies, TooLarge
 from bot.web.intake import COMMIT_WITHIN_S, Intake
+from bot.web.traffic import Counted, Traffic
 
 log = structlog.get_logger()
 
@@ -40,6 +42,7 @@ LARGE_BODY: Final = 64 * 1024
 """A body above this is parsed off the event loop, so that a storm does not hold up a click."""
 PARSED_AT_ONCE: Final = 2
 """Of these. One of 16 MiB takes a hundred or two as objects, and Python works on one at a time anyway."""
+ACCEPTED: Final = '{"ok":true,"alerts":%d,"groups_with_news":%d}'
 BODIES_AT_ONCE: Final = 4
 """Largest bodies that are held at once, at each of the two kinds of doors."""
 
@@ -57,6 +60,29 @@ class Limits:
 
     alerts: int = 16 * 1024 * 1024
     other: int = 1024 * 1024
+
+
+Door = Callable[[Request], Awaitable[Response]]
+
+
+class Straight:
+    """Takes a POST to one of `doors` straight there, everything else to `elsewhere`.
+
+    A framework's own way to a route costs as much as to parse an alert, and a storm comes this way.
+    """
+
+    def __init__(self, doors: Mapping[str, Door], elsewhere: ASGIApp) -> None:
+        self._doors = doors
+        self._elsewhere = elsewhere
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        posted = scope["type"] == "http" and scope["method"] == "POST"
+        door = self._doors.get(scope["path"]) if posted else None
+        if door is None:
+            await self._elsewhere(scope, receive, send)
+            return
+        answer = await door(Request(scope, receive))
+        await answer(scope, receive, send)
 
 
 class Doors:
@@ -77,7 +103,7 @@ class Doors:
         slack: Slack | None,
         limits: Limits,
         turns_away: Callable[[bool], str] = lambda _: "",
-        extra: Sequence[BaseRoute] = (),
+        extra: Sequence[Route] = (),
     ) -> None:
         self._desk = desk
         self._intake = Intake(desk.receive)
@@ -91,23 +117,21 @@ class Doors:
         self._parsing = asyncio.Semaphore(PARSED_AT_ONCE)
         self._slack_pool = ThreadPoolExecutor(self.SLACK_AT_ONCE, "slack-door")
         self._slack_places = threading.BoundedSemaphore(self.SLACK_AT_ONCE)
-        self.app = Starlette(
-            routes=[
-                *(
-                    Route(f"/hooks/{name}", self._guarded(partial(self._alerts, name, parse)), methods=["POST"])
-                    for name, parse in SOURCES.items()
-                ),
-                Route("/hooks/pagerduty", self._guarded(self._pagerduty_hook), methods=["POST"]),
-                Route("/slack/events", self._guarded(self._slack_events), methods=["POST"]),
-                *extra,
-            ]
-        )
+        hooks = {f"/hooks/{name}": self._guarded(partial(self._alerts, name, parse)) for name, parse in SOURCES.items()}
+        routes = [
+            *(Route(path, door, methods=["POST"]) for path, door in hooks.items()),
+            Route("/hooks/pagerduty", self._guarded(self._pagerduty_hook), methods=["POST"]),
+            Route("/slack/events", self._guarded(self._slack_events), methods=["POST"]),
+            *extra,
+        ]
+        self.traffic = Traffic({route.path for route in routes})
+        self.app: Final[ASGIApp] = Counted(Straight(hooks, Starlette(routes=routes)), self.traffic)
 
     def close(self) -> None:
         """Lets go of the threads."""
         self._slack_pool.shutdown(wait=False, cancel_futures=True)
 
-    def _guarded(self, door: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    def _guarded(self, door: Door) -> Door:
         """Turns what goes wrong at a door into an answer that says what to do, and one log line without secrets."""
 
         async def guarded(request: Request) -> Response:
@@ -135,7 +159,7 @@ class Doors:
         async with self._alert_bodies.read(request) as body:
             message = await self._parsed(parse, body)
         news = 0 if self._desk.knows(message) else await self._taken_in(message)
-        return JSONResponse({"ok": True, "alerts": len(message.deliveries), "groups_with_news": news})
+        return Response(ACCEPTED % (len(message.deliveries), news), media_type="application/json")
 
     async def _parsed(self, parse: Parse, body: bytes) -> Message:
         if len(body) <= LARGE_BODY:

@@ -160,7 +160,7 @@ def test_the_two_listeners_answer_to_what_the_readme_says(tmp_path: Path) -> Non
     app.close()
     (row,) = (line for line in text(README).splitlines() if line.startswith("| Answers to |"))
     doors, pages = (set(re.findall(r"`([^`]+)`", cell)) for cell in row.split("|")[2:4])
-    assert doors == {route.path for route in app.doors.app.routes if isinstance(route, Route)}
+    assert doors == set(app.doors.traffic.doors)
     served = {route.path for route in app.pages.routes if isinstance(route, Route | Mount)}
     assert pages == {path for path in served if "{" not in path} - {"/static"}
 
