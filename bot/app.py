@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +35,8 @@ from bot.audit.pressure import Pressure, disk_of
 from bot.config import Config, Listener
 from bot.contracts import Courier, Permanent, Transient
 from bot.desk import Desk
+from bot.engine import Engine
+from bot.engine.leaving import Leaving
 from bot.engine.local import Chore, LocalEngine
 from bot.health.courier import Courier as HealthCourier
 from bot.incident.due import next_due_at
@@ -45,7 +47,7 @@ from bot.integrations import http, pagerduty, prometheus
 from bot.integrations.fallback import Fallback
 from bot.journal import Journal
 from bot.journal.audit import try_out
-from bot.journal.database import DatabaseClock, folder_of, migrate, open_engine
+from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, open_engine
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.postmortem.shelf import Shelf
@@ -99,7 +101,8 @@ def open_journal(config: Config, clock: Clock | None = None) -> Journal:
     migrate(engine)
     if clock is None:
         clock = wall_clock if engine.dialect.name == "sqlite" else DatabaseClock(engine)
-    return Journal(engine, config.workspace, clock, lambda incident: next_due_at(incident, config.policy))
+    leaving = Leaving(config.workspace) if config.queue else None
+    return Journal(engine, config.workspace, clock, lambda incident: next_due_at(incident, config.policy), leaving)
 
 
 def telemetry_of(config: Config) -> health.Telemetry | None:
@@ -191,7 +194,7 @@ class App:
         chores.append(Chore(self.pressure.look, PRESSURE_EVERY_S))
         self.herald = Herald(self.journal, self.slack.say if self.slack else None)
         chores.append(Chore(self.herald.publish, LOOK_EVERY_S))
-        self.engine = LocalEngine(self.desk, self.outbox, chores)
+        self.engine = self._engine(chores)
         self.doors = Doors(
             self.desk,
             tokens=config.tokens,
@@ -203,6 +206,13 @@ class App:
         )
         self.pages = self._pages(clock)
         self._hang_up: Callable[[], None] | None = None
+
+    def _engine(self, chores: Sequence[Chore]) -> Engine:
+        if not self.config.queue:
+            return LocalEngine(self.desk, self.outbox, chores)
+        from bot.engine.postgres import PostgresEngine
+
+        return PostgresEngine(self.desk, self.outbox, conninfo(self.config.database), chores)
 
     def _wake(self) -> None:
         self.engine.wake()

@@ -70,6 +70,7 @@ class Config:
     workspace: str
     data_dir: Path
     database: str
+    queue: bool
     postmortems_dir: Path
     runbooks_dir: Path
     doors: Listener
@@ -132,6 +133,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         top.fault("runbooks_dir", f"{runbooks_dir} is no folder; name one, or leave it out for the shipped runbooks")
     in_file = top.text("database", f"sqlite:///{data_dir / 'fixfirst.db'}")
     database, fault = _database(secret(DATABASE) or in_file)
+    queue = top.flag("queue", default=True) and database.startswith("postgresql")
     tables = {name: top.mapping(name) for name in TABLES}
     if fault:
         top.fault("database", fault)
@@ -185,6 +187,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         workspace=workspace,
         data_dir=data_dir,
         database=database,
+        queue=queue,
         postmortems_dir=postmortems_dir,
         runbooks_dir=runbooks_dir,
         doors=doors_at,

@@ -5,7 +5,7 @@ client, nothing else of ours. Its failures are of three kinds and no fourth: `Re
 `bot.incident`), `Transient` and `Permanent`. Anything else that escapes is a bug and is treated as one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -38,6 +38,10 @@ class Malformed(Exception):
     """What came in cannot be understood; the message says where and what was expected. The door answers 400."""
 
 
+class TakenOver(Exception):
+    """We stood still for so long that somebody else carries this out by now; nothing more may be done about it here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try to carry an effect out.
@@ -51,6 +55,8 @@ class Attempt:
     number: int
     now: datetime
     progress: Mapping[str, Any] = field(default_factory=dict)
+    still_ours: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+    """To be called right before what is better not done twice. Raises TakenOver."""
 
 
 @dataclass(frozen=True, slots=True)

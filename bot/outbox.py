@@ -2,15 +2,16 @@
 
 import random
 import threading
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 import structlog
 
-from bot.contracts import Again, Attempt, Courier, Delivered, Permanent, Transient
+from bot.contracts import Again, Attempt, Courier, Delivered, Permanent, TakenOver, Transient
 from bot.desk import Desk
 from bot.incident.commands import RecordReceipt
 from bot.incident.effects import EFFECT_NAMES, Effect, PageEffect
@@ -23,7 +24,9 @@ log = structlog.get_logger()
 DELIVERED, POSTPONED, FAILED = RESULTS = ("delivered", "postponed", "failed")
 """What may come of one attempt."""
 LEASE: Final = timedelta(seconds=45)
-"""How long a claimed job is ours; four times what any courier call may last."""
+"""How long a claimed job is ours while our server lives; four times what any courier call may last."""
+SURE_FOR_S: Final = 4.0
+"""For so long after a claim nobody can have taken it over: half of what it takes to be taken for dead (servers.py)."""
 WORRY_AFTER: Final = timedelta(seconds=60)
 """A page not accepted by now is shown on the card as trouble, while we go on trying."""
 GIVE_UP_AFTER: Final = timedelta(hours=24)
@@ -44,8 +47,11 @@ def pause(attempts: int, retry_after: float | None, jitter: float, longest: floa
 class Outbox:
     """Delivers the journal's outbox through couriers. Thread-safe: one job is only ever in one pair of hands."""
 
-    def __init__(self, desk: Desk, couriers: Mapping[str, Courier]) -> None:
+    def __init__(
+        self, desk: Desk, couriers: Mapping[str, Courier], counter: Callable[[], float] = time.monotonic
+    ) -> None:
         self._desk = desk
+        self._counter = counter
         self._journal = desk.journal
         self._couriers = couriers
         self._counting = threading.Lock()
@@ -64,8 +70,13 @@ class Outbox:
         """What could be delivered now, most urgent first."""
         return self._journal.ready_jobs(self._journal.clock())
 
+    def ready_in_lane_of(self, job_id: str) -> Job | None:
+        """What could be delivered now in the lane of this job, or None."""
+        return self._journal.ready_in_lane_of(job_id, self._journal.clock())
+
     def deliver(self, job_id: str) -> None:
         """Claims the job and tries it once; whatever comes of it is on disk when this returns."""
+        began = self._counter()
         job = self._journal.write(lambda txn: txn.claim(job_id, txn.now + LEASE)).result()
         if job is None:
             return
@@ -77,11 +88,14 @@ class Outbox:
             self._settle(job, [])  # not connected, so there is nothing to do
             return
         now = self._journal.clock()
-        attempt = Attempt(job.id, job.attempts, now, job.progress)
+        attempt = Attempt(job.id, job.attempts, now, job.progress, self._holding(job, began))
         try:
+            attempt.still_ours()
             result = courier.deliver(job.effect, incident, attempt)
         except Busy:
             raise  # the journal's trouble, not the courier's; nothing can be written down about it now
+        except TakenOver:
+            log.warning("taken_over", effect=_name(job.effect), incident=job.incident)
         except Transient as failure:
             self._postpone(job, failure, now)
         except Permanent as failure:
@@ -93,6 +107,24 @@ class Outbox:
             self._postpone(job, Transient(unforeseen, ambiguous=True), now)
         else:
             self._settle(job, result)
+
+    def _holding(self, job: Job, began: float) -> Callable[[], None]:
+        """Tells a courier whether the job is still ours: by the counter at once, after a standstill by the journal.
+
+        A process can be stopped between this and the call itself; what that does twice, the couriers make harmless.
+        """
+        sure_until = began + SURE_FOR_S
+
+        def still_ours() -> None:
+            nonlocal sure_until
+            asked = self._counter()
+            if asked < sure_until:
+                return
+            if not self._journal.write(lambda txn: txn.hold(job, txn.now + LEASE)).result():
+                raise TakenOver
+            sure_until = asked + SURE_FOR_S
+
+        return still_ours
 
     def _settle(self, job: Job, result: Delivered) -> None:
         if isinstance(result, Again):

@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -57,6 +58,13 @@ def _postgresql(url: str) -> dict[str, Any]:
     own = make_url(url).query.get("options", "")
     options = " ".join([*([own] if isinstance(own, str) else own), *(f"-c {name}={ms}" for name, ms in limits.items())])
     return {"connect_timeout": CONNECT_TIMEOUT_S, "options": options.strip(), "application_name": "fixfirst"}
+
+
+def conninfo(url: str) -> str:
+    """How libpq reaches the same PostgreSQL, under the same limits, for who must bring connections of his own."""
+    address = make_url(url)
+    _, arguments = address.get_dialect()().create_connect_args(address)
+    return make_conninfo(**{**arguments, **_postgresql(url)})
 
 
 def _on_connect(connection: Any, _record: Any) -> None:

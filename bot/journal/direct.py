@@ -156,6 +156,10 @@ class Direct:
         if self.database == "postgresql":
             self._execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
 
+    def raw(self, sql: str, parameters: Mapping[str, Any]) -> Any:
+        """The first column of the first row of a query in the driver's own words, for what is not SQLAlchemy's."""
+        return self._execute(sql, parameters).fetchone()[0]
+
     def say(self, sql: str) -> None:
         """A statement without parameters, as it is: SAVEPOINT and its like."""
         self._execute(sql, ())

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,9 +22,10 @@ from sqlalchemy import (
 from bot.incident.effects import EFFECTS, Effect
 from bot.journal.codec import effect_out
 from bot.journal.direct import Direct
+from bot.journal.errands import DELIVER, Errand
 from bot.journal.ids import new_id
 from bot.journal.rows import Job, job_from_row
-from bot.journal.tables import inbox, outbox
+from bot.journal.tables import inbox, outbox, server
 
 WAITING, DONE, DEAD = "waiting", "done", "dead"
 
@@ -43,34 +45,52 @@ _TWIN: Final = select(outbox.c.body).where(
     outbox.c.claim.is_(None),
 )
 _NEW: Final = insert(outbox)
-_FREE: Final = or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until <= bindparam("now"))
+_FREE: Final = or_(
+    outbox.c.claimed_until.is_(None),
+    outbox.c.claimed_until <= bindparam("now"),
+    exists().where(server.c.id == outbox.c.claimed_by, server.c.beat_at < bindparam("dead_before")),
+)
+"""Nobody holds it: it was given back, its lease is over, or its server is dead."""
+_TURN_CAME: Final = ~exists().where(
+    _EARLIER.c.incident == outbox.c.incident,
+    _EARLIER.c.courier == outbox.c.courier,
+    _EARLIER.c.lane == outbox.c.lane,
+    _EARLIER.c.state == _SAID,
+    _EARLIER.c.position < outbox.c.position,
+)
+"""It is the first of its lane: what a lane holds is carried out in order."""
+_READY_NOW: Final = (_WAITING, outbox.c.due_at <= bindparam("now"), _FREE, _TURN_CAME)
 COURIERS: Final = sorted({effect.courier for effect in EFFECTS.values()}, key=lambda name: (name != "pager", name))
 """Everybody who carries effects out, the pager first."""
 _READY: Final = (
     select(outbox)
-    .where(
-        _OURS,
-        _WAITING,
-        outbox.c.courier == bindparam("by"),
-        outbox.c.due_at <= bindparam("now"),
-        _FREE,
-        ~exists().where(
-            _EARLIER.c.incident == outbox.c.incident,
-            _EARLIER.c.courier == outbox.c.courier,
-            _EARLIER.c.lane == outbox.c.lane,
-            _EARLIER.c.state == _SAID,
-            _EARLIER.c.position < outbox.c.position,
-        ),
-    )
+    .where(_OURS, outbox.c.courier == bindparam("by"), *_READY_NOW)
     .order_by(outbox.c.due_at, outbox.c.id)
     .limit(bindparam("most"))
 )
 _CLAIM: Final = (
     update(outbox)
-    .where(outbox.c.id == bindparam("job"), _WAITING, _FREE)
-    .values(claim=bindparam("token"), claimed_until=bindparam("until"), attempts=outbox.c.attempts + 1)
+    .where(outbox.c.id == bindparam("job"), *_READY_NOW)
+    .values(
+        claim=bindparam("token"),
+        claimed_until=bindparam("until"),
+        claimed_by=bindparam("server"),
+        attempts=outbox.c.attempts + 1,
+    )
 )
 _JOB: Final = select(outbox).where(outbox.c.id == bindparam("job"))
+_ASKED: Final = outbox.alias("asked")
+_IN_LANE_OF: Final = (
+    select(outbox)
+    .where(
+        _ASKED.c.id == bindparam("job"),
+        outbox.c.incident == _ASKED.c.incident,
+        outbox.c.courier == _ASKED.c.courier,
+        outbox.c.lane == _ASKED.c.lane,
+        *_READY_NOW,
+    )
+    .limit(1)
+)
 _RELEASE: Final = update(outbox).where(_OURS, _WAITING)
 _OLDEST: Final = (
     select(outbox.c.courier, func.min(outbox.c.created_at)).where(_OURS, _WAITING).group_by(outbox.c.courier)
@@ -82,13 +102,16 @@ _FORGET_JOBS: Final = delete(outbox).where(_OURS, outbox.c.state == DONE, outbox
 _FORGET_NEWS: Final = delete(inbox).where(
     inbox.c.workspace == bindparam("whose"), inbox.c.drained_at < bindparam("before")
 )
-_SETTLE: Final = update(outbox).where(outbox.c.id == bindparam("job"), outbox.c.claim == bindparam("token"), _WAITING)
+_HELD: Final = (outbox.c.id == bindparam("job"), outbox.c.claim == bindparam("token"), _WAITING)
+_SETTLE: Final = update(outbox).where(*_HELD)
+_HOLD: Final = update(outbox).where(*_HELD).values(claimed_until=bindparam("until"))
 
 
-def enqueue(direct: Direct, workspace: str, incident: str, effects: Sequence[Effect], now: datetime) -> None:
+def enqueue(direct: Direct, workspace: str, incident: str, effects: Sequence[Effect], now: datetime) -> list[Errand]:
     """Adds effects behind what the incident's lanes already hold; a `latest_wins` one joins its unclaimed twin."""
+    errands: list[Errand] = []
     if not effects:
-        return
+        return errands
     position = direct.scalar(_LAST, {"its": incident}) or 0
     for effect in effects:
         kind, body = effect_out(effect)
@@ -96,7 +119,7 @@ def enqueue(direct: Direct, workspace: str, incident: str, effects: Sequence[Eff
         if effect.latest_wins and body in direct.scalars(_TWIN, named):
             continue
         position += 1
-        row = {
+        row: dict[str, Any] = {
             "id": new_id(),
             "workspace": workspace,
             "incident": incident,
@@ -114,36 +137,60 @@ def enqueue(direct: Direct, workspace: str, incident: str, effects: Sequence[Eff
             "last_error": "",
         }
         direct.run(_NEW, row)
+        lane = f"{incident}:{effect.courier}:{effect.queue()}"
+        errands.append(Errand(DELIVER, row["id"], lane, effect.courier))
+    return errands
 
 
-def ready(direct: Direct, workspace: str, now: datetime, limit: int) -> list[Job]:
-    """Heads of lanes that are due and unclaimed, at most `limit` per courier, so that a dead one crowds out no other.
+def ready(direct: Direct, workspace: str, now: datetime, dead_before: datetime, limit: int) -> list[Job]:
+    """Heads of lanes that are due and free, at most `limit` per courier, so that a dead one crowds out no other.
 
-    Pages come first, then the longest waiting.
+    What a server holds whose last beat lies before `dead_before` is free. Pages come first, then the longest waiting.
     """
     jobs: list[Job] = []
     for courier in COURIERS:
-        its = {"whose": workspace, "by": courier, "now": now, "most": limit}
+        its = {"whose": workspace, "by": courier, "now": now, "dead_before": dead_before, "most": limit}
         jobs += map(job_from_row, direct.named(_READY, its))
     return jobs
 
 
-def claim(direct: Direct, job: str, now: datetime, until: datetime) -> Job | None:
-    """Takes the job for ourselves; None when somebody else was faster or it has ended."""
-    if direct.run(_CLAIM, {"job": job, "token": new_id(), "until": until, "now": now}) != 1:
+def ready_in_lane_of(direct: Direct, job: str, now: datetime, dead_before: datetime) -> Job | None:
+    """What could be delivered now in the lane of this job, which need not be waiting any more."""
+    rows = direct.named(_IN_LANE_OF, {"job": job, "now": now, "dead_before": dead_before})
+    return job_from_row(rows[0]) if rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Who takes a job: a server, until when, and before when another must have beaten last for us to take its jobs."""
+
+    server: str
+    until: datetime
+    dead_before: datetime
+
+
+def claim(direct: Direct, job: str, now: datetime, hand: Hand) -> Job | None:
+    """Takes the job into this hand; None when somebody else was faster, its turn has not come, or it has ended."""
+    taken = {"until": hand.until, "server": hand.server, "dead_before": hand.dead_before}
+    if direct.run(_CLAIM, {"job": job, "token": new_id(), "now": now, **taken}) != 1:
         return None
     return job_from_row(direct.named(_JOB, {"job": job})[0])
 
 
+def hold(direct: Direct, job: Job, until: datetime) -> bool:
+    """Keeps the job in our hand for longer; False when somebody else has it by now."""
+    return direct.run(_HOLD, {"job": job.id, "token": job.claim, "until": until}) == 1
+
+
 def settle(direct: Direct, job: Job, values: Mapping[str, Any]) -> bool:
     """Writes what became of a job, if it is still ours."""
-    named = {"job": job.id, "token": job.claim, "claim": None, "claimed_until": None}
+    named = {"job": job.id, "token": job.claim, "claim": None, "claimed_until": None, "claimed_by": None}
     return direct.run(_SETTLE, {**named, **values}) == 1
 
 
 def release_all(direct: Direct, workspace: str) -> None:
     """Gives back what a process that is gone had claimed. Only for a process that is alone on its database."""
-    direct.run(_RELEASE, {"whose": workspace, "claim": None, "claimed_until": None})
+    direct.run(_RELEASE, {"whose": workspace, "claim": None, "claimed_until": None, "claimed_by": None})
 
 
 def numbers(direct: Direct, workspace: str) -> dict[str, Any]:

@@ -71,6 +71,7 @@ INCIDENTS_BY_STATUS: Final = select(incident.c.status, func.count()).where(_OURS
 ALERTS_BY_STATUS: Final = (
     select(alert.c.status, func.count()).where(alert.c.workspace == bindparam("workspace")).group_by(alert.c.status)
 )
+GROUP_OF: Final = select(inbox.c.group_key).where(inbox.c.id == bindparam("news"), inbox.c.drained_at.is_(None))
 NEWS_WAITING: Final = (
     select(func.count())
     .select_from(inbox)

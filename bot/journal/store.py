@@ -18,7 +18,7 @@ from bot.incident.entry import Entry
 from bot.incident.events import VERSION, Event
 from bot.incident.state import Incident, evolve, fold
 from bot.intake.tally import Heard
-from bot.journal import ledger, post
+from bot.journal import errands, ledger, post, servers
 from bot.journal import statements as sql
 from bot.journal.chain import entry_hash, new_salt, text_digest
 from bot.journal.codec import actor_out, event_out
@@ -106,7 +106,8 @@ class Txn(_Reader):
         super().__init__(direct, journal.workspace, memory)
         self.now = now
         self.touched: dict[str, Incident] = {}
-        self._due_at = journal.due_at
+        self._journal = journal
+        self._errands: list[errands.Errand] = []
 
     def incident(self, incident_id: str) -> Incident | None:
         """The incident, held until the commit: what is decided about it is decided about it as it is."""
@@ -183,7 +184,7 @@ class Txn(_Reader):
             "acknowledged_at": item.acknowledged.at if item.acknowledged else None,
             "mitigated_at": item.mitigated.at if item.mitigated else None,
             "resolved_at": item.resolved.at if item.resolved else None,
-            "next_due_at": self._due_at(item),
+            "next_due_at": self._journal.due_at(item),
         }
         if is_new:
             named = {"id": item.id, "workspace": item.workspace, "number": item.number}
@@ -193,11 +194,21 @@ class Txn(_Reader):
 
     def enqueue(self, incident_id: str, effects: Sequence[Effect]) -> None:
         """Adds what must be done outside, in the same commit as what made it necessary."""
-        post.enqueue(self.direct, self.workspace, incident_id, effects, self.now)
+        self._errands += post.enqueue(self.direct, self.workspace, incident_id, effects, self.now)
+
+    def hand_on(self) -> None:
+        """Tells the engine of what is to be done now, if it wants to be told; the last thing a transaction does."""
+        if self._errands and self._journal.hand_on is not None:
+            self._journal.hand_on(self.direct, self._errands)
 
     def claim(self, job: str, until: datetime) -> Job | None:
-        """Takes an outbox job; None when it is not to be had any more."""
-        return post.claim(self.direct, job, self.now, until)
+        """Takes an outbox job into this server's hands; None when it is not to be had, or not its turn yet."""
+        hand = post.Hand(self._journal.server, until, self._journal.pulse.dead_before(self.now))
+        return post.claim(self.direct, job, self.now, hand)
+
+    def hold(self, job: Job, until: datetime) -> bool:
+        """Keeps a job for longer; False when it is not ours any more."""
+        return post.hold(self.direct, job, until)
 
     def finish(self, job: Job) -> bool:
         """The job is done; False when it was not ours any more, and then nothing it brought back may count."""
@@ -222,15 +233,16 @@ class Txn(_Reader):
         post.release_all(self.direct, self.workspace)
 
     def tidy(self, before: datetime) -> None:
-        """Forgets what was delivered and drained before then."""
+        """Forgets what was delivered and drained before then, and the servers that are long dead."""
         post.tidy(self.direct, self.workspace, before)
+        servers.forget(self.direct, self.workspace, self.now)
 
     def refresh_due(self) -> None:
         """Computes every live incident's next deadline anew, for when the settings behind them have changed."""
         for incident_id in self.direct.scalars(sql.UNFINISHED, {"workspace": self.workspace}):
             item = self.incident(incident_id)
             if item is not None:
-                values = {"incident_id": incident_id, "next_due_at": self._due_at(item)}
+                values = {"incident_id": incident_id, "next_due_at": self._journal.due_at(item)}
                 self.direct.run(sql.CHANGED_INCIDENT, values)
 
     def known_alerts(self, source: str, fingerprints: Sequence[str]) -> dict[str, Alert]:
@@ -248,6 +260,9 @@ class Txn(_Reader):
     def put_news(self, news: Sequence[ledger.News]) -> None:
         """Remembers that groups have news, once per key."""
         ledger.put(self.direct, self.workspace, news, self.now)
+        if news and self._journal.hand_on is not None:
+            groups = sorted({item.group_key for item in news})
+            self._errands += errands.of_news(self.direct, self.workspace, groups, self.now)
 
     def take_news(self, group_key: str) -> list[dict[str, Any]]:
         """The group's news, which are drained with this transaction."""
@@ -274,7 +289,9 @@ class _Batch:
     def run(self, direct: Direct, job: Callable[[Txn], Any]) -> Any:
         self._txn = Txn(direct, self._journal, self._journal.memory, self._now)
         self._txn.touched.update(self._kept)
-        return job(self._txn)
+        result = job(self._txn)
+        self._txn.hand_on()
+        return result
 
     def keep(self) -> None:
         if self._txn is not None:
@@ -289,14 +306,26 @@ class _Batch:
 
 
 class Journal:
-    """The journal of one workspace. Reads may come from any thread; writes go through one."""
+    """The journal of one workspace. Reads may come from any thread; writes go through one.
 
-    def __init__(self, engine: Engine, workspace: str, clock: Clock, due_at: DueAt) -> None:
+    `hand_on` is told, inside each transaction, what is to be done next.
+    """
+
+    def __init__(
+        self, engine: Engine, workspace: str, clock: Clock, due_at: DueAt, hand_on: errands.HandOn | None = None
+    ) -> None:
         self.workspace = workspace
         self.clock = clock
         self.due_at = due_at
+        self.hand_on = hand_on
         self.memory = Memory()
+        self.server = new_id()
+        """Who we are among the servers of this database; another with each start."""
+        self.pulse = servers.Pulse()
         self._engine = engine
+        # On PostgreSQL every statement sees what is committed by then, inside a transaction or not; without one, a
+        # question is asked in one round trip instead of three.
+        self._plain = engine if self.is_ours_alone else engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writer = Writer(engine, lambda: _Batch(self))
 
     @property
@@ -316,7 +345,7 @@ class Journal:
     @contextmanager
     def _reading(self) -> Iterator[_Reader]:
         try:
-            with self._engine.connect().execution_options(reading=True) as connection, connection.begin():
+            with self._plain.connect().execution_options(reading=True) as connection, connection.begin():
                 yield _Reader(Direct(connection), self.workspace, self.memory)
         except OperationalError as error:
             raise Busy(f"the journal could not be read: {error}") from error
@@ -391,10 +420,45 @@ class Journal:
         with self._reading() as reader:
             return ledger.waiting_groups(reader.direct, self.workspace)
 
+    def group_of(self, news: str) -> str | None:
+        """The group that this row of the inbox is about; None when it is worked in already."""
+        with self._reading() as reader:
+            group: str | None = reader.direct.scalar(sql.GROUP_OF, {"news": news})
+            return group
+
     def ready_jobs(self, now: datetime, limit: int = 32) -> list[Job]:
         """What the outbox could deliver now."""
         with self._reading() as reader:
-            return post.ready(reader.direct, self.workspace, now, limit)
+            return post.ready(reader.direct, self.workspace, now, self.pulse.dead_before(now), limit)
+
+    def ready_in_lane_of(self, job: str, now: datetime) -> Job | None:
+        """What the outbox could deliver now in the lane of this job, or None."""
+        with self._reading() as reader:
+            return post.ready_in_lane_of(reader.direct, job, now, self.pulse.dead_before(now))
+
+    def beat(self) -> None:
+        """Says that this server is alive. Raises Busy; whoever cannot say so for long is taken for dead."""
+        now = self.clock()
+        try:
+            with self._plain.connect() as connection, connection.begin():
+                servers.beat(Direct(connection), self.workspace, self.server, now)
+        except OperationalError as error:
+            raise Busy(f"the journal could not be written: {error}") from error
+        self.pulse.beaten(now)
+
+    def sign_off(self) -> None:
+        """This server ends, with nothing in its hands. Raises Busy."""
+        try:
+            with self._plain.connect() as connection, connection.begin():
+                servers.leave(Direct(connection), self.server)
+        except OperationalError as error:
+            raise Busy(f"the journal could not be written: {error}") from error
+
+    def servers(self) -> list[str]:
+        """The servers that are alive, by their id."""
+        now = self.clock()
+        with self._reading() as reader:
+            return servers.alive(reader.direct, self.workspace, now)
 
     def numbers(self) -> dict[str, Any]:
         """Figures for health and metrics: incidents and jobs by state, news waiting, alerts by status."""

@@ -213,6 +213,7 @@ outbox = Table(
     Column("attempts", Integer, nullable=False),
     Column("claim", String(36)),
     Column("claimed_until", UtcTime),
+    Column("claimed_by", String(36)),
     Column("progress", JSON, nullable=False),
     Column("warned", Boolean, nullable=False),
     Column("last_error", Text, nullable=False),
@@ -226,4 +227,13 @@ Index(
     outbox.c.due_at,
     sqlite_where=text("state = 'waiting'"),
     postgresql_where=text("state = 'waiting'"),
+)
+
+# The servers at work; one whose last beat is old is dead.
+server = Table(
+    "server",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("workspace", String(80), nullable=False),
+    Column("beat_at", UtcTime, nullable=False),
 )

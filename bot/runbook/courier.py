@@ -114,6 +114,7 @@ class Courier:
         if seen is Observed.NOT_DONE and step.started_at and attempt.now - step.started_at > APPROVAL_LASTS:
             return [ev.StepFailed(effect.run, effect.step, "not carried out: its approval is too old by now")]
         if seen is Observed.NOT_DONE:
+            attempt.still_ours()
             act.apply(plan, f"{effect.run}:{effect.step}:{effect.attempt}")
         lease = attempt.now + step.spec.lease if step.spec.lease else None
         return [ev.StepApplied(effect.run, effect.step, effect.attempt, lease)]
@@ -162,7 +163,9 @@ class Courier:
         else:
             other = incident.runs[effect.run].step(step.spec.undo or "")
             act = self._act(other)
-            act.apply(act.plan(other.spec.args), key)
+            way_back = act.plan(other.spec.args)
+            attempt.still_ours()
+            act.apply(way_back, key)
         return [ev.StepUndone(effect.run, effect.step)]
 
 

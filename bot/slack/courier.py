@@ -168,6 +168,7 @@ class Courier:
         elif ts:
             self._remember(incident.id, surface, digest)
             return [] if place else [CardPosted(surface, channel, ts)]
+        attempt.still_ours()
         ts = self._post(channel, content, mark)
         self._remember(incident.id, surface, digest)
         if surface == "incident":
@@ -319,6 +320,7 @@ class Courier:
                 found = self._find(channel, mark, thread) if attempt.number > 1 else ""
                 if found:
                     return channel, found, False
+                attempt.still_ours()
                 return channel, self._post(channel, content, mark, **({"thread_ts": thread} if thread else {})), True
             except Closed as closed:
                 if (channel, thread) == places[-1]:

@@ -35,6 +35,7 @@ def sabotage(house: House, statement: str) -> None:
 def test_only_a_turn_without_trouble_counts(tmp_path: Path) -> None:
     with open_house(tmp_path, bare=True) as house:
         engine = house.app.engine
+        assert isinstance(engine, LocalEngine)
         engine.start()
         until(lambda: engine.last_turn)
         sabotage(house, "ALTER TABLE outbox RENAME TO elsewhere")

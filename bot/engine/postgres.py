@@ -1,0 +1,262 @@
+"""The engine on PostgreSQL: procrastinate brings each errand to one of the servers, and the sweeper is the net below.
+
+A job is the id of a row and nothing else. It is left in the transaction that made it necessary, told to all servers by
+NOTIFY, and fetched by one; jobs of one incident and lane run one after the other. Whether there is anything to do is
+asked of the journal again, so a job that is lost, late or doubled does no harm: within a second the sweep has found
+what it was about.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import structlog
+from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import ConnectorException
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
+
+from bot.desk import Desk
+from bot.engine.leaving import queue_of
+from bot.engine.local import Chore, LocalEngine
+from bot.engine.work import WORKERS, Work
+from bot.journal import Busy
+from bot.journal.errands import DELIVER, DRAIN
+from bot.journal.servers import BEAT_EVERY, DEAD_AFTER
+from bot.outbox import Outbox
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+AT_ONCE: Final = sum(WORKERS.values()) + 6
+"""Jobs that one server fetches at once: for each thread of a courier one, and as many drains as threads that write."""
+ASKING: Final = 4
+"""Threads that ask the journal what a job is about."""
+CONNECTIONS: Final = 2
+"""Of the worker, for all it does itself; one more listens."""
+POLL_EVERY_S: Final = 5.0
+"""What no notification told of is fetched at the latest then; the sweep is faster."""
+STALLED_EVERY_S: Final = 5.0
+RECONNECT_AFTER_S: Final = 1.0
+OPEN_WITHIN_S: Final = 5.0
+LET_FINISH_S: Final = 15.0
+"""Longer than any courier may take."""
+
+
+class Jobs:
+    """Procrastinate's worker, on a thread and an event loop of its own; it is begun anew whatever ends it.
+
+    `behind` is called when there is something to do that a job could not see to.
+    """
+
+    def __init__(self, work: Work, conninfo: str, behind: Callable[[], None]) -> None:
+        self._work = work
+        self._conninfo = conninfo
+        self._queue = queue_of(work.journal.workspace)
+        self._behind = behind
+        self._waits = threading.Event()
+        self._asking = ThreadPoolExecutor(ASKING, "errand")
+        self._began = threading.Event()
+        self._loop: asyncio.AbstractEventLoop
+        self._task: asyncio.Task[None]
+        self._thread = threading.Thread(target=self._run, name="errands", daemon=True)
+        self.flowing = threading.Event()
+        """Set while a worker fetches jobs here."""
+
+    def start(self) -> None:
+        """Begins to fetch."""
+        self._thread.start()
+        self._began.wait()
+
+    def stop(self) -> None:
+        """Finishes what was fetched."""
+        self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join()
+        self._asking.shutdown()
+
+    def _run(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError), asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            self._task = self._loop.create_task(self._work_on())
+            self._began.set()
+            self._loop.run_until_complete(self._task)
+
+    async def _work_on(self) -> None:
+        while True:
+            app = self.app()
+            try:
+                await app.open_async()
+                await self._fetch(app)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the sweeps go on, and so must this
+                log.warning("queue_interrupted", reason=str(error) or type(error).__name__)
+            finally:
+                self.flowing.clear()
+                self._behind()
+                with contextlib.suppress(ConnectorException):
+                    await app.close_async()
+            await asyncio.sleep(RECONNECT_AFTER_S)
+
+    async def _fetch(self, app: App) -> None:
+        rescue = asyncio.create_task(self._rescue(app))
+        self.flowing.set()
+        try:
+            await app.run_worker_async(
+                queues=[self._queue],
+                concurrency=AT_ONCE,
+                fetch_job_polling_interval=POLL_EVERY_S,
+                delete_jobs="always",  # what happened is in the journal, and what went wrong in the log
+                install_signal_handlers=False,
+                update_heartbeat_interval=BEAT_EVERY.total_seconds(),
+                stalled_worker_timeout=DEAD_AFTER.total_seconds(),
+                shutdown_graceful_timeout=LET_FINISH_S,
+            )
+        finally:
+            rescue.cancel()
+
+    async def _rescue(self, app: App) -> None:
+        while True:
+            await asyncio.sleep(STALLED_EVERY_S)
+            with contextlib.suppress(ConnectorException):
+                await self.retry_stalled(app)
+
+    async def retry_stalled(self, app: App) -> int:
+        """Gives jobs of dead workers back, one by one: one that meanwhile ended keeps no other from it. How many."""
+        retried = 0
+        for job in await app.job_manager.get_stalled_jobs(
+            queue=self._queue, seconds_since_heartbeat=DEAD_AFTER.total_seconds()
+        ):
+            try:
+                await app.job_manager.retry_job(job)
+            except ConnectorException as error:
+                log.info("job_not_retried", job=job.id, reason=str(error.__cause__ or error))
+            else:
+                retried += 1
+        if retried:
+            log.info("jobs_retried", count=retried)
+        return retried
+
+    def app(self) -> App:
+        """A worker's app with a pool of its own, not yet open."""
+        options = conninfo_to_dict(self._conninfo).get("options") or ""
+        connector = PsycopgConnector(
+            conninfo=self._conninfo,
+            # A job that is lost when the machine dies does no harm, so no commit of this waits for the disk.
+            kwargs={"options": f"{options} -c synchronous_commit=off"},
+            configure=_alone,
+            min_size=1,
+            max_size=CONNECTIONS,
+            num_workers=1,
+            timeout=OPEN_WITHIN_S,
+        )
+        app = App(connector=connector)
+        app.task(name=DRAIN)(self._drain)
+        app.task(name=DELIVER)(self._deliver)
+        return app
+
+    async def _drain(self, row: str) -> None:
+        await self._safely(self._drain_group(row))
+
+    async def _deliver(self, row: str) -> None:
+        await self._safely(self._deliver_lane(row))
+
+    async def _safely(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Busy as busy:
+            log.warning("journal_busy", reason=str(busy))
+        except Exception as bug:
+            log.error("engine_bug", exc_info=bug)
+
+    async def _drain_group(self, row: str) -> None:
+        group = await self._ask(self._work.journal.group_of, row)
+        if group is None:
+            return
+        if self._work.pace(group):
+            self._behind()
+            return
+        await asyncio.wrap_future(self._work.desk.drain(group))
+
+    async def _deliver_lane(self, row: str) -> None:
+        """All that the lane holds: nobody is told of a job's end, and the next of its lane would wait for a poll."""
+        while job := await self._ask(self._work.outbox.ready_in_lane_of, row):
+            delivery = self._work.hand_out(job, self._landed, at_once=True)
+            if delivery is None:
+                self._waits.set()
+                return
+            try:
+                await asyncio.wrap_future(delivery)
+            except Exception:  # noqa: BLE001 - logged where it happened; the sweep takes it up again
+                return
+
+    def _landed(self) -> None:
+        """A thread is free again; whoever found none is waited for by nobody else."""
+        if self._waits.is_set():
+            self._waits.clear()
+            self._behind()
+
+    async def _ask(self, question: Callable[[str], T], row: str) -> T:
+        return await self._loop.run_in_executor(self._asking, question, row)
+
+
+class PostgresEngine:
+    """Jobs for what is done at once, and below them the local engine, which finds whatever no job brought."""
+
+    def __init__(self, desk: Desk, outbox: Outbox, conninfo: str, chores: Sequence[Chore] = ()) -> None:
+        self._net = LocalEngine(desk, outbox, chores)
+        self._jobs = Jobs(self._net.work, conninfo, self._net.wake)
+        _speak_for(logging.getLogger("procrastinate"))
+
+    @property
+    def last_turn(self) -> datetime | None:
+        """When a sweep had last looked at everything without trouble."""
+        return self._net.last_turn
+
+    def start(self) -> None:
+        """Takes over what an earlier process left behind, and begins."""
+        self._net.start()
+        self._jobs.start()
+
+    def stop(self) -> None:
+        """Finishes what is in hand; what is waiting stays in the journal for the others."""
+        self._jobs.stop()
+        self._net.stop()
+
+    def wake(self) -> None:
+        """What was committed here has left jobs behind, so there is nothing to look for, unless none are fetched."""
+        if not self.fetching():
+            self._net.wake()
+
+    def fetching(self) -> bool:
+        """Whether jobs are fetched here; where not, the sweeps do all the work."""
+        return self._jobs.flowing.is_set()
+
+    def take_over(self) -> None:
+        """The first part of `start`."""
+        self._net.take_over()
+
+    def turn(self) -> int:
+        """Looks once, on the caller's thread: how many things were done."""
+        return self._net.turn()
+
+
+async def _alone(connection: AsyncConnection[Any]) -> None:
+    """Each statement by itself, in one round trip instead of three."""
+    await connection.set_autocommit(True)
+
+
+class _Spokesman(logging.Handler):
+    """Procrastinate's own words in our log: what it calls an error is an interruption to us, and ends by itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.warning("queue_says", said=record.getMessage())
+
+
+def _speak_for(logger: logging.Logger) -> None:
+    logger.propagate = False
+    logger.handlers = [_Spokesman(logging.WARNING)]

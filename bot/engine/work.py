@@ -1,0 +1,163 @@
+"""What there is to do and by whose hands: the same for every engine, however it came to hear of it."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
+
+import structlog
+
+from bot.desk import Desk
+from bot.journal import Busy, Job, Txn
+from bot.outbox import Outbox
+
+log = structlog.get_logger()
+
+STAND_INS: Final = "stand-ins"
+WORKERS: Final = {"pager": 2, STAND_INS: 2, "slack": 4, "runbook": 2, "health": 1, "postmortem": 1}
+"""Threads per courier: a dead chat can fill only its own, and a dead pager not those of who stands in for it."""
+GROUP_PAUSE: Final = timedelta(seconds=1)
+"""A group's news are worked in at most this often once it has an incident: a storm edits one card, not a thousand."""
+AGAIN_EVERY: Final = timedelta(seconds=0.25)
+"""Between two groups worked in before, over all groups: each such work edits a card, and Slack takes about one edit a
+second for long (chat.update is Tier 3, 50 a minute and more), so a storm over many groups edits each more seldom."""
+AGAIN_AT_ONCE: Final = timedelta(seconds=1)
+"""So much of it may be saved up: after a quiet moment four groups need not wait for each other."""
+KEEP_DELIVERED: Final = timedelta(days=7)
+NOTHING: Final = timedelta(0)
+
+Run = Callable[[Callable[[], object]], object]
+"""Carries one piece of work out."""
+
+
+def plainly(work: Callable[[], object]) -> None:
+    """Trouble is the caller's."""
+    work()
+
+
+def safely(work: Callable[[], object]) -> bool:
+    """One group's or one incident's trouble must not stop the work for all others: it is logged, and they go on.
+
+    Gives whether all went well.
+    """
+    try:
+        work()
+    except Busy as busy:
+        log.warning("journal_busy", reason=str(busy))
+    except Exception as bug:
+        log.error("engine_bug", exc_info=bug)
+    else:
+        return True
+    return False
+
+
+class Work:
+    """Drains the inbox, fires timers, and hands the outbox to each courier's own threads. Thread-safe."""
+
+    def __init__(self, desk: Desk, outbox: Outbox) -> None:
+        self.desk = desk
+        self.outbox = outbox
+        self.journal = desk.journal
+        self._clock: Callable[[], datetime] = desk.journal.clock
+        self._pools = {name: ThreadPoolExecutor(size, f"courier-{name}") for name, size in WORKERS.items()}
+        self._guard = threading.Lock()
+        self._flying: dict[str, str] = {}
+        self._pacing = threading.Lock()
+        self._drained: dict[str, datetime] = {}
+        self._again_from = datetime.min.replace(tzinfo=UTC)
+
+    def stop(self) -> None:
+        """Finishes what couriers have in hand and gives up the rest."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def take_over(self) -> None:
+        """Gives back what an earlier process had claimed, and reckons deadlines by the settings of today.
+
+        Where others may be at work, what somebody has claimed is theirs while they live.
+        """
+
+        def take_over(txn: Txn) -> None:
+            if self.journal.is_ours_alone:
+                txn.release_all()
+            txn.refresh_due()
+
+        self.journal.write(take_over).result()
+
+    def turn(self) -> int:
+        """All of it once, on the caller's thread: how many things were done."""
+        done, _ = self.drain_all(plainly)
+        done += self.fire(plainly)
+        for job in self.outbox.ready():
+            self.outbox.deliver(job.id)
+            done += 1
+        return done
+
+    def pace(self, group_key: str) -> timedelta:
+        """How long the group's news have to wait; nothing means now, and then they are reckoned as worked in."""
+        now = self._clock()
+        with self._pacing:
+            last = self._drained.get(group_key)
+            if last is not None:
+                wait = max(last + GROUP_PAUSE, self._again_from) - now
+                if wait > NOTHING:
+                    return wait
+                self._again_from = max(self._again_from, now - AGAIN_AT_ONCE) + AGAIN_EVERY
+            self._drained[group_key] = now
+            if len(self._drained) > 10_000:
+                self._drained = {key: at for key, at in self._drained.items() if now - at < GROUP_PAUSE}
+            return NOTHING
+
+    def drain_all(self, run: Run) -> tuple[int, timedelta | None]:
+        """Works in the news of every group that may be: how many those were, and how long the next has to wait."""
+        drained, waits = 0, []
+        for group_key in self.journal.waiting_groups():
+            if wait := self.pace(group_key):
+                waits.append(wait)
+                continue
+            run(self.desk.drain(group_key).result)
+            drained += 1
+        return drained, min(waits, default=None)
+
+    def fire(self, run: Run) -> int:
+        """Looks at every incident whose time has come; how many those were."""
+        due = self.journal.due(self._clock())
+        for incident_id in due:
+            run(self.desk.check_timers(incident_id).result)
+        return len(due)
+
+    def dispatch(self, landed: Callable[[], None]) -> None:
+        """Hands everything that is ready to the couriers' threads; `landed` is called after each."""
+        for job in self.outbox.ready():
+            self.hand_out(job, landed)
+
+    def hand_out(self, job: Job, landed: Callable[[], None], *, at_once: bool = False) -> Future[None] | None:
+        """Hands one job to its courier's threads.
+
+        None when it is in their hands already, or when it is wanted `at_once` and none of them is free.
+        """
+        pool = STAND_INS if job.effect.carrier() != job.effect.courier else job.effect.courier
+        with self._guard:
+            busy = sum(held == pool for held in self._flying.values())
+            if job.id in self._flying or (at_once and busy >= WORKERS[pool]):
+                return None
+            self._flying[job.id] = pool
+        future = self._pools[pool].submit(self.outbox.deliver, job.id)
+        future.add_done_callback(partial(self._landed, job.id, landed))
+        return future
+
+    def _landed(self, job_id: str, landed: Callable[[], None], done: Future[None]) -> None:
+        with self._guard:
+            self._flying.pop(job_id, None)
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, Busy):
+            log.warning("journal_busy", job=job_id, reason=str(error))  # its lease brings it back
+        elif error is not None:
+            log.error("courier_bug", job=job_id, exc_info=error)
+        landed()
+
+    def tidy(self) -> None:
+        """Forgets what was carried out long ago."""
+        self.journal.write(lambda txn: txn.tidy(txn.now - KEEP_DELIVERED), urgent=False).result()

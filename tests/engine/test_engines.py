@@ -1,0 +1,102 @@
+"""What both engines do, on either database: the same work by the same hands."""
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from bot.contracts import Transient
+from bot.incident.effects import Effect, PageEffect
+from bot.incident.events import AckDeadlineMissed
+from bot.incident.policy import Policy
+from bot.incident.state import Incident
+from tests.engine.replica import Cluster, Replica, until
+
+ANSWER_WITHIN_S = 1.0
+LATE_AT_MOST_S = 3.0
+"""A sweep a second on each server, and what a busy machine takes to run the test."""
+
+
+def test_news_become_an_incident_that_is_paged_and_shown(servers: Cluster) -> None:
+    server = servers.joins().start()
+    server.fires("chat")
+    until(lambda: {"Page", "OpenChannel", "RefreshCard", "CollectEvidence", "Tell"} <= set(servers.world.kinds()))
+    (incident,) = server.journal.live()
+    assert server.journal.verify(incident.id) is None
+
+
+def test_what_did_not_work_is_tried_again(servers: Cluster) -> None:
+    tries: list[str] = []
+
+    def act(server: str, effect: Effect, incident: Incident) -> None:
+        if isinstance(effect, PageEffect):
+            tries.append(server)
+            if len(tries) < 3:
+                raise Transient("not now", retry_after=0)
+
+    servers.world.act = act
+    servers.joins().start().fires("chat")
+    until(lambda: "Page" in servers.world.kinds())
+    assert len(tries) == 3
+
+
+def test_a_deadline_that_passes_is_acted_on_once(servers: Cluster) -> None:
+    servers.policy = Policy(ack_within=timedelta(seconds=1))
+    server = servers.joins().start()
+    server.fires("chat")
+    until(lambda: [late for late in missed(server) if late < LATE_AT_MOST_S])
+
+
+def missed(server: Replica) -> list[float]:
+    """How late each missed deadline to acknowledge was noticed, in seconds; of all incidents' first ones."""
+    late = []
+    for incident in server.journal.recent(100):
+        entries = server.journal.entries(incident.id)
+        firsts = [e for e in entries if isinstance(e.event, AckDeadlineMissed) and e.event.level == 1]
+        assert len(firsts) <= 1
+        late += [(e.recorded_at - incident.opened_at).total_seconds() - 1 for e in firsts]
+    return late
+
+
+@pytest.mark.parametrize("stuck", [("slack", "runbook", "health", "postmortem"), ("pager",)], ids=["chat", "pager"])
+def test_while_every_thread_of_a_courier_hangs_alerts_are_taken_in_and_the_others_work(
+    servers: Cluster, stuck: tuple[str, ...]
+) -> None:
+    go_on, hanging = threading.Event(), threading.Semaphore(0)
+
+    def act(server: str, effect: Effect, incident: Incident) -> None:
+        if effect.courier in stuck:
+            hanging.release()
+            go_on.wait()
+
+    servers.world.act = act
+    server = servers.joins().start()
+    try:
+        server.fires(*(f"first-{number}" for number in range(8)))
+        assert hanging.acquire(timeout=10)
+        waits = []
+        for number in range(12):
+            began = time.monotonic()
+            server.fires(f"later-{number}")
+            waits.append(time.monotonic() - began)
+        assert max(waits) < ANSWER_WITHIN_S
+        works = "Page" if "pager" not in stuck else "OpenChannel"
+        until(lambda: servers.world.kinds().count(works) == 20)
+    finally:
+        go_on.set()
+    until(lambda: servers.world.kinds().count("Page") == 20)
+
+
+def test_a_replica_comes_and_another_goes_and_no_deadline_is_missed_or_late(replicas: Cluster) -> None:
+    replicas.policy = Policy(ack_within=timedelta(seconds=1))
+    first, second = replicas.joins().start(), replicas.joins().start()
+    first.fires(*(f"early-{number}" for number in range(6)))
+    until(lambda: len(first.journal.live()) == 6)
+    first.stop()
+    third = replicas.joins().start()
+    third.fires(*(f"late-{number}" for number in range(6)))
+    second.stop()
+    until(lambda: len(missed(third)) == 12)
+    assert max(missed(third)) < LATE_AT_MOST_S
+    assert replicas.world.kinds().count("Page") >= 12
