@@ -100,8 +100,10 @@ class Work:
         now = self._clock()
         with self._pacing:
             last = self._drained.get(group_key)
+            if self._again_from - now > AGAIN_EVERY:  # our clock was set back
+                self._again_from = now
             if last is not None:
-                wait = max(last + GROUP_PAUSE, self._again_from) - now
+                wait = max(GROUP_PAUSE - abs(now - last), self._again_from - now)
                 if wait > NOTHING:
                     return wait
                 self._again_from = max(self._again_from, now - AGAIN_AT_ONCE) + AGAIN_EVERY
