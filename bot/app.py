@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -46,7 +46,8 @@ from bot.incident.state import Incident
 from bot.integrations import http, pagerduty, prometheus
 from bot.integrations.fallback import Fallback
 from bot.journal import Journal
-from bot.journal.audit import try_out
+from bot.journal.audit import is_at_rest, try_out
+from bot.journal.clock import SteadyClock, wall_clock
 from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, open_engine
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
@@ -73,11 +74,6 @@ log = structlog.get_logger()
 Clock = Callable[[], datetime]
 
 
-def wall_clock() -> datetime:
-    """Now, in UTC."""
-    return datetime.now(UTC)
-
-
 class AlreadyRunning(Exception):
     """Another process serves this data folder."""
 
@@ -100,7 +96,7 @@ def open_journal(config: Config, clock: Clock | None = None) -> Journal:
     engine = open_engine(config.database)
     migrate(engine)
     if clock is None:
-        clock = wall_clock if engine.dialect.name == "sqlite" else DatabaseClock(engine)
+        clock = SteadyClock() if engine.dialect.name == "sqlite" else DatabaseClock(engine)
     leaving = Leaving(config.workspace) if config.queue else None
     return Journal(engine, config.workspace, clock, lambda incident: next_due_at(incident, config.policy), leaving)
 
@@ -121,6 +117,7 @@ KEEP_ALIVE_S: Final = 75
 """How long an idle connection is kept: a monitor in a storm finds it open, and one that has gone costs little."""
 DOORS_CONNECTIONS, PAGES_CONNECTIONS = 512, 128
 """Together well below the 1,024 files that a process may have open where nobody has allowed it more."""
+MIND_CLOCK_EVERY_S: Final = 10.0
 DIRECTORY_EVERY_S: Final = 45.0
 """Under the 60 s that rights may be old, so that a click seldom has to wait for a look-up."""
 
@@ -169,6 +166,7 @@ class App:
     def __init__(self, config: Config, clock: Clock | None = None, direct: Executor | None = None) -> None:
         self.config = config
         self._direct = direct
+        outside = clock or wall_clock  # what others sign and mean is told by the machine's own
         self.journal = open_journal(config, clock)
         clock = self.journal.clock
         self._began = clock()
@@ -179,7 +177,7 @@ class App:
         self.library = Library(self.runbooks, config.endpoints)
         self.telemetry = telemetry_of(config)
         self.shelf = Shelf(config.postmortems_dir)
-        self.slack = self._slack(config.slack, clock) if config.slack else None
+        self.slack = self._slack(config.slack, clock, outside) if config.slack else None
         self.pager = pagerduty.Courier(config.pagerduty, self.link) if config.pagerduty else None
         self.outbox = Outbox(self.desk, self._couriers())
         self.heartbeat = Heartbeat(config.heartbeat) if config.heartbeat else None
@@ -192,6 +190,8 @@ class App:
         chores = [Chore(self.slack.learn, DIRECTORY_EVERY_S)] if self.slack else []
         chores.append(Chore(self.auditor.audit, AUDIT_EVERY_S))
         chores.append(Chore(self.pressure.look, PRESSURE_EVERY_S))
+        if isinstance(clock, SteadyClock):
+            chores.append(Chore(partial(self._mind, clock), MIND_CLOCK_EVERY_S))
         self.herald = Herald(self.journal, self.slack.say if self.slack else None)
         chores.append(Chore(self.herald.publish, LOOK_EVERY_S))
         self.engine = self._engine(chores)
@@ -216,6 +216,11 @@ class App:
 
     def _wake(self) -> None:
         self.engine.wake()
+
+    def _mind(self, clock: SteadyClock) -> None:
+        """Lets the journal's clock follow the machine's again when nothing is running that it would disturb."""
+        if clock.apart and is_at_rest(self.journal):
+            clock.follow()
 
     def start(self) -> None:
         """Takes up the work that waits in the journal, and begins to listen to Slack."""
@@ -250,7 +255,7 @@ class App:
         """The incident's page."""
         return f"{self.config.pages_url}/incidents/{incident.ref}"
 
-    def _slack(self, settings: SlackSettings, clock: Clock) -> SlackSide:
+    def _slack(self, settings: SlackSettings, clock: Clock, outside: Clock) -> SlackSide:
         client = connect(settings)
         directory = Directory(client, settings, clock)
         context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles())
@@ -262,7 +267,7 @@ class App:
             whoami=client.auth_test,
             directory=directory,
             listeners=listeners,
-            door=SlackDoor(listeners.app, settings.signing_secret, clock),
+            door=SlackDoor(listeners.app, settings.signing_secret, outside),
             courier=SlackCourier(client, settings, context, self.config.oncall, self.journal.entry),
             post=client.chat_postMessage,
         )

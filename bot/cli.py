@@ -154,8 +154,9 @@ def timeline(path: Path, ref: str) -> None:
 @click.argument("model", default="")
 def health(path: Path, model: str) -> None:
     """Ask the telemetry how a model, or the whole fleet, is doing."""
-    from bot.app import telemetry_of, wall_clock
+    from bot.app import telemetry_of
     from bot.health import lines, survey
+    from bot.journal.clock import wall_clock
 
     telemetry = telemetry_of(config_at(path))
     if telemetry is None:

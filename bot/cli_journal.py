@@ -93,8 +93,9 @@ def backup(path: Path, file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(path: Path, file: Path) -> None:
     """Put a backup in the place of the journal; the bot must be stopped. The old journal is kept beside it."""
-    from bot.app import AlreadyRunning, alone, wall_clock
+    from bot.app import AlreadyRunning, alone
     from bot.journal import backup as backups
+    from bot.journal.clock import wall_clock
 
     config = config_at(path, load_for_terminal)
     database = _database_file(config)

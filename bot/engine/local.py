@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from apscheduler.executors.pool import ThreadPoolExecutor as SchedulerPool
@@ -12,10 +12,13 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from bot.desk import Desk
 from bot.engine.work import Work, safely
 from bot.journal import Busy
+from bot.journal.clock import Steps
 from bot.journal.servers import BEAT_EVERY
 from bot.outbox import Outbox
 
 SWEEP_EVERY_S: Final = 1.0
+LOOK_AT_LEAST_EVERY_S: Final = 2 * SWEEP_EVERY_S
+"""For when the sweeper itself stands still."""
 TURN_PAUSE_S: Final = 0.05
 """Between two turns: what was committed meanwhile is looked at together, and nobody notices the delay."""
 GRACE_S: Final = 0.01
@@ -39,6 +42,7 @@ class LocalEngine:
         self._journal = desk.journal
         self._news = threading.Event()
         self._stopping = threading.Event()
+        self._steps = Steps()
         self._wait: timedelta | None = None
         self.last_turn: datetime | None = None
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
@@ -96,7 +100,9 @@ class LocalEngine:
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
-            self._news.wait(self._wait.total_seconds() if self._wait else None)
+            self._news.wait(self._wait.total_seconds() if self._wait else LOOK_AT_LEAST_EVERY_S)
+            if self._steps.was_set():
+                safely(self._begin_chores_anew)
             self._stopping.wait(GRACE_S)
             self._news.clear()
             if self._stopping.is_set():
@@ -104,6 +110,12 @@ class LocalEngine:
             if safely(self._look):
                 self.last_turn = self._journal.clock()
             self._stopping.wait(TURN_PAUSE_S)
+
+    def _begin_chores_anew(self) -> None:
+        """The scheduler plans by the wall clock: set back by an hour, it would do nothing for an hour."""
+        now = datetime.now(UTC)
+        for job in self._scheduler.get_jobs():
+            job.modify(next_run_time=now)
 
     def _look(self) -> None:
         """Does what there is to do. Raises Busy when a part of it could not be looked at; the others are done."""

@@ -93,6 +93,20 @@ def _waiting(direct: Direct, workspace: str, now: datetime) -> Waiting:
     )
 
 
+_RUNNING: Final = select(
+    or_(
+        exists().where(incident.c.workspace == bindparam("workspace"), incident.c.next_due_at.is_not(None)),
+        exists().where(outbox.c.workspace == bindparam("workspace"), outbox.c.state == _WAITING),
+        exists().where(inbox.c.workspace == bindparam("workspace"), inbox.c.drained_at.is_(None)),
+    )
+)
+
+
+def is_at_rest(journal: Journal) -> bool:
+    """Whether no deadline is running and nothing waits, so that a clock may be set. Raises Busy."""
+    return not journal.ask(lambda direct, workspace: direct.scalar(_RUNNING, {"workspace": workspace}))
+
+
 def news_waiting(journal: Journal) -> int:
     """How many changes of groups of alerts are on disk and not worked into an incident. Raises Busy."""
     return int(journal.ask(lambda direct, workspace: direct.scalar(NEWS_WAITING, {"workspace": workspace})))

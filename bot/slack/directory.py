@@ -54,7 +54,7 @@ class Directory:
         now = self._clock()
         with self._lock:
             person = self._people.get(user_id)
-            if person is None or now - person.asked_at > KNOWN_FOR or not self._fresh(now):
+            if person is None or abs(now - person.asked_at) > KNOWN_FOR or not self._fresh(now):
                 return None
             return self._actor(user_id, person)
 
@@ -96,7 +96,7 @@ class Directory:
     def _fresh(self, now: datetime) -> bool:
         if not self._settings.responders:
             return True
-        return self._responders_at is not None and now - self._responders_at <= FRESH
+        return self._responders_at is not None and abs(now - self._responders_at) <= FRESH
 
     def _actor(self, user_id: str, person: _Person) -> Actor:
         may = not self._settings.responders or user_id in self._responders

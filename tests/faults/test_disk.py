@@ -108,7 +108,8 @@ def tracer() -> str:
 
 @pytest.mark.parametrize("what", FAILURES)
 def test_a_disk_that_fails(tmp_path: Path, what: str) -> None:
-    trace = [tracer(), "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace={FAILURES[what].partition(':')[0]}"]
+    call = FAILURES[what].partition(":")[0]
+    trace = [tracer(), "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]
     database = tmp_path / "data" / "fixfirst.db"
     with started(tmp_path) as bot:  # the schema is there before anything fails
         assert sends(bot, "before").status == 200

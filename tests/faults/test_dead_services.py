@@ -1,0 +1,154 @@
+"""A service outside is dead for long: people are woken all the same, nothing is lost, and its return is no flood."""
+
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+from bot.incident import events as ev
+from bot.incident.state import Incident, Status
+from bot.workbench.server import bind
+from tests.doors.house import alert as house_alert
+from tests.doors.house import webhook
+from tests.faults.process import eventually, started
+from tests.integrations.postbox import Postbox, open_postbox
+from tests.story.night import INTAKE, MAYA, START, Night, alert, open_night, told
+from tests.story.test_paging import SECRET, TABLES, Bridge, open_bridge
+
+WHOLE = os.environ.get("CHAOS") == "all"
+ALERTS = 500
+GROUPS = 50 if WHOLE else 10
+SLACK_WAS_AWAY = timedelta(minutes=15)
+PAGED_WITHIN = timedelta(seconds=30)
+SLACK_DOWN = {"service_unavailable", "ratelimited", "fatal_error", "internal_error", "name_taken"}
+
+
+def incidents(night: Night) -> tuple[Incident, ...]:
+    return night.app.journal.recent(GROUPS)
+
+
+def accepted_after(night: Night, incident: Incident) -> timedelta:
+    """From the incident's beginning to the first page that PagerDuty took."""
+    page = next(e for e in night.app.journal.entries(incident.id) if isinstance(e.event, ev.PageAccepted))
+    return page.recorded_at - incident.opened_at
+
+
+def burn(night: Night) -> None:
+    """500 alerts, spread over Slack's absence; each group begins with one and grows."""
+    waves = ALERTS // GROUPS
+    for wave in range(waves):
+        for group in range(GROUPS):
+            night.alerts(alert(f"f{group}-{wave}", model_name=f"model-{group}"))
+        while night.clock.now < START + SLACK_WAS_AWAY * (wave + 1) / waves:
+            night.through(seconds=5)
+
+
+def test_five_hundred_alerts_in_the_fifteen_minutes_without_slack(tmp_path: Path) -> None:
+    with open_night(tmp_path) as night:
+        night.foretold |= SLACK_DOWN
+        night.bench.workspace.faults.down = True
+        burn(night)
+        assert {incident.firing for incident in incidents(night)} == {ALERTS // GROUPS}
+        assert max(accepted_after(night, incident) for incident in incidents(night)) <= PAGED_WITHIN
+        assert len(night.bench.pagerduty.incidents) == GROUPS
+        assert night.messages(INTAKE) == []
+
+        calls = night.bench.workspace.calls
+        before = len(calls)
+        night.bench.workspace.faults.clear()
+        night.through(minutes=2)
+        announced = Counter((message.metadata or {})["event_payload"]["incident"] for message in night.messages(INTAKE))
+        assert announced == {incident.id: 1 for incident in incidents(night)}
+        edits = Counter(
+            (call.args["channel"], call.args["ts"]) for call in calls[before:] if call.method == "chat.update"
+        )
+        assert max(edits.values(), default=0) <= 1, "one edit of each card, however much had happened"
+        for incident in incidents(night):
+            (card,) = [m for m in night.messages(incident.channel) if is_card(m.metadata)]
+            assert f"{ALERTS // GROUPS} firing" in told(card), told(card)
+        assert set(night.app.journal.numbers()["outbox"]["states"]) == {"done"}
+        assert len(night.bench.pagerduty.incidents) == GROUPS
+
+
+def is_card(metadata: object) -> bool:
+    return isinstance(metadata, dict) and metadata.get("event_payload", {}).get("surface") == "incident"
+
+
+@contextmanager
+def without_pagerduty(folder: Path) -> Iterator[tuple[Night, Bridge, Postbox]]:
+    with open_bridge() as bridge, open_postbox(Postbox()) as mail:
+        tables = TABLES.format(bridge=bridge.port, mail=mail.port)
+        with open_night(
+            folder, settings={"[alerts]\n": f"[alerts]\n{tables}"}, secrets={"BRIDGE_SECRET": SECRET}
+        ) as night:
+            night.bench.pagerduty.outage = "500"
+            yield night, bridge, mail
+
+
+def test_in_the_hour_without_pagerduty_everybody_is_still_woken(tmp_path: Path) -> None:
+    with without_pagerduty(tmp_path) as (night, bridge, _):
+        woken = []
+        for number in range(6):
+            burning = night.burns(f"f{number}", model_name=f"model-{number}")
+            night.through(minutes=2)
+            assert bridge.heard[-1]["incident"] == burning.ref, "the next pager has it within two minutes"
+            woken.append(burning.ref)
+            if number % 2:
+                night.types(MAYA, "/incident ack", burning.channel)
+            night.through(minutes=8)
+        triggers = [body["incident"] for body in bridge.heard if body["action"] == "trigger"]
+        assert triggers == woken, "each once"
+        assert night.pages() == []
+
+        night.bench.pagerduty.outage = "none"
+        night.through(minutes=1)
+        open_still = [one for one in incidents(night) if one.status is Status.OPEN]
+        assert len(open_still) == 3
+        assert [status for _, status in night.pages()].count("triggered") == len(open_still)
+        assert len({incident.key for incident in night.bench.pagerduty.incidents}) == len(night.pages())
+        for incident in open_still:
+            night.types(MAYA, "/incident ack", incident.channel)
+        assert "triggered" not in [status for _, status in night.pages()]
+        assert set(night.app.journal.numbers()["outbox"]["states"]) == {"done"}
+
+
+@contextmanager
+def silent_at(port: int) -> Iterator[None]:
+    """Whoever connects there is never answered."""
+    with bind(port, "--prometheus-port") as listener:
+        kept: list[socket.socket] = []
+
+        def take() -> None:
+            with suppress(OSError):
+                while True:
+                    kept.append(listener.accept()[0])
+
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        for connection in kept:
+            connection.close()
+
+
+def test_a_prometheus_that_hangs_keeps_no_page_no_click_and_no_alert_waiting(tmp_path: Path) -> None:
+    with started(tmp_path) as bot, silent_at(bot.bench.ports.prometheus):
+        for number in range(5):
+            name = f"model-{number}"
+            labels = {"alertname": name, "severity": "critical", "model_name": name}
+            sent = house_alert(name, labels=labels, annotations={"summary": name})
+            assert bot.street.alerts(webhook([sent])).status == 200
+        eventually(lambda: bot.paged() == {f"model-{number}" for number in range(5)}, within_s=4)
+        assert "INC-1" in bot.types(MAYA, "/incident ack INC-1")
+        assert bot.health("/health/engine")[0] == 200
+        eventually(lambda: "did not answer within" in said(bot.bench.workspace.state.channels), within_s=40)
+
+
+def said(channels: object) -> str:
+    assert isinstance(channels, dict)
+    return "\n".join(told(message) for channel in channels.values() for message in channel.messages)
