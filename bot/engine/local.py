@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from apscheduler.executors.pool import ThreadPoolExecutor as SchedulerPool
@@ -56,7 +57,7 @@ class LocalEngine:
         if not self._journal.is_ours_alone:
             self._scheduler.add_job(self._beat, "interval", seconds=BEAT_EVERY.total_seconds())
         for chore in chores:
-            self._scheduler.add_job(chore.work, "interval", seconds=chore.every_s)
+            self._scheduler.add_job(partial(safely, chore.work), "interval", seconds=chore.every_s)
 
     def start(self) -> None:
         """Takes over what an earlier process left behind, and begins."""

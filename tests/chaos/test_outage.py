@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from bot.contracts import Attempt, Delivered
+from bot.engine.local import Chore, LocalEngine
 from bot.incident.effects import Effect
 from bot.incident.state import Incident, Status
+from bot.journal import Busy
 from bot.outbox import Outbox, pause
 from bot.workbench.slack.faults import Fault
 from bot.workbench.slack.model import Message
@@ -155,6 +157,25 @@ def test_the_engine_outlives_a_database_that_cannot_be_read_for_a_moment(tmp_pat
         assert house.alerts(house_webhook([house_alert()])).status == 200
         eventually(house.app.journal.live)
         house.app.engine.stop()
+
+
+def test_a_chore_that_finds_the_journal_away_says_so_in_a_line_and_comes_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = 0
+
+    def look() -> None:
+        nonlocal times
+        times += 1
+        raise Busy("the journal could not be read")
+
+    with open_house(tmp_path) as house:
+        engine = LocalEngine(house.app.desk, house.app.outbox, [Chore(look, every_s=0.01)])
+        engine.start()
+        eventually(lambda: times >= 2)
+        eventually(lambda: house.logged("journal_busy"))
+        engine.stop()
+    assert [record for record in caplog.records if record.name.startswith("apscheduler")] == []
 
 
 class Buggy:
