@@ -54,6 +54,19 @@ class PostgreSQL:
 
     def crash(self) -> None:
         """Ends the server at once, as a failing machine would, and begins it anew: it recovers from its log."""
+        with self.gone():
+            """only as long as it takes"""
+
+    def processes(self) -> list[int]:
+        """The server's own and those it has begun, of which each client has one."""
+        postmaster = self._server.get_pid()
+        assert postmaster is not None
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text(encoding="ascii")
+        return [postmaster, *map(int, children.split())]
+
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """Ended at once, and begun anew afterwards."""
         postmaster = self._server.get_pid()
         assert postmaster is not None
         os.kill(postmaster, signal.SIGQUIT)
@@ -61,7 +74,10 @@ class PostgreSQL:
         while Path(f"/proc/{postmaster}").exists():
             assert time.monotonic() < limit, "PostgreSQL did not end"
             time.sleep(0.01)
-        self._server.ensure_postgres_running()
+        try:
+            yield
+        finally:
+            self._server.ensure_postgres_running()
 
     def _make(self, name: str, like: str = "template1") -> None:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(like))

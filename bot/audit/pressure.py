@@ -51,10 +51,23 @@ def disk_of(folder: Path) -> Disk:
     return Disk(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
 
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why alerts are turned away: all of them, or only those that wake nobody."""
+
+    text: str
+    even_those_that_wake: bool = True
+
+    def __str__(self) -> str:
+        whom = "Alerts" if self.even_those_that_wake else "Alerts that wake nobody"
+        return f"{self.text} {whom} are turned away."
+
+
 class Pressure:
     """What stands against taking alerts in. `disk` is None where the journal is kept by a database server.
 
-    `turned_at` tells when the engine last completed a turn. Thread-safe: `look` replaces what the others read.
+    `turned_at` tells when the engine last completed a turn. Only `look` asks anything of disk or journal; the rest
+    answers at once, from what it saw. Thread-safe.
     """
 
     def __init__(
@@ -65,41 +78,35 @@ class Pressure:
         self._disk = disk
         self._began = journal.clock()
         self._news = 0
-        self._space: Disk | None = None
+        self._against: tuple[Reason, ...] = ()
 
     def look(self) -> None:
-        """Takes the measure of disk and inbox. Raises Busy when the journal cannot be asked; the disk was then."""
-        before = self.turns_away(wakes=False)
-        if self._disk is not None:
-            self._space = self._disk()
-        self._news = news_waiting(self._journal)
-        now = self.turns_away(wakes=False)
-        if now and not before:
-            log.error("alerts_turned_away", reason=now, also_those_that_wake=bool(self.turns_away(wakes=True)))
-        elif before and not now:
-            log.info("alerts_welcome_again")
+        """Takes the measure of disk, engine and inbox. Raises Busy when the journal cannot be asked, after the rest."""
+        try:
+            self._news = news_waiting(self._journal)
+        finally:
+            before, self._against = self._against, tuple(self._reasons())
+            if self._against and not before:
+                log.error("alerts_turned_away", reasons=[str(reason) for reason in self._against])
+            elif before and not self._against:
+                log.info("alerts_welcome_again")
 
     def turns_away(self, *, wakes: bool) -> str:
         """Why an alert may not be taken in now; empty when it may. `wakes`: somebody would be paged for it."""
-        return next((text for text, all_of_them in self._against() if all_of_them or not wakes), "")
+        return next((str(reason) for reason in self._against if reason.even_those_that_wake or not wakes), "")
 
     def findings(self) -> tuple[Finding, ...]:
         """The same for people."""
-        return tuple(
-            Finding(
-                Check.PRESSURE, "", f"{text} {'Alerts' if all_of_them else 'Alerts that wake nobody'} are turned away."
-            )
-            for text, all_of_them in self._against()
-        )
+        return tuple(Finding(Check.PRESSURE, "", str(reason)) for reason in self._against)
 
-    def _against(self) -> Iterator[tuple[str, bool]]:
-        """Each reason, and whether it is one against alerts that wake somebody too."""
-        space = self._space
-        if space is not None and space.free < space.reserve:
-            text = f"The journal's disk has {space.free // 1024:,} KiB left of {space.size // 1024:,}."
-            yield text, space.free < space.reserve * LAST_SHARE
+    def _reasons(self) -> Iterator[Reason]:
+        if self._disk is not None:
+            space = self._disk()
+            if space.free < space.reserve:
+                text = f"The journal's disk has {space.free // 1024:,} KiB left of {space.size // 1024:,}."
+                yield Reason(text, even_those_that_wake=space.free < space.reserve * LAST_SHARE)
         still = self._journal.clock() - (self._turned_at() or self._began)
         if still > STANDS_STILL:
-            yield f"The engine has not completed a turn for {span(still)}.", True
+            yield Reason(f"The engine has not completed a turn for {span(still)}.")
         if self._news > MOST_NEWS:
-            yield f"{self._news:,} changes of alerts wait to be worked in.", True
+            yield Reason(f"{self._news:,} changes of alerts wait to be worked in.")

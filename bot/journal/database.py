@@ -23,6 +23,8 @@ STATEMENT_TIMEOUT_MS: Final = 8_000
 """Below the 10 s after which a door gives up on a commit."""
 LOCK_TIMEOUT_MS: Final = 5_000
 IDLE_TIMEOUT_MS: Final = 30_000
+VANISHED_AFTER_S: Final = 12
+"""Longer than any statement may take."""
 ASK_EVERY_S: Final = 5.0
 MIGRATING: Final = 0x4F495846495253
 """The advisory lock of PostgreSQL that one replica holds while it changes the schema."""
@@ -57,7 +59,16 @@ def _postgresql(url: str) -> dict[str, Any]:
     }
     own = make_url(url).query.get("options", "")
     options = " ".join([*([own] if isinstance(own, str) else own), *(f"-c {name}={ms}" for name, ms in limits.items())])
-    return {"connect_timeout": CONNECT_TIMEOUT_S, "options": options.strip(), "application_name": "fixfirst"}
+    return {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "options": options.strip(),
+        "application_name": "fixfirst",
+        # A server that vanishes without a word, as a machine does that fails, would be waited for a quarter of an hour.
+        "tcp_user_timeout": VANISHED_AFTER_S * 1000,
+        "keepalives_idle": VANISHED_AFTER_S // 2,
+        "keepalives_interval": VANISHED_AFTER_S // 4,
+        "keepalives_count": 2,
+    }
 
 
 def conninfo(url: str) -> str:

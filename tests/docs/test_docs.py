@@ -182,7 +182,7 @@ def test_every_make_target_that_is_named_exists() -> None:
 def test_the_packages_to_install_are_those_of_the_build_machine() -> None:
     wanted = re.search(r"^packages=\((.*)\)$", text(ROOT / ".ci" / "run"), re.MULTILINE)
     assert wanted is not None
-    installed = re.search(r"apt-get install -y (.*)$", text(ROOT / "CONTRIBUTING.md"), re.MULTILINE)
+    installed = re.search(r"apt-get install -y ((?:.*\\\n)*.*)$", text(ROOT / "CONTRIBUTING.md"), re.MULTILINE)
     assert installed is not None
     assert set(wanted[1].split()) <= set(installed[1].split())
 

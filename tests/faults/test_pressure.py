@@ -110,9 +110,11 @@ def test_an_engine_that_stands_still_for_a_minute_is_promised_nothing(tmp_path: 
         night.clock.now += timedelta(seconds=55)
         assert posts(night, burning("f2")) == 200
         night.clock.now += timedelta(seconds=10)
+        night.app.pressure.look()
         assert posts(night, burning("f3")) == 503
         assert posts(night, burning("f2")) == 200
         night.settle()
+        night.app.pressure.look()
         assert posts(night, burning("f3")) == 200
         night.after(seconds=5)
         assert night.incident.firing == 3

@@ -1,0 +1,91 @@
+"""PostgreSQL is away for a while, stopped or standing still: the same process says so, loses nothing, and goes on."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from bot.journal.database import VANISHED_AFTER_S, conninfo
+from tests.databases import PostgreSQL
+from tests.doors.house import alert, webhook
+from tests.faults.process import Process, eventually, started
+from tests.story.night import MAYA, told
+
+AWAY_S = 60.0 if os.environ.get("CHAOS") == "all" else 12.0
+DEADLINE = '\n[deadlines]\nacknowledge = "8s"\n'
+
+
+@contextmanager
+def standing_still(postgres: PostgreSQL) -> Iterator[None]:
+    """It keeps its connections and answers nothing, as on a disk that does not answer."""
+    family = postgres.processes()
+    for process in family:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in family:
+            os.kill(process, signal.SIGCONT)
+
+
+AWAY = {"stopped": PostgreSQL.gone, "standing still": standing_still}
+
+
+def sends(bot: Process, name: str) -> int:
+    labels = {"alertname": name, "severity": "critical", "service": name}
+    answer = bot.street.alerts(webhook([alert(name, labels=labels, annotations={"summary": name})]))
+    assert answer.status == 200 or int(answer.headers["retry-after"]) > 0
+    return answer.status
+
+
+def said(bot: Process) -> str:
+    channels = bot.bench.workspace.state.channels.values()
+    return "\n".join(told(message) for channel in channels for message in channel.messages)
+
+
+@pytest.mark.parametrize("how", AWAY)
+def test_while_the_database_is_away_nothing_is_promised_and_afterwards_everything_goes_on(
+    tmp_path: Path, postgres: PostgreSQL, how: str
+) -> None:
+    with started(tmp_path, environment={"FIXFIRST_DATABASE": postgres.new()}, more=DEADLINE) as bot:
+        assert sends(bot, "before") == 200
+        eventually(lambda: bot.paged() == {"before"})
+        pid = bot.pid
+        eventually(lambda: bot.health("/health/engine")[0] == 200)
+
+        with AWAY[how](postgres):
+            began = time.monotonic()
+            assert sends(bot, "meanwhile") == 503
+            if how == "stopped":
+                assert "nothing was recorded; please try again" in bot.types(MAYA, "/incident ack INC-1")
+                assert time.monotonic() - began < 6, "the person is answered before Slack gives up"
+            assert bot.health("/health/live")[0] == 200
+            assert bot.health("/health/ready")[0] == 503
+            eventually(lambda: bot.health("/health/engine")[0] == 503)
+            while time.monotonic() - began < AWAY_S:
+                assert sends(bot, "meanwhile") == 503
+                time.sleep(0.5)
+
+        back = time.monotonic()
+        eventually(lambda: sends(bot, "meanwhile") == 200)
+        eventually(lambda: bot.paged() == {"before", "meanwhile"})
+        assert time.monotonic() - back < 15
+        eventually(lambda: "Nobody has INC-1" in said(bot))
+        eventually(lambda: bot.health("/health/engine")[0] == 200)
+        assert bot.health("/health/ready")[0] == 200
+        assert "INC-1" in bot.types(MAYA, "/incident ack INC-1")
+        assert len(bot.bench.pagerduty.incidents) == 2
+        assert (bot.child.running, bot.pid) == (True, pid)
+        assert not bot.logged("engine_bug", "courier_bug", "slack_listener_bug")
+
+
+def test_a_server_that_vanishes_without_a_word_is_given_up_in_seconds() -> None:
+    """The kernel keeps these limits; libpq refuses a name that it does not know."""
+    limits = conninfo_to_dict(conninfo("postgresql+psycopg://somewhere/fixfirst"))
+    assert int(str(limits["tcp_user_timeout"])) == VANISHED_AFTER_S * 1000
+    assert int(str(limits["keepalives_idle"])) + 2 * int(str(limits["keepalives_interval"])) <= VANISHED_AFTER_S
