@@ -1,11 +1,12 @@
 """The commands that look after the journal: whether it is whole, and what may be taken out of it."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bot.config import Config, load_for_terminal
+from bot.config import YOUNGEST_ARCHIVED, Config, load_for_terminal
 from bot.incident import commands as cmd
 from bot.incident.people import Refused
 from bot.incident.timeline import count
@@ -146,4 +147,59 @@ def redact(path: Path, ref: str, entry: int, reason: str) -> None:
     click.echo("It may still stand in Slack, in PagerDuty, in the postmortem, in the alert itself and in backups.")
 
 
-COMMANDS = (audit, verify, backup, restore, redact)
+@click.group()
+def archive() -> None:
+    """Move old incidents out of the journal, and prove what was moved."""
+
+
+@archive.command(name="run")
+@CONFIG
+@click.option("--older-than", "days", type=click.IntRange(min=YOUNGEST_ARCHIVED), help="Days; instead of the setting.")
+def archive_run(path: Path, days: int | None) -> None:
+    """Move incidents that are long over into files of their own, while the bot runs."""
+    from bot.journal.archive import Moved, move_old
+    from bot.journal.archive_file import BadArchive
+
+    config = config_at(path, load_for_terminal)
+    after = timedelta(days=days) if days else config.archive_after
+    if after is None:
+        raise click.UsageError("set retention.archive_after_days, or say --older-than DAYS; nothing goes unasked")
+    moved = left = 0
+    with desk_at(path) as desk:
+        try:
+            for one in move_old(desk.journal, config.archive_dir, desk.journal.clock() - after):
+                if isinstance(one, Moved):
+                    moved += 1
+                    click.echo(f"{one.ref}: {one.entries} entries in {config.archive_dir / one.file}")
+                else:
+                    left += 1
+                    click.echo(f"{one.ref} stays: {one.why}", err=True)
+        except (BadArchive, OSError) as error:
+            raise click.ClickException(f"{error}; {count(moved, 'incident')} archived before") from error
+    click.echo(f"{count(moved, 'incident')} archived, {left} left.")
+
+
+@archive.command(name="verify")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def archive_verify(files: tuple[Path, ...]) -> None:
+    """Check archived incidents by their files alone: every entry, every text, and that nothing is missing."""
+    from bot.journal.archive_file import BadArchive, read
+
+    broken = 0
+    for file in files:
+        try:
+            content = read(file)
+            wrong = [str(damage) for damage in content.damage()]
+        except (BadArchive, OSError) as error:
+            wrong = [str(error)]
+        else:
+            if not wrong:
+                click.echo(f"{content.ref}: {len(content.entries)} entries, head {content.head}")
+        broken += bool(wrong)
+        for line in wrong:
+            click.echo(line, err=True)
+    if broken:
+        raise SystemExit(1)
+
+
+COMMANDS = (archive, audit, verify, backup, restore, redact)

@@ -40,10 +40,13 @@ TABLES: Final = (
     "prometheus",
     "health",
     "heartbeat",
+    "retention",
     "endpoints",
 )
 
 SHORTEST_TOKEN: Final = 16
+YOUNGEST_ARCHIVED: Final = 30
+"""Days: younger incidents may return, and what the engine still keeps of their deliveries must be gone by then."""
 SHORTEST_WINDOW: Final = timedelta(seconds=10)
 """A shorter look at the telemetry would fall between two scrapes."""
 SHORTEST_PATIENCE: Final = timedelta(seconds=10)
@@ -74,6 +77,8 @@ class Config:
     postmortems_dir: Path
     runbooks_dir: Path
     doors: Listener
+    archive_after: timedelta | None
+    archive_dir: Path
     pages: Listener
     pages_url: str
     largest_body: int
@@ -179,6 +184,12 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     if "heartbeat" in values:
         beating, more = heartbeat.Settings.from_toml(tables["heartbeat"])
         faults += more
+    retention = Table("retention", tables["retention"], faults)
+    archive_days = retention.whole("archive_after_days", 0, low=0, high=36_500)
+    archive_dir = base / retention.text("archive_dir", "archive")
+    retention.done()
+    if 0 < archive_days < YOUNGEST_ARCHIVED:
+        retention.fault("archive_after_days", f"is {archive_days}, but must be at least {YOUNGEST_ARCHIVED}, or 0")
     for name in SOURCES:
         Table(name, tables[name], faults).done()
     oncall, more = StaticOnCall.from_toml(tables["oncall"])
@@ -190,6 +201,8 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         queue=queue,
         postmortems_dir=postmortems_dir,
         runbooks_dir=runbooks_dir,
+        archive_after=timedelta(days=archive_days) if archive_days else None,
+        archive_dir=archive_dir,
         doors=doors_at,
         pages=pages_at,
         pages_url=pages_url,

@@ -59,7 +59,8 @@ def desk_at(path: Path) -> Iterator[Any]:
 def find(desk: Any, ref: str) -> Incident:
     incident: Incident | None = desk.journal.find(ref)
     if incident is None:
-        raise click.ClickException(f"there is no incident {ref}; fixfirst list shows them")
+        archived = desk.journal.archived(ref)
+        raise click.ClickException(str(archived or f"there is no incident {ref}; fixfirst list shows them"))
     return incident
 
 

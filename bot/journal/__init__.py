@@ -1,8 +1,8 @@
 """The journal: the only writer of truth. SQLAlchemy lives here and nowhere else."""
 
 from bot.journal.ledger import News
-from bot.journal.rows import Job
+from bot.journal.rows import Archived, Job
 from bot.journal.store import Journal, Txn
 from bot.journal.writer import Busy
 
-__all__ = ["Busy", "Job", "Journal", "News", "Txn"]
+__all__ = ["Archived", "Busy", "Job", "Journal", "News", "Txn"]

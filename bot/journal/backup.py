@@ -57,6 +57,11 @@ def back_up(source: Path, target: Path, workspace: str) -> Examined:
 
 def prove(file: Path, workspace: str) -> Examined:
     """Opens a copy, has SQLite look through it, and examines every chain. Raises NoBackup when it is not whole."""
+    _look_through(file)
+    return _examined(file, workspace)
+
+
+def _look_through(file: Path) -> None:
     if not file.is_file():
         raise NoBackup(f"there is no file {file}")
     try:
@@ -69,7 +74,6 @@ def prove(file: Path, workspace: str) -> Examined:
         raise NoBackup(f"{file} is damaged: {'; '.join(said)}")
     if not {"event", "incident", "alembic_version"} <= tables:
         raise NoBackup(f"{file} is a database, but no journal of ours")
-    return _examined(file, workspace)
 
 
 def _examined(file: Path, workspace: str) -> Examined:
@@ -86,7 +90,7 @@ def restore(backup: Path, database: Path, workspace: str, now: datetime) -> tupl
 
     Gives what was found in it and where the old one is. Raises NoBackup.
     """
-    prove(backup, workspace)
+    _look_through(backup)
     database.parent.mkdir(parents=True, exist_ok=True)
     fresh = database.with_name(f"{database.name}.restoring")
     _copy(backup, fresh)

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import String, bindparam, column, select, table
 
 from bot.journal.chain import entry_hash, text_digest
 from bot.journal.codec import digests_in
 from bot.journal.direct import Direct
 from bot.journal.rows import envelope
 from bot.journal.statements import ENTRIES_OF
-from bot.journal.tables import blob, event, incident
+from bot.journal.tables import archive, blob, event, incident
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,12 @@ _ORPHANS: Final = (
     .distinct()
     .order_by(event.c.incident)
 )
+_HAS_ARCHIVE: Final = (
+    select(column("name", String)).select_from(table("sqlite_master")).where(column("name", String) == "archive")
+)
+_ARCHIVED: Final = select(archive.c.incident).where(archive.c.workspace == bindparam("workspace"))
+_HASHES_OF: Final = select(archive.c.hashes).where(archive.c.incident == bindparam("incident_id"))
+_FIRST_OF: Final = select(event.c.seq).where(event.c.incident == bindparam("incident_id")).limit(1)
 _TEXTS: Final = select(blob.c.digest, blob.c.salt, blob.c.text).where(blob.c.incident == bindparam("incident_id"))
 
 
@@ -61,15 +67,39 @@ def examine(direct: Direct, workspace: str, only: str = "") -> Examined:
     damage = [] if only else [*_numbers_missing(known)]
     chosen = [row for row in known if only in ("", row["id"])]
     entries = 0
+    archived = _archived(direct, workspace)
     for row in chosen:
-        chain = _Chain.read(direct, row["id"], f"INC-{row['number']}")
+        if row["id"] in archived:
+            entries += row["seq"]
+            damage += _archive_damage(direct, row)
+            continue
+        chain = Chain.read(direct, row["id"], f"INC-{row['number']}")
         entries += len(chain.rows)
         damage += [*chain.damage(), *chain.against(row)]
     for orphan in orphans:
-        chain = _Chain.read(direct, orphan, orphan)
+        chain = Chain.read(direct, orphan, orphan)
         entries += len(chain.rows)
         damage += [Damage(chain.ref, None, "the incident's own row is missing, its entries are there"), *chain.damage()]
     return Examined(len(chosen) + len(orphans), entries, tuple(damage))
+
+
+def _archived(direct: Direct, workspace: str) -> frozenset[str]:
+    """The incidents whose entries are in files; none in a backup of a version that could not archive."""
+    if direct.database == "sqlite" and direct.scalar(_HAS_ARCHIVE) is None:
+        return frozenset()
+    return frozenset(direct.scalars(_ARCHIVED, {"workspace": workspace}))
+
+
+def _archive_damage(direct: Direct, row: Mapping[str, Any]) -> Iterator[Damage]:
+    """Whether what was left of an archived incident is what its own row says; its entries are the file's to prove."""
+    ref = f"INC-{row['number']}"
+    hashes = direct.scalar(_HASHES_OF, {"incident_id": row["id"]})
+    if direct.scalar(_FIRST_OF, {"incident_id": row["id"]}) is not None:
+        yield Damage(ref, None, "it was archived, and entries stand there again")
+    if len(hashes) != row["seq"] or not hashes or hashes[-1][1] != row["head_hash"]:
+        yield Damage(
+            ref, None, "what its archive was sealed with was changed: it does not end as the incident's row does"
+        )
 
 
 def _numbers_missing(known: Sequence[Mapping[str, Any]]) -> Iterator[Damage]:
@@ -82,13 +112,13 @@ def _numbers_missing(known: Sequence[Mapping[str, Any]]) -> Iterator[Damage]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chain:
+class Chain:
     ref: str
     rows: Sequence[Mapping[str, Any]]
     texts: Mapping[str, tuple[str | None, str | None]]
 
     @classmethod
-    def read(cls, direct: Direct, incident_id: str, ref: str) -> "_Chain":
+    def read(cls, direct: Direct, incident_id: str, ref: str) -> "Chain":
         its = {"incident_id": incident_id}
         texts = {digest: (salt, text) for digest, salt, text in direct.all(_TEXTS, its)}
         return cls(ref, direct.named(ENTRIES_OF, its), texts)

@@ -5,18 +5,19 @@ or a channel. A head covers the head before it and the hash of every entry since
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.journal.chains import Damage
+from bot.journal.codec import time_in
 from bot.journal.direct import Direct
 from bot.journal.store import Txn
-from bot.journal.tables import event, head
+from bot.journal.tables import archive, event, head
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +32,23 @@ class Head:
         return f"Head of the journal at {self.at:%Y-%m-%d %H:%M} UTC: {self.entries} entries, {self.hash}"
 
 
+_BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)
+"""Before anything was recorded, and still a time for a database in any zone."""
 _PUBLISHED: Final = (
     select(head.c.at, head.c.entries, head.c.hash).where(head.c.workspace == bindparam("workspace")).order_by(head.c.at)
 )
 _LATEST: Final = _PUBLISHED.order_by(None).order_by(head.c.at.desc()).limit(1)
-_BETWEEN: Final = (
-    select(event.c.hash)
-    .where(
-        event.c.workspace == bindparam("workspace"),
-        event.c.recorded_at >= bindparam("since"),
-        event.c.recorded_at < bindparam("until"),
-    )
-    .order_by(event.c.recorded_at, event.c.incident, event.c.seq)
+_RECORDED: Final = (
+    event.c.workspace == bindparam("workspace"),
+    event.c.recorded_at >= bindparam("since"),
+    event.c.recorded_at < bindparam("until"),
 )
-_BEFORE: Final = (
-    select(event.c.hash)
-    .where(event.c.workspace == bindparam("workspace"), event.c.recorded_at < bindparam("until"))
-    .order_by(event.c.recorded_at, event.c.incident, event.c.seq)
+_BETWEEN: Final = select(event.c.hash).where(*_RECORDED).order_by(event.c.recorded_at, event.c.incident, event.c.seq)
+_PLACED: Final = select(event.c.recorded_at, event.c.incident, event.c.seq, event.c.hash).where(*_RECORDED)
+_ARCHIVED: Final = select(archive.c.incident, archive.c.hashes).where(
+    archive.c.workspace == bindparam("workspace"),
+    archive.c.last_at >= bindparam("since"),
+    archive.c.first_at < bindparam("until"),
 )
 _PUBLISH: Final[dict[str, Any]] = {
     "sqlite": sqlite.insert(head).on_conflict_do_nothing(index_elements=["workspace", "at"]),
@@ -88,7 +89,21 @@ def examine_heads(direct: Direct, workspace: str) -> Iterator[Damage]:
 
 
 def _after(direct: Direct, workspace: str, last: Head | None, at: datetime) -> Head:
-    given = {"workspace": workspace, "until": at}
-    hashes = direct.scalars(_BETWEEN, {**given, "since": last.at}) if last else direct.scalars(_BEFORE, given)
+    since = last.at if last else _BEGINNING
+    hashes = _hashes(direct, {"workspace": workspace, "since": since, "until": at})
     covered = "\n".join([last.hash if last else "", *hashes])
     return Head(at, (last.entries if last else 0) + len(hashes), hashlib.sha256(covered.encode()).hexdigest())
+
+
+def _hashes(direct: Direct, given: Mapping[str, Any]) -> list[str]:
+    """Of every entry that was recorded in that time, in order, also of those whose incident was archived since."""
+    archived = direct.all(_ARCHIVED, given)
+    if not archived:
+        return direct.scalars(_BETWEEN, given)
+    placed = [
+        (at, incident, seq, entry_hash)
+        for incident, hashes in archived
+        for seq, (told, entry_hash) in enumerate(hashes, start=1)
+        if given["since"] <= (at := time_in(told)) < given["until"]
+    ]
+    return [entry_hash for *_, entry_hash in sorted([*placed, *direct.all(_PLACED, given)])]

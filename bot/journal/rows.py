@@ -25,6 +25,26 @@ class Job:
     warned: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What is left of an incident whose `entries` were moved to `file`, below the folder for archives."""
+
+    number: int
+    status: str
+    entries: int
+    head_hash: str
+    detected_at: datetime
+    resolved_at: datetime
+    archived_at: datetime
+    file: str
+
+    def __str__(self) -> str:
+        return (
+            f"INC-{self.number} of {self.detected_at:%Y-%m-%d} was archived on {self.archived_at:%Y-%m-%d}; "
+            f"its {self.entries} entries are in {self.file}"
+        )
+
+
 def job_from_row(row: Mapping[str, Any]) -> Job:
     return Job(
         id=row["id"],

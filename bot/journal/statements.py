@@ -17,19 +17,21 @@ from sqlalchemy import (
 )
 
 from bot.journal.direct import one_of
-from bot.journal.tables import alert, blob, event, inbox, incident, outbox
+from bot.journal.tables import alert, archive, blob, event, inbox, incident, outbox
 
 _OURS: Final = incident.c.workspace == bindparam("workspace")
 _ITS: Final = incident.c.id == bindparam("incident_id")
+_HERE: Final = incident.c.archived_at.is_(None)
+"""What was archived is no incident any more that anything could happen to."""
 
 
 def _newest(*where: Any) -> Select[str, int]:
     """Id and length of an incident of this workspace; the newest of those that meet the conditions."""
-    query = select(incident.c.id, incident.c.seq).where(_OURS, *where)
+    query = select(incident.c.id, incident.c.seq).where(_OURS, _HERE, *where)
     return query.order_by(incident.c.number.desc()).limit(1)
 
 
-SEQ_OF: Final = select(incident.c.seq).where(_ITS)
+SEQ_OF: Final = select(incident.c.seq).where(_ITS, _HERE)
 LOCKED_SEQ_OF: Final = SEQ_OF.with_for_update()
 HEAD_OF: Final = select(incident.c.seq, incident.c.head_hash).where(_ITS)
 BY_ID: Final = _newest(_ITS)
@@ -38,14 +40,17 @@ BY_CHANNEL: Final = _newest(incident.c.channel == bindparam("channel"))
 # The live one, if there is one: an older incident may have been opened again.
 BY_GROUP: Final = (
     select(incident.c.id, incident.c.seq)
-    .where(_OURS, incident.c.group_key == bindparam("group_key"))
+    .where(_OURS, _HERE, incident.c.group_key == bindparam("group_key"))
     .order_by(incident.c.live.desc(), incident.c.number.desc())
     .limit(1)
 )
 LOCKED_BY_GROUP: Final = BY_GROUP.with_for_update()
 LIVE: Final = select(incident.c.id, incident.c.seq).where(_OURS, incident.c.live).order_by(incident.c.number.desc())
 RECENT: Final = (
-    select(incident.c.id, incident.c.seq).where(_OURS).order_by(incident.c.number.desc()).limit(bindparam("most"))
+    select(incident.c.id, incident.c.seq)
+    .where(_OURS, _HERE)
+    .order_by(incident.c.number.desc())
+    .limit(bindparam("most"))
 )
 DUE: Final = (
     select(incident.c.id).where(_OURS, incident.c.next_due_at <= bindparam("now")).order_by(incident.c.next_due_at)
@@ -91,3 +96,20 @@ WORK_WAITS: Final = select(
         ),
     )
 )
+
+
+def _archived(where: ColumnElement[bool]) -> Any:
+    return select(
+        incident.c.number,
+        incident.c.status,
+        incident.c.seq,
+        incident.c.head_hash,
+        incident.c.detected_at,
+        incident.c.resolved_at,
+        archive.c.archived_at,
+        archive.c.file,
+    ).where(_OURS, where, archive.c.incident == incident.c.id)
+
+
+ARCHIVED_BY_NUMBER: Final = _archived(incident.c.number == bindparam("number"))
+ARCHIVED_BY_ID: Final = _archived(_ITS)

@@ -24,7 +24,7 @@ from bot.journal.chain import entry_hash, new_salt, text_digest
 from bot.journal.codec import actor_out, event_out
 from bot.journal.direct import Direct
 from bot.journal.ids import new_id
-from bot.journal.rows import Job, entry_from_row, envelope
+from bot.journal.rows import Archived, Job, entry_from_row, envelope
 from bot.journal.writer import Busy, Writer
 
 T = TypeVar("T")
@@ -382,6 +382,17 @@ class Journal:
             if number.isdecimal():
                 return reader.one(sql.BY_NUMBER, number=int(number))
             return reader.one(sql.BY_ID, incident_id=ref.strip())
+
+    def archived(self, ref: str) -> Archived | None:
+        """What is left of an incident that was archived, by its number or id as in `find`."""
+        number = ref.strip().lower().removeprefix("inc-")
+        with self._reading() as reader:
+            ours = {"workspace": self.workspace}
+            if number.isdecimal():
+                row = reader.direct.first(sql.ARCHIVED_BY_NUMBER, {**ours, "number": int(number)})
+            else:
+                row = reader.direct.first(sql.ARCHIVED_BY_ID, {**ours, "incident_id": ref.strip()})
+        return None if row is None else Archived(*row)
 
     def by_channel(self, channel: str) -> Incident | None:
         """The incident whose own channel this is."""

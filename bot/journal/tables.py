@@ -69,6 +69,7 @@ incident = Table(
     Column("mitigated_at", UtcTime),
     Column("resolved_at", UtcTime),
     Column("next_due_at", UtcTime),
+    Column("archived_at", UtcTime),
     UniqueConstraint("workspace", "number"),
 )
 # Each begins with the workspace, or SQLite would rather walk through all incidents that ever were.
@@ -136,6 +137,21 @@ head = Table(
     Column("entries", Integer, nullable=False),
     Column("hash", String(64), nullable=False),
 )
+
+# What is left of an incident whose entries were moved to a file, beside its own row. `hashes` are [recorded_at, hash]
+# of every entry by `seq`, so that every head can still be held against them.
+archive = Table(
+    "archive",
+    metadata,
+    Column("incident", String(36), ForeignKey("incident.id"), primary_key=True),
+    Column("workspace", String(80), nullable=False),
+    Column("archived_at", UtcTime, nullable=False),
+    Column("file", String(400), nullable=False),
+    Column("first_at", UtcTime, nullable=False),
+    Column("last_at", UtcTime, nullable=False),
+    Column("hashes", JSON, nullable=False),
+)
+Index("ix_archive_last_at", archive.c.workspace, archive.c.last_at)
 
 # The alert ledger: one row per alert that ever fired, by the sender's fingerprint.
 alert = Table(

@@ -130,6 +130,9 @@ class _Pages:
         ref: str = request.path_params["ref"]
         incident = self._journal.find(ref)
         if incident is None:
+            archived = self._journal.archived(ref)
+            if archived is not None:
+                raise HTTPException(HTTPStatus.GONE, f"{archived}.")
             raise HTTPException(HTTPStatus.NOT_FOUND, f"There is no incident {ref}.")
         if ref != incident.ref:
             return RedirectResponse(f"/incidents/{incident.ref}")

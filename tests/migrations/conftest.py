@@ -25,20 +25,21 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return sqlite_url(tmp_path)
 
 
+def leave_behind(url: str, revision: str) -> str:
+    """Makes an empty database what the version with that revision left; gives its URL."""
+    engine, config = open_engine(url), Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    config.attributes["engine"] = engine
+    command.upgrade(config, revision)
+    engine.dispose()
+    pour_in(url, filled(revision))
+    return url
+
+
 @pytest.fixture
 def left_behind(empty: str) -> Callable[[str], str]:
-    """A database as the version with that revision leaves it behind."""
-
-    def made(revision: str) -> str:
-        engine, config = open_engine(empty), Config()
-        config.set_main_option("script_location", MIGRATIONS)
-        config.attributes["engine"] = engine
-        command.upgrade(config, revision)
-        engine.dispose()
-        pour_in(empty, filled(revision))
-        return empty
-
-    return made
+    """A database as the version with that revision leaves it behind, on SQLite and on PostgreSQL."""
+    return lambda revision: leave_behind(empty, revision)
 
 
 def up_to_date(url: str) -> None:

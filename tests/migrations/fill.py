@@ -9,7 +9,7 @@ never written again: the code that could is gone by then.
 import json
 import sys
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from bot.incident.effects import Page
 from bot.incident.events import Role, Severity
 from bot.incident.people import BOT
 from bot.incident.state import Incident
+from bot.journal.archive import Moved, move_old
 from bot.journal.database import newest_schema
 from bot.journal.heads import next_head, publish
 from bot.journal.redaction import clear_text
@@ -41,7 +42,7 @@ def does(house: House, incident: Incident, kind: type[cmd.Command], **fields: An
 
 
 def fill(house: House) -> None:
-    """A night: an incident with a run, redacted, resolved and returned; one that was no incident; one that burns on."""
+    """A night: an incident with a run, redacted, resolved and returned; one that was put away; one that burns on."""
     house.journal.beat()
     house.receive(house.alert("f1"), house.alert("f2", severity=Severity.SEV2))
     house.drain()
@@ -75,6 +76,7 @@ def fill(house: House) -> None:
         30,
     ).incident
     does(house, other, cmd.Cancel, reason="a test")
+    puts_away(house, other)
     house.receive(house.alert("g1", model="qwen3-32b", labels={"service": "chat", "model": "qwen3-32b"}))
     house.drain()
     tell_head(house)
@@ -104,6 +106,19 @@ def deliver_some(house: House) -> None:
         claimed = house.journal.write(lambda txn, job=job: txn.claim(job.id, until)).result()  # type: ignore[misc]
         if ends:
             house.journal.write(lambda txn, claimed=claimed: txn.bury(claimed, "no such channel")).result()  # type: ignore[misc]
+
+
+def puts_away(house: House, incident: Incident) -> None:
+    """The incident is told everywhere, and archived when it has been over for a month."""
+    until = house.clock.now + timedelta(minutes=1)
+    while jobs := [job for job in house.journal.ready_jobs(house.clock.now) if job.incident == incident.id]:
+        for ready in jobs:
+            job = house.journal.write(lambda txn, ready=ready: txn.claim(ready.id, until)).result()  # type: ignore[misc]
+            assert job is not None
+            house.journal.write(lambda txn, job=job: txn.finish(job)).result()  # type: ignore[misc]
+    house.clock.after(days=31)
+    (moved,) = move_old(house.journal, house.folder / "archive", house.clock.now - timedelta(days=30))
+    assert isinstance(moved, Moved)
 
 
 def tell_head(house: House) -> None:

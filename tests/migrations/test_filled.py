@@ -1,6 +1,7 @@
 """A database that a released version filled comes up to date, on both databases, with everything that was in it."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
+from bot.journal.backup import back_up, restore
 from bot.journal.chains import examine
-from bot.journal.database import MIGRATIONS, newest_schema
+from bot.journal.database import MIGRATIONS, newest_schema, sqlite_url
 from bot.journal.heads import examine_heads
 from bot.journal.tables import metadata
 from tests.journal.conftest import House
-from tests.migrations.conftest import filled, up_to_date
+from tests.migrations.conftest import filled, leave_behind, up_to_date
 from tests.migrations.fill import FILLED, is_ours, pour_out
 
 REVISIONS = sorted(script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions())
@@ -52,7 +54,8 @@ def test_no_row_points_nowhere_and_every_chain_and_head_holds(
     house = House(tmp_path, url)
     found = house.journal.ask(examine)
     assert found.damage == ()
-    assert found.entries == len(filled(revision)["event"])
+    archived = sum(len(row["hashes"]) for row in filled(revision).get("archive", []))
+    assert found.entries == len(filled(revision)["event"]) + archived
     assert house.journal.ask(lambda *of: list(examine_heads(*of))) == []
     house.journal.close()
 
@@ -67,7 +70,8 @@ def test_the_bot_goes_on_where_the_older_version_stopped(
     house.clock.now = max(
         entry.recorded_at for one in house.journal.recent() for entry in house.journal.entries(one.id)
     )
-    assert [incident.ref for incident in house.journal.recent()] == ["INC-3", "INC-2", "INC-1"]
+    there = {row["number"] for row in filled(revision)["incident"] if not row.get("archived_at")}
+    assert {incident.number for incident in house.journal.recent()} == there
     house.drain()
     night = house.journal.find("INC-1")
     assert night is not None
@@ -78,6 +82,16 @@ def test_the_bot_goes_on_where_the_older_version_stopped(
     assert house.journal.ready_jobs(house.clock.now)
     assert house.journal.ask(examine).damage == ()
     house.journal.close()
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_backup_can_be_made_of_it_and_put_back(tmp_path: Path, revision: str) -> None:
+    url = leave_behind(sqlite_url(tmp_path), revision)
+    before, file = pour_out(url), tmp_path / "fixfirst.db"
+    assert back_up(file, tmp_path / "backup.db", "test").damage == ()
+    examined, _ = restore(tmp_path / "backup.db", file, "test", datetime(2030, 1, 1, tzinfo=UTC))
+    assert examined.damage == ()
+    assert pour_out(url)["event"] == before["event"]
 
 
 def test_the_newest_schema_is_what_the_tables_say(empty: str) -> None:

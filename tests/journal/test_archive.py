@@ -1,0 +1,468 @@
+"""Incidents that are long over leave the journal for files of their own: nothing is lost, and all of it adds up."""
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import create_engine, text
+
+from bot.cli import main
+from bot.incident import commands as cmd
+from bot.incident.people import Refused
+from bot.incident.state import Incident
+from bot.journal import archive as archiving
+from bot.journal import archive_file
+from bot.journal.archive import Left, Moved, move_old
+from bot.journal.archive_file import BadArchive, Content, read, write
+from bot.journal.chains import examine
+from bot.journal.codec import canonical
+from bot.journal.heads import examine_heads, next_head, publish
+from tests.journal.conftest import MAYA, House
+from tests.migrations.fill import fill, redacts
+
+
+def says(house: House, incident: Incident, kind: type[cmd.Command], **fields: object) -> Incident:
+    house.clock.after(seconds=1)
+    key = f"said:{house.clock.now.isoformat()}"
+    asked = {"incident": incident.id, "by": MAYA, "at": house.clock.now, "key": key, "source": "slack", **fields}
+    return house.desk.handle(kind(**asked), 30).incident  # type: ignore[arg-type]
+
+
+def over(house: House, fingerprint: str = "f1", **alert: Any) -> Incident:
+    """An incident from alert to resolve, with an impact that names a customer; everything outside is done."""
+    house.receive(house.alert(fingerprint, **alert))
+    house.drain()
+    incident = house.journal.live()[0]
+    says(house, incident, cmd.Acknowledge)
+    says(house, incident, cmd.StateImpact, text="Jo of Example & Sons sees errors ✓")
+    house.receive(house.alert(fingerprint, firing=False, **alert))
+    house.drain()
+    ended = says(house, incident, cmd.Resolve, reason="rolled back")
+    everything_is_done(house)
+    return ended
+
+
+def everything_is_done(house: House) -> None:
+    until = house.clock.now + timedelta(days=1)
+    while jobs := house.journal.ready_jobs(house.clock.now):
+        for ready in jobs:
+            job = house.journal.write(lambda txn, ready=ready: txn.claim(ready.id, until)).result()  # type: ignore[misc]
+            assert job is not None
+            house.journal.write(lambda txn, job=job: txn.finish(job)).result()  # type: ignore[misc]
+
+
+def tells_head(house: House) -> None:
+    house.clock.after(hours=1)
+    at = house.clock.now.replace(minute=0, second=0, microsecond=0)
+    head = house.journal.ask(lambda direct, workspace: next_head(direct, workspace, at))
+    assert head is not None
+    house.journal.write(lambda txn: publish(txn, head)).result()
+
+
+def archives(house: House, folder: Path) -> list[Moved | Left]:
+    return list(move_old(house.journal, folder, house.clock.now - timedelta(days=100)))
+
+
+def misfits(house: House) -> list[str]:
+    found = house.journal.ask(examine)
+    heads = house.journal.ask(lambda *of: list(examine_heads(*of)))
+    return [str(damage) for damage in (*found.damage, *heads)]
+
+
+def rows(house: House, table: str) -> int:
+    engine = create_engine(house.url)
+    with engine.connect() as connection:
+        found = int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+    engine.dispose()
+    return found
+
+
+def test_what_is_long_over_is_in_a_file_and_what_is_not_stays(house: House, tmp_path: Path) -> None:
+    old = over(house)
+    house.clock.after(days=200)
+    young = over(house, "f2", model="qwen3-32b", labels={"model": "qwen3-32b"})
+    entries = house.journal.entries(old.id)
+    assert archives(house, tmp_path) == [Moved("INC-1", len(entries), "2026/INC-1.jsonl.gz")]
+    assert house.journal.find("INC-1") is None
+    assert house.journal.find("INC-2") == young
+    assert house.journal.recent() == (young,)
+    content = read(tmp_path / "2026" / "INC-1.jsonl.gz")
+    assert content.damage() == []
+    assert [entry["id"] for entry in content.entries] == [entry.id for entry in entries]
+    assert (content.status, content.head) == ("resolved", entries[-1].hash)
+    assert [alert["fingerprint"] for alert in content.alerts] == ["f1"]
+
+
+def test_nothing_of_it_is_left_in_the_journal_but_its_row_and_what_seals_it(house: House, tmp_path: Path) -> None:
+    incident = over(house)
+    house.clock.after(days=200)
+    archives(house, tmp_path)
+    assert [rows(house, table) for table in ("event", "blob", "outbox", "alert", "inbox")] == [0] * 5
+    assert [rows(house, table) for table in ("incident", "archive")] == [1, 1]
+    assert "Example & Sons" not in house.stored()
+    left = house.journal.archived("inc-1")
+    assert left is not None
+    assert left == house.journal.archived(incident.id)
+    assert (left.number, left.status, left.entries) == (1, "resolved", incident.seq)
+    assert str(left).startswith("INC-1 of 2026-11-21 was archived on 2027-06-09; its ")
+
+
+def test_numbers_chains_and_heads_still_add_up(house: House, tmp_path: Path) -> None:
+    over(house)
+    tells_head(house)
+    other = over(house, "f2", model="qwen3-32b", labels={"model": "qwen3-32b"})
+    tells_head(house)
+    house.clock.after(days=200)
+    says(house, other, cmd.AddNote, text="still of interest")
+    before = house.journal.ask(examine)
+    assert archives(house, tmp_path) == [
+        Moved("INC-1", 6, "2026/INC-1.jsonl.gz"),
+        Left("INC-2", "something was recorded in it since"),
+    ]
+    tells_head(house)
+    assert misfits(house) == []
+    assert house.journal.ask(examine) == before
+    house.receive(house.alert("f1"))
+    house.drain()
+    assert [incident.number for incident in house.journal.live()] == [3]
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "told"),
+    [
+        ("UPDATE incident SET head_hash = 'x' WHERE number = 1", "INC-1: what its archive was sealed with was changed"),
+        ("DELETE FROM archive", "INC-1: entry 1 is missing"),
+        ("UPDATE archive SET hashes = '[]'", "INC-1: what its archive was sealed with was changed"),
+    ],
+)
+def test_what_seals_an_archive_cannot_be_changed_unnoticed(
+    house: House, tmp_path: Path, sabotage: str, told: str
+) -> None:
+    over(house)
+    tells_head(house)
+    house.clock.after(days=200)
+    archives(house, tmp_path)
+    house.behind_its_back(sabotage)
+    assert any(line.startswith(told) for line in misfits(house)), misfits(house)
+
+
+def test_a_hash_changed_in_the_middle_no_longer_fits_the_head_of_its_hour(house: House, tmp_path: Path) -> None:
+    incident = over(house)
+    second = house.journal.entries(incident.id)[1].hash
+    tells_head(house)
+    house.clock.after(days=200)
+    archives(house, tmp_path)
+    house.behind_its_back(
+        f"UPDATE archive SET hashes = replace(CAST(hashes AS text), '{second}', '{second[::-1]}')"
+        + ("::json" if house.url.startswith("postgresql") else "")
+    )
+    assert misfits(house) == [
+        "head of 2026-11-21 04:00 UTC: it was made of 6 entries, others stand there now",
+    ]
+
+
+def test_a_run_a_redaction_and_a_return_go_as_they_are(house: House, tmp_path: Path) -> None:
+    fill(house)
+    house.drain()
+    for incident in house.journal.live():
+        house.receive(house.alert("f2", firing=False), house.alert("g1", firing=False))
+        house.drain()
+        says(house, incident, cmd.Resolve, reason="over", despite_firing=True)
+    house.clock.after(days=400)  # whoever held an effect has long lost it
+    everything_is_done(house)
+    redacts(house, house.journal.recent()[-1], 8)
+    everything_is_done(house)
+    numbered = {incident.ref: house.journal.entries(incident.id) for incident in house.journal.recent()}
+    house.clock.after(days=400)
+    moved = archives(house, tmp_path)
+    assert [one.ref for one in moved if isinstance(one, Moved)] == ["INC-1", "INC-3"], moved
+    assert misfits(house) == []
+    for ref, entries in numbered.items():
+        content = read(tmp_path / "2026" / f"{ref}.jsonl.gz")
+        assert content.damage() == []
+        assert [entry["hash"] for entry in content.entries] == [entry.hash for entry in entries]
+
+
+def still_told(house: House, incident: Incident) -> None:
+    says(house, incident, cmd.PostUpdate, text="all is well")
+
+
+def still_fires(house: House, incident: Incident) -> None:
+    house.receive(house.alert("f1"))  # its news are not worked in yet
+
+
+def is_snoozed(house: House, incident: Incident) -> None:
+    house.receive(house.alert("f9", model="mixtral", labels={"model": "mixtral"}))
+    house.drain()
+    says(house, house.journal.live()[0], cmd.Resolve, reason="known", despite_firing=True)
+    everything_is_done(house)
+
+
+@pytest.mark.parametrize("happens", [still_told, still_fires, is_snoozed])
+def test_nothing_goes_that_still_has_something_before_it(
+    house: House, tmp_path: Path, happens: Callable[[House, Incident], None]
+) -> None:
+    incident = over(house)
+    happens(house, incident)
+    house.clock.after(days=200)
+    moved = archives(house, tmp_path)
+    kept = {ref.ref for ref in house.journal.recent()}
+    assert kept == ({"INC-2"} if happens is is_snoozed else {"INC-1"})
+    assert all(isinstance(one, Moved) == (one.ref not in kept) for one in moved)
+
+
+def test_a_damaged_incident_is_not_put_away(house: House, tmp_path: Path) -> None:
+    over(house)
+    house.clock.after(days=200)
+    house.behind_its_back("UPDATE event SET source = 'elsewhere' WHERE seq = 2")
+    assert archives(house, tmp_path) == [
+        Left("INC-1", "it is damaged, see fixfirst audit verify: INC-1: entry 2 was changed")
+    ]
+    assert not list(tmp_path.rglob("*.gz"))
+    assert house.journal.find("INC-1") is not None
+
+
+def test_what_happens_while_the_file_is_written_keeps_the_incident(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident = over(house)
+    house.clock.after(days=200)
+    writes = archive_file.write
+
+    def meanwhile(*given: object) -> None:
+        writes(*given)  # type: ignore[arg-type]
+        says(house, incident, cmd.AddNote, text="one more thing")
+
+    monkeypatch.setattr(archiving, "write", meanwhile)
+    assert archives(house, tmp_path) == [Left("INC-1", "something happened in it just now")]
+    monkeypatch.undo()
+    assert house.journal.entries(incident.id)[-1].seq == 7
+    everything_is_done(house)
+    house.clock.after(days=200)
+    assert archives(house, tmp_path) == [Moved("INC-1", 7, "2026/INC-1.jsonl.gz")]
+    assert len(read(tmp_path / "2026" / "INC-1.jsonl.gz").entries) == 7
+
+
+def test_a_death_between_the_file_and_the_journal_loses_and_doubles_nothing(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident = over(house)
+    house.clock.after(days=200)
+    entries = house.journal.entries(incident.id)
+
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as death:
+        death.setattr(house.journal, "write", dies)
+        with pytest.raises(KeyboardInterrupt):
+            archives(house, tmp_path)
+    assert house.journal.entries(incident.id) == entries
+    assert misfits(house) == []
+    house.reopen()
+    assert archives(house, tmp_path) == [Moved("INC-1", len(entries), "2026/INC-1.jsonl.gz")]
+    assert archives(house, tmp_path) == []
+    assert [file.name for file in (tmp_path / "2026").iterdir()] == ["INC-1.jsonl.gz"]
+    assert misfits(house) == []
+
+
+def test_another_server_that_remembers_it_cannot_go_on_with_it(house: House, tmp_path: Path) -> None:
+    incident = over(house)
+    house.clock.after(days=200)
+    terminal = House(tmp_path, house.url, house.clock)
+    assert house.journal.incident(incident.id) is not None
+    archives(terminal, tmp_path)
+    terminal.journal.close()
+    assert house.journal.incident(incident.id) is None
+    with pytest.raises(Refused, match="There is no such incident"):
+        says(house, incident, cmd.Reopen)
+    assert misfits(house) == []
+
+
+def test_an_alert_that_fires_again_after_years_is_news(house: House, tmp_path: Path) -> None:
+    over(house)
+    house.clock.after(days=800)
+    archives(house, tmp_path)
+    assert house.receive(house.alert("f1")) == 1
+    house.drain()
+    assert [incident.ref for incident in house.journal.live()] == ["INC-2"]
+    assert rows(house, "alert") == 1
+
+
+def test_the_file_of_another_database_is_not_written_over(house: House, tmp_path: Path) -> None:
+    over(house)
+    house.clock.after(days=200)
+    theirs = tmp_path / "2026" / "INC-1.jsonl.gz"
+    write(theirs, Content("theirs", "another-id", 1, "resolved", "", [], [], []), (), tmp_path)
+    with pytest.raises(BadArchive, match="holds another incident"):
+        archives(house, tmp_path)
+    assert read(theirs).workspace == "theirs"
+    assert house.journal.find("INC-1") is not None
+
+
+# The file alone
+
+
+@pytest.fixture
+def file(house_on_file: House, tmp_path: Path) -> Path:
+    """An incident whose fourth entry, the impact, was redacted."""
+    redacts(house_on_file, over(house_on_file), 4)
+    everything_is_done(house_on_file)
+    house_on_file.clock.after(days=200)
+    archives(house_on_file, tmp_path)
+    return tmp_path / "2026" / "INC-1.jsonl.gz"
+
+
+Lines = list[dict[str, Any]]
+
+
+def rewritten(file: Path, change: Callable[[Lines], object]) -> None:
+    lines = [json.loads(line) for line in gzip.decompress(file.read_bytes()).decode().splitlines()]
+    change(lines)
+    file.write_bytes(gzip.compress("".join(f"{json.dumps(line)}\n" for line in lines).encode()))
+
+
+def verified(file: Path) -> Result:
+    return CliRunner().invoke(main, ["archive", "verify", str(file)])
+
+
+def test_whoever_has_the_file_can_prove_it_by_its_own_first_line(file: Path) -> None:
+    """What `how` says, done with nothing but Python."""
+    head, *rest = [json.loads(line) for line in gzip.decompress(file.read_bytes()).decode().splitlines()]
+    previous = ""
+    for line in rest[: head["entries"]]:
+        entry = dict(line["entry"])
+        said, before = entry.pop("hash"), entry.pop("prev_hash")
+        assert before == previous
+        spelled = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert hashlib.sha256(f"{before}\n{spelled}".encode()).hexdigest() == said
+        previous = said
+    assert previous == head["head"]
+    texts = [line["text"] for line in rest if "text" in line]
+    assert sum(one["text"] is None for one in texts) == 1
+    for one in texts:
+        if one["text"] is not None:
+            assert hashlib.sha256(f"{one['salt']}\n{one['text']}".encode()).hexdigest() == one["digest"]
+
+
+def test_it_can_be_read_by_people(file: Path) -> None:
+    said = [json.loads(line).get("said") for line in gzip.decompress(file.read_bytes()).splitlines()]
+    assert "Maya acknowledged" in said
+    assert "Maya stated the impact: [redacted]" in said
+
+
+def test_a_whole_file_is_said_to_be_whole_with_its_head(file: Path) -> None:
+    answer = verified(file)
+    assert answer.exit_code == 0
+    assert answer.output == f"INC-1: 7 entries, head {read(file).head}\n"
+
+
+def change_source(lines: Lines) -> None:
+    lines[2]["entry"]["source"] = "elsewhere"
+
+
+def drop_an_entry(lines: Lines) -> None:
+    del lines[3]
+    lines[0]["entries"] -= 1
+
+
+def drop_the_last_entry(lines: Lines) -> None:
+    del lines[7]
+    lines[0]["entries"] -= 1
+
+
+def change_a_text(lines: Lines) -> None:
+    next(line["text"] for line in lines if "text" in line and line["text"]["text"])["text"] = "nothing happened"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (change_source, "INC-1: entry 2 was changed\n"),
+        (drop_an_entry, "INC-1: entry 3 is missing\n"),
+        (drop_the_last_entry, "INC-1: entry 6 is not the one that the incident's own row ends with"),
+        (change_a_text, "has another text than it was written with\n"),
+        (lambda lines: lines.pop(), "is not whole: it lacks lines that its first one counts\n"),
+        (lambda lines: lines[0].update(version=9), "is an archive of another kind (fixfirst archive 9)\n"),
+        (lambda lines: lines.clear(), "is no archive of ours"),
+    ],
+)
+def test_what_was_done_to_a_file_is_named(file: Path, change: Callable[[Lines], object], told: str) -> None:
+    rewritten(file, change)
+    answer = verified(file)
+    assert answer.exit_code == 1
+    assert told in answer.output
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
+def test_a_file_that_was_cut_off_is_damaged(file: Path, keep: float) -> None:
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(len(whole) * keep)])
+    answer = verified(file)
+    assert answer.exit_code == 1
+    assert f"{file} is " in answer.output
+
+
+def test_a_disk_that_writes_something_else_is_noticed_before_the_journal_forgets(
+    house_on_file: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over(house_on_file)
+    house_on_file.clock.after(days=200)
+    monkeypatch.setattr("bot.journal.archive_file.canonical", lambda line: canonical(line).replace("Maya", "Jonas"))
+    with pytest.raises(BadArchive, match="does not say, read again, what was written"):
+        archives(house_on_file, tmp_path)
+    assert not list(tmp_path.rglob("INC-1*"))
+    assert house_on_file.journal.find("INC-1") is not None
+
+
+# At the terminal
+
+
+@pytest.fixture
+def types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """A journal with an incident of long ago, in a folder with a settings file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fixfirst.toml").write_text('workspace = "test"\n', encoding="utf-8")
+    (tmp_path / "data").mkdir()
+    house = House(tmp_path / "data")
+    house.clock.now -= timedelta(days=500)
+    over(house)
+    house.journal.close()
+    return lambda *words: CliRunner().invoke(main, words)
+
+
+def test_nothing_is_archived_unasked(types: Callable[..., Result]) -> None:
+    answer = types("archive", "run")
+    assert answer.exit_code == 2
+    assert "set retention.archive_after_days, or say --older-than DAYS" in answer.output
+
+
+def test_the_setting_says_how_old_and_where_to(types: Callable[..., Result], tmp_path: Path) -> None:
+    with (tmp_path / "fixfirst.toml").open("a", encoding="utf-8") as settings:
+        settings.write('[retention]\narchive_after_days = 400\narchive_dir = "old"\n')
+    answer = types("archive", "run")
+    (file,) = (tmp_path / "old").rglob("*.gz")
+    assert answer.output == f"INC-1: 6 entries in {file.relative_to(tmp_path)}\n1 incident archived, 0 left.\n"
+    assert types("archive", "run").output == "0 incidents archived, 0 left.\n"
+
+
+def test_whoever_looks_for_it_is_told_where_it_went(types: Callable[..., Result]) -> None:
+    types("archive", "run", "--older-than", "400")
+    answer = types("timeline", "INC-1")
+    assert answer.exit_code == 1
+    assert re.search(
+        r"^Error: INC-1 of \d{4}-\d\d-\d\d was archived on .*; its 6 entries are in \d{4}/INC-1.jsonl.gz$",
+        answer.output,
+    )
+    assert types("audit", "verify").output.startswith("1 chains checked, 0 broken.")
+
+
+def test_less_than_a_month_is_refused(types: Callable[..., Result]) -> None:
+    assert types("archive", "run", "--older-than", "29").exit_code == 2
