@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
+import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor as SchedulerPool
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -16,6 +17,8 @@ from bot.journal import Busy
 from bot.journal.clock import Steps
 from bot.journal.servers import BEAT_EVERY
 from bot.outbox import Outbox
+
+log = structlog.get_logger()
 
 SWEEP_EVERY_S: Final = 1.0
 LOOK_AT_LEAST_EVERY_S: Final = 2 * SWEEP_EVERY_S
@@ -45,6 +48,7 @@ class LocalEngine:
         self._stopping = threading.Event()
         self._steps = Steps()
         self._wait: timedelta | None = None
+        self._owes = False
         self.last_turn: datetime | None = None
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._scheduler = BackgroundScheduler(
@@ -60,8 +64,12 @@ class LocalEngine:
             self._scheduler.add_job(partial(safely, chore.work), "interval", seconds=chore.every_s)
 
     def start(self) -> None:
-        """Takes over what an earlier process left behind, and begins."""
-        self.take_over()
+        """Takes over what an earlier process left behind, and begins; where the journal is busy, that is done later."""
+        try:
+            self.take_over()
+        except Busy as busy:
+            log.warning("journal_busy", reason=str(busy))
+            self._owes = True
         if not self._journal.is_ours_alone:
             self._beat()
         self._thread.start()
@@ -121,6 +129,9 @@ class LocalEngine:
     def _look(self) -> None:
         """Does what there is to do. Raises Busy when a part of it could not be looked at; the others are done."""
         self._wait = None
+        if self._owes:
+            self.take_over()
+            self._owes = False
         if not self._journal.work_waits(self._journal.clock()):
             return
         parts = (self._drain, lambda: self.work.fire(safely), lambda: self.work.dispatch(self.wake))

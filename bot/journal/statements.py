@@ -71,7 +71,12 @@ TEXTS_OF: Final = _LEFT.where(blob.c.incident == bindparam("incident_id"))
 TEXTS: Final = {database: _LEFT.where(among) for database, among in one_of(blob.c.digest, "digests").items()}
 NEW_TEXTS: Final = insert(blob)
 
-UNFINISHED: Final = select(incident.c.id).where(_OURS, or_(incident.c.live, incident.c.next_due_at.is_not(None)))
+UNFINISHED: Final = select(incident.c.id, incident.c.seq, incident.c.next_due_at).where(
+    _OURS, or_(incident.c.live, incident.c.next_due_at.is_not(None))
+)
+DUE_ANEW: Final = (
+    update(incident).where(_ITS, incident.c.seq == bindparam("as_of")).values(next_due_at=bindparam("due_at"))
+)
 INCIDENTS_BY_STATUS: Final = select(incident.c.status, func.count()).where(_OURS).group_by(incident.c.status)
 ALERTS_BY_STATUS: Final = (
     select(alert.c.status, func.count()).where(alert.c.workspace == bindparam("workspace")).group_by(alert.c.status)

@@ -238,12 +238,16 @@ class Txn(_Reader):
         servers.forget(self.direct, self.workspace, self.now)
 
     def refresh_due(self) -> None:
-        """Computes every live incident's next deadline anew, for when the settings behind them have changed."""
-        for incident_id in self.direct.scalars(sql.UNFINISHED, {"workspace": self.workspace}):
-            item = self.incident(incident_id)
-            if item is not None:
-                values = {"incident_id": incident_id, "next_due_at": self._journal.due_at(item)}
-                self.direct.run(sql.CHANGED_INCIDENT, values)
+        """Computes every live incident's next deadline anew, for when the settings behind them have changed.
+
+        Where they have not, nothing is written and nobody waited for, however many servers begin while others work.
+        What has been added to meanwhile has its deadline from whoever added it.
+        """
+        for incident_id, seq, known in self.direct.all(sql.UNFINISHED, {"workspace": self.workspace}):
+            item = self._as_of(incident_id, seq)
+            due_at = None if item is None else self._journal.due_at(item)
+            if due_at != known:
+                self.direct.run(sql.DUE_ANEW, {"incident_id": incident_id, "as_of": seq, "due_at": due_at})
 
     def known_alerts(self, source: str, fingerprints: Sequence[str]) -> dict[str, Alert]:
         """The ledger's rows of these fingerprints."""

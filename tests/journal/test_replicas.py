@@ -3,24 +3,30 @@
 import os
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bot.contracts import Attempt, Delivered
+from bot.engine.local import LocalEngine
 from bot.incident import commands as cmd
 from bot.incident.alert import Alert
 from bot.incident.effects import EFFECT_NAMES, Effect, OpenChannel, Page, Tell
 from bot.incident.events import ChannelOpened, PageAccepted, Severity
 from bot.incident.people import Refused
+from bot.incident.policy import Policy
 from bot.incident.state import Incident, Status
 from bot.intake.alerts import Delivery
+from bot.journal import Busy, Txn, database
 from bot.journal.post import COURIERS
+from bot.journal.servers import DEAD_AFTER
 from bot.outbox import Outbox
 from tests.databases import PostgreSQL
 from tests.journal.conftest import MAYA, House
@@ -155,6 +161,63 @@ def test_a_job_is_only_ever_in_one_pair_of_hands(replicas: list[House]) -> None:
 
     claimed = all_at_once(*(partial(claim, house) for house in replicas))
     assert len([job for job in claimed if job is not None]) == 1
+
+
+class Frozen:
+    """A server that is stopped in the middle of a transaction, with the incident locked, until it is let go."""
+
+    def __init__(self, house: House, incident: Incident) -> None:
+        self._let_go = threading.Event()
+        locked = threading.Event()
+
+        def work(txn: Txn) -> None:
+            txn.incident(incident.id)
+            locked.set()
+            self._let_go.wait(30)
+
+        self.written = house.journal.write(work)
+        assert locked.wait(10)
+
+    def let_go(self) -> BaseException | None:
+        """What comes of its transaction."""
+        self._let_go.set()
+        return self.written.exception(10)
+
+
+def test_a_server_that_is_frozen_in_a_transaction_holds_the_others_up_only_so_long(
+    tmp_path: Path, postgres: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert timedelta(milliseconds=database.IDLE_TIMEOUT_MS) < DEAD_AFTER
+    monkeypatch.setattr(database, "IDLE_TIMEOUT_MS", 300)
+    url = postgres.new()
+    first, second = House(tmp_path, url), House(tmp_path, url)
+    incident = opened(first)
+    frozen = Frozen(first, incident)
+    click = cmd.Acknowledge(incident=incident.id, by=MAYA, at=second.clock(), key="slack:act:1", source="slack")
+    assert len(second.desk.handle(click, 4).entries) == 1
+    assert isinstance(frozen.let_go(), Busy)
+    for house in (first, second):
+        house.journal.close()
+
+
+def test_a_server_begins_while_another_is_frozen_in_the_middle_of_its_work(replicas: list[House]) -> None:
+    first, second, _ = replicas
+    frozen = Frozen(first, opened(first))
+    engine = LocalEngine(second.desk, Outbox(second.desk, {}))
+    began = time.monotonic()
+    engine.start()
+    assert time.monotonic() - began < 2
+    frozen.let_go()
+    engine.stop()
+
+
+def test_a_server_that_begins_with_other_settings_reckons_the_deadlines_anew(replicas: list[House]) -> None:
+    first, second, _ = replicas
+    incident = opened(first)
+    assert first.journal.due(first.clock()) == []
+    second.policy = Policy(ack_within=timedelta(0))
+    second.journal.write(lambda txn: txn.refresh_due()).result()
+    assert second.journal.due(second.clock()) == [incident.id]
 
 
 class Outside:
