@@ -8,10 +8,10 @@ import signal
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -51,6 +51,36 @@ class PostgreSQL:
         name = f"empty_{next(self._numbers)}"
         self._make(name)
         return self.url(name)
+
+    @contextmanager
+    def statements(self) -> Iterator[Callable[[], int]]:
+        """Counts what all clients send from now on, by the server's own log."""
+        log: Path = self._server.log
+        began = log.stat().st_size
+
+        def count() -> int:
+            with log.open("rb") as lines:
+                lines.seek(began)
+                return sum(b"LOG:  statement: " in line or b"LOG:  execute " in line for line in lines)
+
+        self._set("ALTER SYSTEM SET log_statement = 'all'")
+        try:
+            yield count
+        finally:
+            self._set("ALTER SYSTEM RESET log_statement")
+
+    def connections(self, url: str) -> int:
+        """How many there are to this database."""
+        with psycopg.connect(self._uri, autocommit=True) as connection:
+            name = url.rpartition("?")[0].rpartition("/")[2]
+            query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
+            (found,) = connection.execute(query, (name,)).fetchall()[0]
+            return int(found)
+
+    def _set(self, statement: LiteralString) -> None:
+        with psycopg.connect(self._uri, autocommit=True) as connection:
+            connection.execute(statement)
+            connection.execute("SELECT pg_reload_conf()")
 
     def crash(self) -> None:
         """Ends the server at once, as a failing machine would, and begins it anew: it recovers from its log."""

@@ -1,0 +1,200 @@
+"""A server that is gone, or stands still, while it holds something: another takes it over soon, and only then."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from bot.contracts import Attempt, Delivered
+from bot.incident.effects import Effect, Page
+from bot.incident.state import Incident
+from bot.journal import Job
+from bot.journal.servers import BEAT_EVERY, DEAD_AFTER
+from bot.outbox import LEASE, Outbox
+from tests.databases import PostgreSQL
+from tests.journal.conftest import HandClock, House
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def pair(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[House, House]]:
+    """Two servers on one database, with one clock; the rule is the same on both."""
+    url = request.getfixturevalue("postgres").new() if request.param == "postgresql" else ""
+    clock = HandClock()
+    first = House(tmp_path, url, clock)
+    second = House(tmp_path, first.url, clock)
+    yield first, second
+    for house in (first, second):
+        house.journal.close()
+
+
+def live_on(clock: HandClock, span: timedelta, *alive: House) -> None:
+    """Time passes, and who is alive says so."""
+    until = clock.now + span
+    while clock.now < until:
+        clock.now = min(until, clock.now + BEAT_EVERY)
+        for house in alive:
+            house.journal.beat()
+
+
+def paged(house: House) -> Job:
+    """An incident whose page waits."""
+    house.receive(house.alert("first"))
+    house.drain()
+    return next(job for job in house.journal.ready_jobs(house.clock()) if isinstance(job.effect, Page))
+
+
+def takes(house: House, job: Job) -> Job | None:
+    return house.journal.write(lambda txn: txn.claim(job.id, txn.now + LEASE)).result()
+
+
+def both_known(first: House, second: House) -> None:
+    live_on(first.clock, 2 * DEAD_AFTER, first, second)
+
+
+def test_what_a_dead_server_held_is_free_before_ten_seconds_have_passed(pair: tuple[House, House]) -> None:
+    dies, lives = pair
+    page = paged(dies)
+    both_known(dies, lives)
+    held = takes(dies, page)
+    assert held is not None
+    live_on(lives.clock, DEAD_AFTER - BEAT_EVERY, lives)
+    assert takes(lives, page) is None
+    live_on(lives.clock, 2 * BEAT_EVERY, lives)
+    assert page.id in [job.id for job in lives.journal.ready_jobs(lives.clock())]
+    taken = takes(lives, page)
+    assert taken is not None
+    assert taken.attempts == 2
+    assert not dies.journal.write(lambda txn: txn.finish(held)).result(), "it counts no more"
+    assert lives.journal.write(lambda txn: txn.finish(taken)).result()
+
+
+def test_what_a_living_server_holds_is_its_own_until_the_lease_is_over(pair: tuple[House, House]) -> None:
+    holds, other = pair
+    page = paged(holds)
+    both_known(holds, other)
+    assert takes(holds, page) is not None
+    live_on(other.clock, LEASE - BEAT_EVERY, holds, other)
+    assert takes(other, page) is None
+    live_on(other.clock, 2 * BEAT_EVERY, holds, other)
+    assert takes(other, page) is not None
+
+
+def test_after_the_database_was_away_nobody_is_dead_for_having_been_silent(pair: tuple[House, House]) -> None:
+    holds, other = pair
+    page = paged(holds)
+    both_known(holds, other)
+    assert takes(holds, page) is not None
+    other.clock.after(seconds=20)
+    other.journal.beat()
+    assert takes(other, page) is None, "the other has only just come back itself"
+    live_on(other.clock, DEAD_AFTER - BEAT_EVERY, holds, other)
+    assert takes(other, page) is None
+
+
+def test_a_server_that_has_just_begun_judges_nobody(pair: tuple[House, House]) -> None:
+    dies, begins = pair
+    page = paged(dies)
+    dies.journal.beat()
+    assert takes(dies, page) is not None
+    begins.clock.after(seconds=20)
+    begins.journal.beat()
+    assert takes(begins, page) is None
+    live_on(begins.clock, DEAD_AFTER, begins)
+    assert takes(begins, page) is not None
+
+
+def test_servers_are_known_while_they_live_and_gone_when_they_sign_off(pair: tuple[House, House]) -> None:
+    first, second = pair
+    both_known(first, second)
+    assert set(second.journal.servers()) == {first.journal.server, second.journal.server}
+    first.journal.sign_off()
+    assert second.journal.servers() == [second.journal.server]
+
+
+class Recorder:
+    """A courier that notes what it was asked; `before` happens when it is about to look whether it may."""
+
+    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
+        self.before = before
+        self.acted: list[Effect] = []
+
+    def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:
+        self.before()
+        attempt.still_ours()
+        self.acted.append(effect)
+        return []
+
+
+class Standstill:
+    """A counter of seconds that jumps when told to, as a stopped process sees it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_who_stood_still_with_a_job_in_hand_does_nothing_once_another_has_it(pair: tuple[House, House]) -> None:
+    stops, other = pair
+    page = paged(stops)
+    both_known(stops, other)
+    counter, theirs = Standstill(), Recorder()
+
+    def stands_still() -> None:
+        counter.now += 60
+        live_on(other.clock, timedelta(seconds=10), other)
+        Outbox(other.desk, {"pager": theirs}).deliver(page.id)
+
+    ours = Recorder(stands_still)
+    with capture_logs() as lines:
+        Outbox(stops.desk, {"pager": ours}, counter).deliver(page.id)
+    assert (ours.acted, theirs.acted) == ([], [page.effect])
+    assert [line["event"] for line in lines if line["log_level"] != "debug"] == ["taken_over"]
+
+
+def test_who_stood_still_and_was_not_replaced_goes_on_and_holds_the_job_for_longer(pair: tuple[House, House]) -> None:
+    stops, other = pair
+    page = paged(stops)
+    both_known(stops, other)
+    counter = Standstill()
+    until: list[datetime] = []
+
+    def stands_still() -> None:
+        counter.now += 10
+        stops.clock.after(seconds=10)
+
+    class Looks(Recorder):
+        def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:
+            events = super().deliver(effect, incident, attempt)
+            stops.journal.beat()
+            live_on(other.clock, LEASE - timedelta(seconds=5), stops, other)
+            until.extend(job.created_at for job in [takes(other, page)] if job)
+            return events
+
+    ours = Looks(stands_still)
+    Outbox(stops.desk, {"pager": ours}, counter).deliver(page.id)
+    assert ours.acted == [page.effect]
+    assert until == [], "45 s are counted from when it last looked"
+
+
+def test_a_second_job_of_a_lane_cannot_be_taken_before_the_first_is_over(postgres: PostgreSQL, tmp_path: Path) -> None:
+    house = House(tmp_path, postgres.new())
+    paged(house)
+    jobs = house.journal.ask(lambda direct, _: direct.raw("SELECT json_agg(o ORDER BY position) FROM outbox o", {}))
+    lanes: dict[str, list[str]] = {}
+    for job in jobs:
+        lanes.setdefault(f"{job['courier']}:{job['lane']}", []).append(job["id"])
+    first, second = next(ids for ids in lanes.values() if len(ids) > 1)[:2]
+
+    def claim(job: str) -> Job | None:
+        return house.journal.write(lambda txn: txn.claim(job, txn.now + LEASE)).result()
+
+    assert claim(second) is None
+    head = claim(first)
+    assert head is not None
+    house.journal.write(lambda txn: txn.postpone(head, txn.now + LEASE, "later", warned=False)).result()
+    assert claim(second) is None, "not even while the first waits to be tried again"
+    house.journal.close()
