@@ -19,7 +19,7 @@ check: $(VENV)/.installed
 
 # All of what `make test` does a part of: a death at every commit of a night, a long walk beside the plain model.
 chaos: $(VENV)/.installed
-	CHAOS=all $(BIN)/pytest tests/chaos tests/model
+	CHAOS=all $(BIN)/pytest tests/chaos tests/faults tests/model
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.bench

@@ -4,9 +4,6 @@ import asyncio
 import contextlib
 import fcntl
 import gc
-import os
-import signal
-import socket
 import sys
 import threading
 from collections import Counter
@@ -20,11 +17,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
-import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from bot import health
 from bot.audit.auditor import AUDIT_EVERY_S, Auditor
@@ -32,7 +27,7 @@ from bot.audit.heartbeat import Heartbeat
 from bot.audit.herald import LOOK_EVERY_S, Herald
 from bot.audit.pressure import LOOK_EVERY_S as PRESSURE_EVERY_S
 from bot.audit.pressure import Pressure, disk_of
-from bot.config import Config, Listener
+from bot.config import Config
 from bot.contracts import Courier, Permanent, Transient
 from bot.desk import Desk
 from bot.engine import Engine
@@ -65,9 +60,10 @@ from bot.slack.settings import Settings as SlackSettings
 from bot.slack.verbs import Verbs
 from bot.web.doors import Doors, Limits
 from bot.web.health import WRITE_WITHIN_S, Vitals
+from bot.web.listen import bind, listen, server
 from bot.web.metrics import Numbers
 from bot.web.pages import pages_app
-from bot.web.patience import Watch, patience
+from bot.web.patience import Watch
 
 log = structlog.get_logger()
 
@@ -113,8 +109,6 @@ def telemetry_of(config: Config) -> health.Telemetry | None:
 
 SWITCH_INTERVAL_S: Final = 0.001
 """A click passes through four threads; by Python's default each may keep the next waiting for 5 ms."""
-KEEP_ALIVE_S: Final = 75
-"""How long an idle connection is kept: a monitor in a storm finds it open, and one that has gone costs little."""
 DOORS_CONNECTIONS, PAGES_CONNECTIONS = 512, 128
 """Together well below the 1,024 files that a process may have open where nobody has allowed it more."""
 MIND_CLOCK_EVERY_S: Final = 10.0
@@ -204,6 +198,7 @@ class App:
             turns_away=lambda wakes: self.pressure.turns_away(wakes=wakes),
             extra=[Route("/healthz", lambda _: JSONResponse({"ok": True}))],
         )
+        self.watches = (Watch("doors", DOORS_CONNECTIONS), Watch("pages", PAGES_CONNECTIONS))
         self.pages = self._pages(clock)
         self._hang_up: Callable[[], None] | None = None
 
@@ -323,6 +318,7 @@ class App:
             findings=Counter(finding.check.value for finding in self.auditor.findings()),
             turned_at=self.engine.last_turn,
             audited_at=self.auditor.last.at if self.auditor.last else None,
+            refused={(watch.listener, why): n for watch in self.watches for why, n in watch.counts.items()},
             heartbeats={"sent": beats.sent, "missed": beats.missed} if beats else {},
             traffic=self.doors.traffic,
         )
@@ -333,68 +329,16 @@ def _unmeasured(query: str, expect: str) -> Reading:
     raise Permanent(f"no Prometheus is connected to measure {query} {expect}")
 
 
-class _Server(uvicorn.Server):
-    """A uvicorn server among others in one process: the process, not the server, answers to signals."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-class PortTaken(Exception):
-    """A listener's address cannot be had; the message names the setting that changes it."""
-
-
-def _bind(name: str, at: Listener) -> socket.socket:
-    """The listener's socket, taken before anything is started. Raises PortTaken."""
-    family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
-    try:
-        listener = socket.create_server((at.host, at.port), family=family, backlog=1024)
-    except OSError as error:
-        raise PortTaken(
-            f"{at.host}:{at.port} cannot be had ({os.strerror(error.errno or 0)}); set {name}.host or {name}.port"
-        ) from error
-    # Inherited by every connection. asyncio does so only for sockets it made itself; without, each answer on a kept
-    # connection waits 40 ms for the client's delayed acknowledgement.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def _server(app: ASGIApp, watch: Watch) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            http=patience(watch),
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=5,
-        )
-    )
-
-
-async def _listen(servers: Mapping[socket.socket, _Server]) -> None:
-    """Serves until a signal to end comes."""
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        for server in servers.values():
-            server.should_exit = True
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
-    await asyncio.gather(*(server.serve([listener]) for listener, server in servers.items()))
-
-
 def serve(config: Config) -> None:
     """Runs the bot until it is told to end. Raises AlreadyRunning, PortTaken."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # On PostgreSQL any number of servers may work together.
     held = alone(config.data_dir) if config.database.startswith("sqlite") else contextlib.nullcontext()
-    with held, _bind("doors", config.doors) as doors, _bind("pages", config.pages) as pages:
+    with (
+        held,
+        bind("doors", config.doors.host, config.doors.port) as doors,
+        bind("pages", config.pages.host, config.pages.port) as pages,
+    ):
         app = App(config)
         # What is there at the start stays: to look through it for garbage stops everything for 40 ms, again and again.
         gc.collect()
@@ -407,10 +351,7 @@ def serve(config: Config) -> None:
             runbooks=len(app.runbooks),
         )
         try:
-            servers = {
-                doors: _server(app.doors.app, Watch("doors", DOORS_CONNECTIONS)),
-                pages: _server(app.pages, Watch("pages", PAGES_CONNECTIONS)),
-            }
-            asyncio.run(_listen(servers))
+            at_doors, at_pages = app.watches
+            asyncio.run(listen({doors: server(app.doors.app, at_doors), pages: server(app.pages, at_pages)}))
         finally:
             app.stop()

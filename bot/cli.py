@@ -27,8 +27,9 @@ def main() -> None:
 @click.option("--plain/--json", "plain", default=sys.stderr.isatty(), help="How log lines look.")
 def serve(path: Path, plain: bool) -> None:
     """Run the bot."""
-    from bot.app import AlreadyRunning, PortTaken, serve
+    from bot.app import AlreadyRunning, serve
     from bot.journal.database import NewerSchema
+    from bot.web.listen import PortTaken
 
     _logging(plain=plain)
     try:

@@ -7,6 +7,8 @@ awaits the commit. Overload and an unwritable journal answer 503, never 429: Ale
 import asyncio
 import hmac
 import threading
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -43,6 +45,7 @@ LARGE_BODY: Final = 64 * 1024
 PARSED_AT_ONCE: Final = 2
 """Of these. One of 16 MiB takes a hundred or two as objects, and Python works on one at a time anyway."""
 ACCEPTED: Final = '{"ok":true,"alerts":%d,"groups_with_news":%d}'
+TELL_BUSY_EVERY_S: Final = 5.0
 BODIES_AT_ONCE: Final = 4
 """Largest bodies that are held at once, at each of the two kinds of doors."""
 
@@ -115,6 +118,8 @@ class Doors:
         # Who sends these is known only when they have been read, so they have a room of their own to fill.
         self._bodies = Bodies(limits.other, limits.alerts * BODIES_AT_ONCE)
         self._parsing = asyncio.Semaphore(PARSED_AT_ONCE)
+        self._busy: Counter[str] = Counter()
+        self._busy_told: dict[str, float] = {}
         self._slack_pool = ThreadPoolExecutor(self.SLACK_AT_ONCE, "slack-door")
         self._slack_places = threading.BoundedSemaphore(self.SLACK_AT_ONCE)
         hooks = {f"/hooks/{name}": self._guarded(partial(self._alerts, name, parse)) for name, parse in SOURCES.items()}
@@ -126,6 +131,14 @@ class Doors:
         ]
         self.traffic = Traffic({route.path for route in routes})
         self.app: Final[ASGIApp] = Counted(Straight(hooks, Starlette(routes=routes)), self.traffic)
+
+    def _told_busy(self, path: str, reason: str) -> None:
+        """Now and then a line with the count: on a full disk, a line for each refusal would take what is left of it."""
+        self._busy[path] += 1
+        now = time.monotonic()
+        if now - self._busy_told.get(path, float("-inf")) >= TELL_BUSY_EVERY_S:
+            log.warning("door_busy", door=path, reason=reason, times=self._busy.pop(path))
+            self._busy_told[path] = now
 
     def close(self) -> None:
         """Lets go of the threads."""
@@ -142,7 +155,7 @@ class Doors:
             except Malformed as error:
                 return _refuse(request, 400, str(error))
             except Busy as error:
-                log.warning("door_busy", door=request.url.path, reason=str(error))
+                self._told_busy(request.url.path, str(error))
                 return JSONResponse({"error": "busy, try again"}, 503, headers={"Retry-After": "5"})
             except ClientDisconnect:
                 return Response(status_code=400)

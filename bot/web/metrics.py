@@ -13,9 +13,11 @@ from bot.incident.effects import EFFECTS
 from bot.incident.state import Status
 from bot.journal.post import DEAD, DONE, WAITING
 from bot.outbox import RESULTS
+from bot.web.patience import WHY
 from bot.web.traffic import EDGES, Durations, Traffic
 
 EXPOSITION: Final = "text/plain; version=0.0.4; charset=utf-8"
+LISTENERS: Final = ("doors", "pages")
 COURIERS: Final = sorted({effect.courier for effect in EFFECTS.values()})
 
 
@@ -24,7 +26,8 @@ class Numbers:
     """The bot at a moment. What is counted is counted since the start, and all the rest is as it stands.
 
     `effects` and `oldest` are the outbox by courier and state, and since when the oldest of a courier waits;
-    `deliveries` are attempts by courier and result; `findings` are those of the audit by check.
+    `deliveries` are attempts by courier and result; `findings` are those of the audit by check; `refused` are
+    connections by listener and why.
     """
 
     started_at: datetime
@@ -38,6 +41,7 @@ class Numbers:
     turned_at: datetime | None
     audited_at: datetime | None
     heartbeats: Mapping[str, int]
+    refused: Mapping[tuple[str, str], int]
     traffic: Traffic
 
     def waits(self, courier: str, now: datetime) -> float:
@@ -60,6 +64,10 @@ def _families(numbers: Numbers, now: datetime) -> Iterator[str]:
     asked = [(_labels(door=door, code=str(code)), count) for (door, code), count in sorted(answers)]
     yield _family("requests_total", "counter", "Requests of machines by door and answer.", asked)
     yield _histogram("request_duration_seconds", "How long a door took to answer.", numbers.traffic.durations)
+
+    why = dict.fromkeys(product(LISTENERS, WHY), 0) | dict(numbers.refused)
+    cut = [(_labels(listener=name, reason=reason), count) for (name, reason), count in sorted(why.items())]
+    yield _family("connections_refused_total", "counter", "Connections that were cut or not taken, by why.", cut)
 
     incidents = {status.value: 0 for status in Status} | dict(numbers.incidents)
     alerts = {"firing": 0, "resolved": 0} | dict(numbers.alerts)

@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 TELL_EVERY_S: Final = 10.0
 """A flood of slow senders is one line in the log now and then, not a flood there as well."""
+SLOW: Final = "slow_{}".format
+REPLACED, FULL = "replaced", "full"
 TURNED_AWAY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-type: application/json\r\n"
     b'content-length: 28\r\n\r\n{"error": "busy, try again"}'
@@ -41,6 +43,10 @@ WITHIN_S: Final = {
     Stage.BODY: 30.0,  # 16 MiB at 5 Mbit/s
     Stage.ANSWER: 60.0,  # a commit may take 10 s, and whoever asks may read slowly
 }
+
+
+WHY: Final = (*(SLOW(stage.name.lower()) for stage in WITHIN_S), REPLACED, FULL)
+"""What a connection may be cut or refused for."""
 
 
 @dataclass(slots=True)
@@ -70,7 +76,7 @@ class Watch:
         for one in tuple(connections):
             stage = one.waits_for()
             if now - one.since > self.within_s.get(stage, float("inf")):
-                one.cut(f"slow_{stage.name.lower()}")
+                one.cut(SLOW(stage.name.lower()))
         self._looks = False
         if connections:
             self.begin(loop, connections)
@@ -126,11 +132,11 @@ class Patience(HttpToolsProtocol):
             waited_for = (one for one in connections if one is not self and one.can_be_cut())
             slowest = min(waited_for, key=lambda one: one.since, default=None)
             if slowest is None:
-                self._watch.note("full", self.client[0] if self.client else "", self.loop.time())
+                self._watch.note(FULL, self.client[0] if self.client else "", self.loop.time())
                 transport.write(TURNED_AWAY)
                 transport.close()
                 return
-            slowest.cut("replaced")
+            slowest.cut(REPLACED)
         self._enter(Stage.HEAD)
         self._watch.begin(self.loop, connections)
 

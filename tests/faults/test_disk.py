@@ -17,6 +17,7 @@ from tests.faults.process import Process, eventually, started
 from tests.story.night import MAYA
 
 SMALL, ROOMY = "64m", "128m"
+WHOLE = os.environ.get("CHAOS") == "all"
 FAILURES = {
     "fdatasync answers that the device failed": "fdatasync:error=EIO:when=6+6",
     "now and then a page is not written": "pwrite64:error=EIO:when=40+19",
@@ -106,7 +107,7 @@ def tracer() -> str:
     return found
 
 
-@pytest.mark.parametrize("what", FAILURES)
+@pytest.mark.parametrize("what", FAILURES if WHOLE else [next(iter(FAILURES))])
 def test_a_disk_that_fails(tmp_path: Path, what: str) -> None:
     call = FAILURES[what].partition(":")[0]
     trace = [tracer(), "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]

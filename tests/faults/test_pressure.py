@@ -12,6 +12,7 @@ from bot.audit import pressure
 from bot.audit.findings import Check
 from bot.audit.pressure import Disk, disk_of
 from bot.journal.database import folder_of, sqlite_url
+from bot.web import doors
 from tests.doors.house import Answer, House, alert, open_house, pager_event, webhook
 from tests.story.night import MAYA, Night, open_night
 from tests.story.night import alert as burning
@@ -72,6 +73,19 @@ def test_on_a_small_rest_of_the_disk_what_wakes_people_is_taken_and_what_informs
         assert house.alerts(webhook([alert("f2", **INFORMATION), alert("f3")])).status == 200
         fills(house, disk, 1.1)
         assert house.alerts(webhook([alert("f1", **INFORMATION)])).status == 200
+
+
+def test_many_refusals_are_one_line_in_the_log_with_their_number(
+    disk: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_house(tmp_path) as house:
+        fills(house, disk, 0.1)
+        for number in range(20):
+            assert is_turned_away(house.alerts(webhook([alert(f"f{number}")])))
+        assert [line["times"] for line in house.logged("door_busy")] == [1]
+        monkeypatch.setattr(doors, "TELL_BUSY_EVERY_S", 0.0)
+        house.alerts(webhook([alert("one-more")]))
+        assert [line["times"] for line in house.logged("door_busy")] == [1, 20]
 
 
 def test_on_the_last_of_it_no_alert_is_taken_but_people_and_their_pager_still_are(

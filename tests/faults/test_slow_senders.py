@@ -15,8 +15,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from bot.app import _server
 from bot.web.bodies import Bodies
+from bot.web.listen import server
 from bot.web.patience import Stage, Watch
 from bot.workbench.server import bind
 from tests.doors.house import NEW_TOKEN, Street, alert, open_house, webhook
@@ -31,16 +31,16 @@ LONG_SINCE = 5.0
 @contextmanager
 def listening(app: ASGIApp, watch: Watch) -> Iterator[Street]:
     """The app behind a listener as the bot has it."""
-    server = _server(app, watch)
+    serving = server(app, watch)
     listener = bind(0, "--doors-port")
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(serving.serve([listener])), daemon=True)
     thread.start()
-    while not server.started:
+    while not serving.started:
         time.sleep(0.01)
     try:
         yield Street(listener.getsockname()[1])
     finally:
-        server.should_exit = True
+        serving.should_exit = True
         thread.join(10)
         listener.close()
 
@@ -231,6 +231,9 @@ def test_two_hundred_slow_senders_and_then_a_thousand_do_not_keep_a_good_request
                 slow.enter_context(closing(one_more.dup()))
         assert p99(bot) < 1.0
         assert bot.logged("connections_refused")
+        cut = 'fixfirst_connections_refused_total{{listener="doors",reason="{}"}}'.format
+        assert bot.counted(cut("replaced")) > 400
+        assert bot.counted(cut("full")) == 0
 
 
 def p99(bot: Process) -> float:

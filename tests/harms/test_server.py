@@ -10,9 +10,8 @@ from queue import SimpleQueue
 from apscheduler.events import EVENT_JOB_EXECUTED, EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from bot.app import _bind
-from bot.config import Listener
 from bot.engine.local import Chore, LocalEngine
+from bot.web.listen import bind
 from tests.doors.house import open_house
 
 CALLERS = 24
@@ -37,7 +36,7 @@ def admitted(address: tuple[str, int]) -> int:
 def test_python_s_own_server_keeps_six_waiting_and_ours_a_thousand() -> None:
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         assert admitted(("127.0.0.1", server.server_port)) < 16
-    with _bind("doors", Listener("127.0.0.1", 0)) as listener:
+    with bind("doors", "127.0.0.1", 0) as listener:
         assert admitted(listener.getsockname()) == CALLERS
 
 

@@ -134,6 +134,7 @@ class Site:
             turned_at=self.turned_at,
             audited_at=None,
             heartbeats={},
+            refused={},
             traffic=Traffic(()),
         )
 

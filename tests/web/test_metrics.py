@@ -51,6 +51,7 @@ def numbers(**changes: Any) -> Numbers:
         turned_at=NOW - timedelta(seconds=1),
         audited_at=None,
         heartbeats={"sent": 60, "missed": 0},
+        refused={("doors", "slow_body"): 4},
         traffic=busy(),
     )
     return replace(told, **changes)
