@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -58,6 +59,7 @@ from bot.slack.door import SlackDoor
 from bot.slack.listeners import Listeners
 from bot.slack.settings import Settings as SlackSettings
 from bot.slack.verbs import Verbs
+from bot.tracing import TracedDesk, Tracing
 from bot.web.doors import Doors, Limits
 from bot.web.health import WRITE_WITHIN_S, Vitals
 from bot.web.listen import bind, listen, server
@@ -164,7 +166,9 @@ class App:
         self.journal = open_journal(config, clock)
         clock = self.journal.clock
         self._began = clock()
-        self.desk = Desk(self.journal, config.policy, config.reading, self._wake)
+        self.tracing = Tracing(config.tracing, config.workspace, version("fixfirst")) if config.tracing else None
+        work = (self.journal, config.policy, config.reading, self._wake)
+        self.desk = TracedDesk(self.tracing, *work) if self.tracing else Desk(*work)
         self.runbooks, faults = load_runbooks(config.runbooks_dir, endpoints=config.endpoints)
         for fault in faults:
             log.error("runbook_fault", fault=str(fault))
@@ -198,6 +202,9 @@ class App:
             turns_away=lambda wakes: self.pressure.turns_away(wakes=wakes),
             extra=[Route("/healthz", lambda _: JSONResponse({"ok": True}))],
         )
+        doors = self.doors
+        self.front = self.tracing.door(doors.app, doors.traffic.doors) if self.tracing else doors.app
+        """What is served at the doors' address."""
         self.watches = (Watch("doors", DOORS_CONNECTIONS), Watch("pages", PAGES_CONNECTIONS))
         self.pages = self._pages(clock)
         self._hang_up: Callable[[], None] | None = None
@@ -239,6 +246,8 @@ class App:
         if self.pager:
             self.pager.close()
         self.journal.close()
+        if self.tracing:
+            self.tracing.close()
 
     def survey(self, model: str) -> health.Report:
         """The health report of a model, or of the fleet when it is empty."""
@@ -284,6 +293,8 @@ class App:
         measuring = prometheus.Prometheus(config.prometheus) if config.prometheus else None
         checks = {"promql.assert": measuring} if measuring else {}
         couriers["runbook"] = RunbookCourier(acts, checks, measuring.measure if measuring else _unmeasured)
+        if self.tracing:
+            return {name: self.tracing.courier(name, courier) for name, courier in couriers.items()}
         return couriers
 
     def _pages(self, clock: Clock) -> Starlette:
@@ -352,6 +363,6 @@ def serve(config: Config) -> None:
         )
         try:
             at_doors, at_pages = app.watches
-            asyncio.run(listen({doors: server(app.doors.app, at_doors), pages: server(app.pages, at_pages)}))
+            asyncio.run(listen({doors: server(app.front, at_doors), pages: server(app.pages, at_pages)}))
         finally:
             app.stop()

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from bot import health
+from bot import health, tracing
 from bot.audit import heartbeat
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
@@ -41,6 +41,7 @@ TABLES: Final = (
     "health",
     "heartbeat",
     "retention",
+    "tracing",
     "endpoints",
 )
 
@@ -88,6 +89,7 @@ class Config:
     prometheus: prometheus.Settings | None
     health: health.Settings
     heartbeat: heartbeat.Settings | None
+    tracing: tracing.Settings | None
     endpoints: Mapping[str, http.Endpoint]
     tokens: Mapping[str, tuple[Secret, ...]]
     oncall: StaticOnCall
@@ -184,6 +186,10 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     if "heartbeat" in values:
         beating, more = heartbeat.Settings.from_toml(tables["heartbeat"])
         faults += more
+    traced = None
+    if "tracing" in values:
+        traced, more = tracing.Settings.from_toml(tables["tracing"], secret)
+        faults += more
     retention = Table("retention", tables["retention"], faults)
     archive_days = retention.whole("archive_after_days", 0, low=0, high=36_500)
     archive_dir = base / retention.text("archive_dir", "archive")
@@ -213,6 +219,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         prometheus=metrics,
         health=_health(tables["health"], faults),
         heartbeat=beating,
+        tracing=traced,
         endpoints=_endpoints(tables["endpoints"], secret, faults),
         tokens={name: _tokens(name, secret, faults) for name in SOURCES},
         oncall=oncall,

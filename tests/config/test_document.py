@@ -24,6 +24,7 @@ REQUIRED = {
     "prometheus": {"url": "http://p"},
     "pagerduty": {},
     "heartbeat": {"url": "https://h"},
+    "tracing": {"endpoint": "https://c/v1/traces"},
 }
 
 
@@ -71,6 +72,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     values = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
     endpoint = values["endpoints"]["model-deploy"]
     endpoint["undo"]["url"] = endpoint["url"]  # asked for only where it differs
+    values["tracing"] = REQUIRED["tracing"]  # not in the example: its packages are an extra
     config, faults = read(values, ROOT, any_secret)
     assert config is not None, faults
     return seen
