@@ -272,7 +272,7 @@ class App:
             directory=directory,
             listeners=listeners,
             door=SlackDoor(listeners.app, settings.signing_secret, outside),
-            courier=SlackCourier(client, settings, context, self.config.oncall, self.journal.entry),
+            courier=SlackCourier(client, settings, context, self.config.oncall, self.journal),
             post=client.chat_postMessage,
         )
 

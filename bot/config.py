@@ -321,6 +321,7 @@ def _policy(values: Mapping[str, Any], faults: list[str]) -> Policy:
         quiet=table.span("quiet", standard.quiet),
         self_resolving=_severities(table, "self_resolving", standard.self_resolving),
         pages=_severities(table, "pages", standard.pages),
+        announce_every=table.span("announce_every", standard.announce_every),
     )
     updates.done()
     table.done()

@@ -9,11 +9,12 @@ from typing import TypeVar
 from bot.incident.alert import Alert, GroupState
 from bot.incident.commands import CheckTimers, Command, ReportAlerts
 from bot.incident.decide import decide, follow, takes_refire
+from bot.incident.effects import RefreshCard
 from bot.incident.entry import Entry
 from bot.incident.events import AlertsReported, Event, IncidentOpened, Reopened
 from bot.incident.people import BOT, Actor, ActorKind, Refused
 from bot.incident.policy import Policy
-from bot.incident.react import react
+from bot.incident.react import announcer, changes_announcement, react
 from bot.incident.state import Incident
 from bot.intake.alerts import Message, take_in
 from bot.intake.reading import Reading
@@ -115,16 +116,31 @@ class Desk:
         while waiting:
             event = waiting.popleft()
             if isinstance(event, IncidentOpened):
-                event = replace(event, number=txn.next_number())
+                event = replace(event, number=txn.next_number(), announced_with=self._announcer(txn, command))
             if isinstance(event, Reopened) and incident is not None:
                 event = self._unless_succeeded(txn, incident, event, command)
             incident, entry = txn.append(command, event, len(entries) + 1)
             entries.append(entry)
             txn.enqueue(incident.id, react(incident, entry, self.policy))
+            if incident.announced_with and changes_announcement(event):
+                self._refresh_announcement(txn, incident.announced_with)
             waiting.extendleft(reversed(follow(incident, event)))
         if incident is None:
             raise LookupError(f"{type(command).__name__} opened no incident")
         return Outcome(incident, tuple(entries))
+
+    def _announcer(self, txn: Txn, command: Command) -> str:
+        if command.by.is_person:
+            return ""  # one person declares one incident, and looks for it
+        newest = txn.newest()
+        first = txn.incident(newest.announced_with) if newest is not None and newest.announced_with else None
+        return announcer(newest, first, txn.now, self.policy)
+
+    @staticmethod
+    def _refresh_announcement(txn: Txn, announcer: str) -> None:
+        # Held, because places in its queue are given out here.
+        if txn.incident(announcer) is not None:
+            txn.enqueue(announcer, [RefreshCard()])
 
     def _unless_succeeded(self, txn: Txn, incident: Incident, event: Reopened, command: Command) -> Event:
         """At most one live incident per group: where a later one has the alerts, none are left to return for."""

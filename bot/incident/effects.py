@@ -173,9 +173,10 @@ class DraftPostmortem(Effect):
     latest_wins = True
 
 
+OPEN_CHANNEL: Final = "open_channel"
 EFFECTS: Final[Mapping[str, type[Effect]]] = {
     "refresh_card": RefreshCard,
-    "open_channel": OpenChannel,
+    OPEN_CHANNEL: OpenChannel,
     "tell": Tell,
     "show_step": ShowStep,
     "page": Page,

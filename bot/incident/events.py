@@ -55,7 +55,8 @@ class IncidentOpened(Event):
     """`detected_at` is when a monitor or person noticed; `started_at` when users were first hit, None while unknown.
 
     `group_key` is the alert group it was born from, empty when a person declared it. `recurs` is the id of an earlier
-    incident of the same group.
+    incident of the same group. `announced_with` is the id of the one in whose announcement it is shown, empty when it
+    has its own.
     """
 
     number: int
@@ -69,6 +70,7 @@ class IncidentOpened(Event):
     runbook: str = ""
     recurs: str = ""
     drill: bool = False
+    announced_with: str = ""
 
 
 @dataclass(frozen=True, slots=True)

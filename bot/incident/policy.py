@@ -16,7 +16,8 @@ class Policy:
     stakeholders hear something this often, by severity; no entry, no reminder. `quiet`: unacknowledged incidents of
     `self_resolving` severities resolve themselves after their alerts have been quiet this long. `pages`: severities
     that wake people. `pagers`: who is asked to wake them, by name and in this order; each is asked when nobody before
-    it has accepted the page for `accept_within`.
+    it has accepted the page for `accept_within`. `announce_every`: an incident that opens this soon after another is
+    shown in that one's announcement instead of making its own.
     """
 
     ack_within: timedelta = timedelta(minutes=5)
@@ -32,6 +33,7 @@ class Policy:
     pages: frozenset[Severity] = frozenset({Severity.SEV1, Severity.SEV2, Severity.SEV3})
     pagers: tuple[str, ...] = ()
     accept_within: timedelta = timedelta(seconds=60)
+    announce_every: timedelta = timedelta(seconds=30)
 
     def update_span(self, severity: Severity) -> timedelta | None:
         """How long stakeholders may go without a word at this severity; None when nobody is reminded."""

@@ -1,5 +1,6 @@
 """The whole policy of who hears what: an event gives the effects it calls for in the world."""
 
+from datetime import datetime
 from enum import StrEnum
 
 from bot.incident import effects as ef
@@ -35,6 +36,8 @@ def calls(event: ev.Event) -> Call:
 def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
     """What the entry calls for; `incident` is as it stands after it. A pager is told nothing that it told us."""
     match entry.event:
+        case ev.DeliveryFailed(effect=ef.OPEN_CHANNEL) if incident.announced_with:
+            return [ef.RefreshCard()]  # it needs a place after all
         case ev.DeliveryFailed(courier=ef.RefreshCard.courier):
             return []  # what failed in chat is not told in chat: it would fail again, for ever
         case ev.ChannelOpened() | ev.PageAccepted() | ev.DeliveryFailed() | ev.PostmortemDrafted():
@@ -48,6 +51,29 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
                 *_work(incident, entry),
                 *_talk(incident, entry, event),
             ]
+
+
+def changes_announcement(event: ev.Event) -> bool:
+    """Whether what an announcement says of the incident in one line is different now."""
+    match event:
+        case ev.IncidentOpened() | ev.Reopened() | ev.Relapsed() | ev.ChannelOpened() | ev.SeverityChanged():
+            return True
+        case ev.Acknowledged() | ev.Mitigated() | ev.Resolved() | ev.Cancelled():
+            return True
+        case _:
+            return False
+
+
+def announcer(newest: Incident | None, first: Incident | None, at: datetime, policy: Policy) -> str:
+    """The id of the incident in whose announcement one that opens now is shown; empty when it gets its own.
+
+    `newest` is the one that opened last, `first` the one whose announcement that is in. The channel where all is
+    announced then gets at most one message in `announce_every`, and a storm does not push its own cause out of sight.
+    """
+    leads = first if newest is not None and newest.announced_with else newest
+    if leads is None or leads.generation > 1 or at - leads.opened_at >= policy.announce_every:
+        return ""
+    return leads.id
 
 
 def _is_news(event: ev.Event) -> bool:
@@ -113,6 +139,8 @@ def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
 
 def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
     match event:
+        case ev.EvidenceCollected() if incident.triaged is not None and incident.triaged.at == entry.at:
+            return []  # the first look is on the card, which has just been posted
         case ev.StepFailed() | ev.StepInterrupted() | ev.UndoFailed():
             return [*_show(event.run, event.step), *_tell(entry)]
         case ev.UndoStarted(run=run, step=step, why=why):

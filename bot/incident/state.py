@@ -94,6 +94,7 @@ class Incident:
     group_key: str = ""
     runbook: str = ""
     recurs: str = ""
+    announced_with: str = ""
     generation: int = 1
     firing: int = 0
     recovered: int = 0
@@ -177,6 +178,7 @@ def begin(entry: Entry, opened: ev.IncidentOpened) -> Incident:
         group_key=opened.group_key,
         runbook=opened.runbook,
         recurs=opened.recurs,
+        announced_with=opened.announced_with,
         severities=((entry.at, opened.severity),),
         opened_there=entry.from_pager,
     )

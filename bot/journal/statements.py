@@ -52,6 +52,12 @@ RECENT: Final = (
     .order_by(incident.c.number.desc())
     .limit(bindparam("most"))
 )
+AFTER: Final = (
+    select(incident.c.id, incident.c.seq)
+    .where(_OURS, incident.c.number > bindparam("number"))
+    .order_by(incident.c.number)
+    .limit(bindparam("most"))
+)
 DUE: Final = (
     select(incident.c.id).where(_OURS, incident.c.next_due_at <= bindparam("now")).order_by(incident.c.next_due_at)
 )

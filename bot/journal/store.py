@@ -31,6 +31,8 @@ T = TypeVar("T")
 Clock = Callable[[], datetime]
 DueAt = Callable[[Incident], datetime | None]
 
+ANNOUNCED_AT_A_TIME = 8
+"""Incidents looked at together; nearly always the first one after is in an announcement of its own."""
 REMEMBERED = 512
 """Folded incidents kept in memory; each is checked against the database's own count before it is trusted."""
 
@@ -128,6 +130,10 @@ class Txn(_Reader):
     def latest_in_group(self, group_key: str) -> Incident | None:
         """The group's latest incident, over or not, held until the commit."""
         return self.one(sql.LOCKED_BY_GROUP, group_key=group_key)
+
+    def newest(self) -> Incident | None:
+        """The incident that opened last."""
+        return self.one(sql.RECENT, most=1)
 
     def append(self, command: Command, what: Event, nth: int) -> tuple[Incident, Entry]:
         """Adds one entry, the `nth` of its command, with its projection. The only place where truth is written."""
@@ -419,6 +425,18 @@ class Journal:
         """The newest incidents, over or not."""
         with self._reading() as reader:
             return reader.many(sql.RECENT, most=limit)
+
+    def announced_with(self, incident: Incident) -> tuple[Incident, ...]:
+        """The incidents that are shown in this one's announcement, in the order in which they opened."""
+        beside: list[Incident] = []
+        after = incident
+        with self._reading() as reader:
+            while some := reader.many(sql.AFTER, number=after.number, most=ANNOUNCED_AT_A_TIME):
+                beside += (one for one in some if one.announced_with == incident.id)
+                after = some[-1]
+                if after.announced_with != incident.id:
+                    break
+        return tuple(beside)
 
     def work_waits(self, now: datetime) -> bool:
         """Whether there may be anything to do: one question instead of many, for a quiet night."""

@@ -76,9 +76,12 @@ def header(text: str) -> Block:
     return {"type": "header", "text": plain_text(text, 150)}
 
 
-def section(text: str) -> Block | None:
-    """A paragraph; None when there is nothing to say."""
-    return {"type": "section", "text": mrkdwn(text)} if text.strip() else None
+def section(text: str, beside: Block | None = None) -> Block | None:
+    """A paragraph, with an element at its right; None when there is nothing to say."""
+    if not text.strip():
+        return None
+    block: Block = {"type": "section", "text": mrkdwn(text)}
+    return block if beside is None else {**block, "accessory": beside}
 
 
 def fields(pairs: Sequence[tuple[str, str]]) -> Block | None:

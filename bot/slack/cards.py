@@ -1,6 +1,7 @@
 """The cards: an incident as it stands, at full length and in brief; the command's answers are reached here too."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,6 +20,7 @@ from bot.slack.blocks import (
     Message,
     actions,
     button,
+    divider,
     fields,
     header,
     message,
@@ -75,6 +77,8 @@ _NEXT_STEP: Final[Mapping[Next, str]] = {
     Next.RESOLVE: "Resolve",
     Next.POSTMORTEM: "Postmortem",
 }
+LISTED_MAX: Final = 10
+"""Incidents that an announcement shows beside its own, each with its button."""
 
 
 def incident_card(incident: Incident, context: Context) -> Message:
@@ -102,27 +106,63 @@ def incident_card(incident: Incident, context: Context) -> Message:
     )
 
 
-def announcement(incident: Incident, context: Context) -> Message:
-    """The incident in brief, for the channel where incidents are announced."""
+def announcement(incident: Incident, context: Context, others: Sequence[Incident] = ()) -> Message:
+    """The incident in brief, for the channel where incidents are announced; `others` opened right after it."""
     where = channel(incident.channel)
+    also = beside(others, context)
     if not incident.is_live:
         took = f" after {span(incident.resolved.at - incident.opened_at)}" if incident.resolved else ""
         words = (
             f"{STATUS_MARKS[incident.status]} {incident.ref} · {line(incident.title, 150)} · {incident.status}{took}"
         )
-        return message(headline(incident), [small(" · ".join(part for part in (words, where) if part))])
+        return message(
+            _headlines(incident, others), [small(" · ".join(part for part in (words, where) if part)), *also]
+        )
     title = f"*{incident.severity} · {incident.ref} · {line(incident.title, 200)}*"
     ack = [acknowledge(incident)] if incident.status is Status.OPEN else []
     called = _why(advise(incident, context.policy)) if ack else ""
     place = f"Work goes on in {where}." if where else ""
     return message(
-        headline(incident),
+        _headlines(incident, others),
         [
             section("\n".join(part for part in (title, status_line(incident), called, place) if part)),
             small(_last_update(incident)),
             actions(*ack),
+            *also,
         ],
     )
+
+
+def with_others(card: Message, others: Sequence[Incident], context: Context) -> Message:
+    """A card with the incidents that share its announcement, for while it is the announcement."""
+    return message(card.text, [*card.blocks, *beside(others, context)])
+
+
+def beside(others: Sequence[Incident], context: Context) -> list[Block | None]:
+    """A line for each of the incidents that share an announcement, what nobody has yet first; the rest is counted."""
+    if not others:
+        return []
+    ordered = sorted(others, key=lambda one: (list(STATUS_MARKS).index(one.status), one.severity, one.number))
+    listed, rest = ordered[:LISTED_MAX], ordered[LISTED_MAX:]
+    words = f"*{count(len(others), 'more incident')} opened with it*"
+    standing = Counter(one.status for one in rest)
+    left = ", ".join(f"{number} {status}" for status, number in standing.items())
+    everything = link(f"{context.pages_url.rstrip('/')}/", "all incidents")
+    return [divider(), section(words), *map(_in_one_line, listed), small(f"and {left} · {everything}" if rest else "")]
+
+
+def _in_one_line(incident: Incident) -> Block | None:
+    where = channel(incident.channel)
+    title = f"*{incident.severity} · {incident.ref}* · {line(incident.title, 120)}"
+    words = " · ".join(
+        part for part in (f"{STATUS_MARKS[incident.status]} {title}", str(incident.status), where) if part
+    )
+    return section(words, button("Acknowledge", Do.ACK, incident.id) if incident.status is Status.OPEN else None)
+
+
+def _headlines(incident: Incident, others: Sequence[Incident]) -> str:
+    more = f", and {count(len(others), 'more incident')}" if others else ""
+    return f"{headline(incident)}{more}"
 
 
 def _why(advice: Advice) -> str:

@@ -20,6 +20,7 @@ from bot.incident.react import Call, calls
 from bot.incident.state import Incident
 from bot.slack import cards, messages
 from bot.slack.client import Refusal, call, must
+from bot.slack.ports import Past
 from bot.slack.settings import Settings
 from bot.slack.text import USER, plain, user
 
@@ -76,13 +77,13 @@ class Courier:
         settings: Settings,
         context: cards.Context,
         oncall: OnCall,
-        entry: Callable[[str], Entry | None],
+        past: Past,
     ) -> None:
         self._client = client
         self._settings = settings
         self._context = context
         self._oncall = oncall
-        self._entry = entry
+        self._past = past
         self._lock = threading.Lock()
         self._shown: dict[tuple[str, str], str] = {}
 
@@ -107,20 +108,25 @@ class Courier:
         the intake channel refuses, the card says so, and the next refresh tries it again.
         """
         posted: list[Event] = []
-        announced = full = cards.incident_card(incident, self._context)
+        full = cards.incident_card(incident, self._context)
+        has_channel = bool(incident.channel)
         if incident.channel:
             try:
                 posted += self._show("incident", incident.channel, full, incident, attempt)
-                announced = cards.announcement(incident, self._context)
             except Closed as closed:
+                has_channel = False
                 log.info("incident_channel_closed", incident=incident.ref, reason=str(closed))
-        try:
-            posted += self._show("intake", self._settings.intake_channel, announced, incident, attempt)
-        except Permanent as refused:
-            reason = f"in the intake channel: {refused}"
-            if announced is full:
-                raise Permanent(reason) from refused
-            posted += self._admit(reason, posted, incident, attempt)
+        if not _is_announced_elsewhere(incident, has_channel=has_channel):
+            others = self._past.announced_with(incident)
+            brief = cards.announcement(incident, self._context, others)
+            announced = brief if has_channel else cards.with_others(full, others, self._context)
+            try:
+                posted += self._show("intake", self._settings.intake_channel, announced, incident, attempt)
+            except Permanent as refused:
+                reason = f"in the intake channel: {refused}"
+                if not has_channel:
+                    raise Permanent(reason) from refused
+                posted += self._admit(reason, posted, incident, attempt)
         for place in incident.cards.values():
             if place.surface.startswith(ENTRY):
                 self._show_again(place, incident)
@@ -142,7 +148,7 @@ class Courier:
 
     def _show_again(self, place: CardPosted, incident: Incident) -> None:
         """A message about an entry once more: what can no longer be pressed has no button any more."""
-        entry = self._entry(place.surface.removeprefix(ENTRY))
+        entry = self._past.entry(place.surface.removeprefix(ENTRY))
         if entry is None:
             return
         content = _content(messages.render(entry, incident, self._context, self._mention(entry, incident)))
@@ -293,7 +299,7 @@ class Courier:
         return [StepShown(effect.run, effect.step, channel, ts)]
 
     def _tell(self, effect: ef.Tell, incident: Incident, attempt: Attempt) -> Sequence[Event]:
-        entry = self._entry(effect.entry)
+        entry = self._past.entry(effect.entry)
         if entry is None:
             raise Permanent("the entry to tell about is gone")
         mark = {"incident": incident.id, "entry": entry.id}
@@ -346,6 +352,17 @@ class Courier:
         if not called and self._settings.responders:
             return f"<!subteam^{self._settings.responders[0]}>"
         return " ".join(user(person) for person in called)
+
+
+def _is_announced_elsewhere(incident: Incident, *, has_channel: bool) -> bool:
+    """Whether another's announcement is all that is said of it in the intake channel; its card is in its own then.
+
+    Without a channel of its own, and without hope of one, it has its card in the intake channel as any other.
+    """
+    if not incident.announced_with or "intake" in incident.cards:
+        return False
+    may_come = not incident.channel and all(trouble.effect != ef.OPEN_CHANNEL for trouble in incident.troubles)
+    return has_channel or may_come
 
 
 def _refused(refusal: Refusal) -> Permanent:

@@ -1,8 +1,9 @@
 """What the Slack side needs from the rest of the house, as Protocols that the composition root fills."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from bot.incident.entry import Entry
 from bot.incident.run import StepSpec
 from bot.incident.state import Incident
 
@@ -35,6 +36,16 @@ class Library(Protocol):
 
     def start(self, runbook_id: str, params: Mapping[str, str]) -> RunOffer:
         """The run with these values. Raises Refused."""
+
+
+class Past(Protocol):
+    """What was written down."""
+
+    def entry(self, entry_id: str) -> Entry | None:
+        """One entry of the journal."""
+
+    def announced_with(self, incident: Incident) -> Sequence[Incident]:
+        """The incidents that are shown in this one's announcement, in the order in which they opened."""
 
 
 Survey = Callable[[str], Mapping[str, Any]]

@@ -195,7 +195,7 @@ class Office:
         verbs = Verbs(self.desk, Shelf(), self.survey, context)
         self.listeners = Listeners(client, self.settings, self.desk, self.directory, verbs, self.afterwards)
         self.door = SlackDoor(self.listeners.app, self.settings.signing_secret, self.clock)
-        self.courier = Courier(client, self.settings, context, self.rota, self.journal.entry)
+        self.courier = Courier(client, self.settings, context, self.rota, self.journal)
         self.outbox = Outbox(self.desk, {"slack": self.courier})
 
     def survey(self, model: str) -> Mapping[str, Any]:
