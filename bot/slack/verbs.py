@@ -180,7 +180,9 @@ class Verbs:
         if word.lower().startswith("inc-"):
             named = self._journal.find(word)
             if named is None:
-                raise Refused(f"There is no {esc(word)}; `/incident list` shows the open ones.")
+                archived = self._journal.archived(word)
+                gone = f"{archived}." if archived else f"There is no {esc(word)}; `/incident list` shows the open ones."
+                raise Refused(gone)
             return named, rest.strip()
         here = self._journal.by_channel(asked.channel)
         if here is not None:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from bot.journal.archive_file import BadArchive, Content, read, write
 from bot.journal.chains import examine
 from bot.journal.codec import canonical
 from bot.journal.heads import examine_heads, next_head, publish
-from tests.journal.conftest import MAYA, House
+from tests.journal.conftest import MAYA, HandClock, House
 from tests.migrations.fill import fill, redacts
 
 
@@ -284,6 +285,41 @@ def test_another_server_that_remembers_it_cannot_go_on_with_it(house: House, tmp
     with pytest.raises(Refused, match="There is no such incident"):
         says(house, incident, cmd.Reopen)
     assert misfits(house) == []
+
+
+def test_alerts_and_clicks_go_on_while_a_year_is_put_away(house: House, tmp_path: Path) -> None:
+    for number in range(12):
+        over(house, f"old-{number}", labels={"model": str(number)}, group_key=f"v1:model={number}")
+    house.clock.after(days=400)
+    terminal = House(tmp_path, house.url, HandClock(house.clock.now))
+    with ThreadPoolExecutor(1) as pool:
+        putting_away = pool.submit(archives, terminal, tmp_path)
+        house.receive(house.alert("new", labels={"model": "new"}, group_key="v1:model=new"))
+        house.drain()
+        (burning,) = house.journal.live()
+        for number in range(20):
+            says(house, burning, cmd.AddNote, text=f"note {number}")
+        moved = putting_away.result(60)
+    terminal.journal.close()
+    assert [one.ref for one in moved if isinstance(one, Moved)] == [f"INC-{number}" for number in range(1, 13)]
+    assert burning.ref == "INC-13"
+    assert len(house.journal.entries(burning.id)) == 22
+    assert misfits(house) == []
+
+
+def test_two_that_put_away_at_once_move_each_incident_once(house: House, tmp_path: Path) -> None:
+    for number in range(8):
+        over(house, f"old-{number}", labels={"model": str(number)}, group_key=f"v1:model={number}")
+    house.clock.after(days=400)
+    others = [House(tmp_path, house.url, house.clock) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        moved = [one for part in pool.map(lambda other: archives(other, tmp_path), others) for one in part]
+    for other in others:
+        other.journal.close()
+    assert sorted(one.ref for one in moved if isinstance(one, Moved)) == [f"INC-{number}" for number in range(1, 9)]
+    assert rows(house, "archive") == 8
+    assert misfits(house) == []
+    assert all(read(file).damage() == [] for file in tmp_path.rglob("*.jsonl.gz"))
 
 
 def test_an_alert_that_fires_again_after_years_is_news(house: House, tmp_path: Path) -> None:

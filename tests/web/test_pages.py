@@ -2,12 +2,14 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 
 from bot.incident import commands as cmd
 from bot.incident import events as ev
 from bot.incident.events import Severity
+from bot.journal.archive import move_old
 from tests.web.site import Site
 
 EVIL = '<img src=x onerror=alert(1)>{{ 7 * 7 }}"><script>alert(2)</script>'
@@ -80,6 +82,20 @@ def test_what_is_not_there_has_a_page_that_leads_back(site: Site, path: str) -> 
     answer = site.client.get(path)
     assert answer.status_code == 404
     assert "See the incidents." in answer.text
+
+
+def test_an_archived_incident_has_a_page_that_says_where_it_went(site: Site, tmp_path: Path) -> None:
+    site.alerts(1, new=1)
+    site.do(cmd.Cancel, reason="a drill")
+    site.nothing_waits()
+    site.after(days=40)
+    list(move_old(site.journal, tmp_path, site.now))
+    for ref in ("INC-1", "1", "i1"):
+        answer = site.client.get(f"/incidents/{ref}")
+        assert answer.status_code == 410
+        assert "was archived on" in answer.text
+        assert "2026/INC-1.jsonl.gz" in answer.text
+    assert "INC-1" not in site.get("/")
 
 
 def test_an_incident_called_off_does_not_claim_a_mitigation(site: Site) -> None:
