@@ -83,6 +83,7 @@ class Jobs:
     def _run(self) -> None:
         with contextlib.suppress(asyncio.CancelledError), asyncio.Runner() as runner:
             self._loop = runner.get_loop()
+            self._loop.set_exception_handler(_unheard)
             self._task = self._loop.create_task(self._work_on())
             self._began.set()
             self._loop.run_until_complete(self._task)
@@ -243,6 +244,16 @@ class PostgresEngine:
     def turn(self) -> int:
         """Looks once, on the caller's thread: how many things were done."""
         return self._net.turn()
+
+
+def _unheard(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What ended a task that nobody waits for. A job whose end could not be written, because the database was away or
+    another server had taken it over, does no harm; anything else is a bug."""
+    error = context.get("exception")
+    if isinstance(error, ConnectorException):
+        log.warning("queue_interrupted", reason=str(error.__cause__ or error).strip())
+    else:
+        log.error("engine_bug", said=context["message"], exc_info=error)
 
 
 async def _alone(connection: AsyncConnection[Any]) -> None:

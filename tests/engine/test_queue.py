@@ -1,6 +1,7 @@
 """Procrastinate's part: jobs are born with what they are about, keep the order of a lane, and may all be lost."""
 
 import asyncio
+import gc
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -223,3 +224,23 @@ def test_the_migration_goes_back_and_forth(postgres: PostgreSQL) -> None:
             assert left.scalar_one() == 0
         command.upgrade(config, "head")
     engine.dispose()
+
+
+def test_a_job_that_another_server_took_over_and_ended_is_no_bug(
+    queued: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    def act(_server: str, effect: Effect, _incident: Incident) -> None:
+        queued.sql("DELETE FROM procrastinate_jobs WHERE status = 'doing'")
+
+    def interrupted() -> bool:
+        gc.collect()  # only then asyncio says that nobody asked what became of a task
+        return "queue_interrupted" in {line["event"] for line in lines}
+
+    server = queued.joins().start()
+    queued.world.act = act
+    with capture_logs() as lines:
+        server.fires("chat")
+        until(interrupted)
+    assert [line for line in lines if "bug" in line["event"]] == []
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+    until(lambda: server.journal.numbers()["outbox"]["states"].get("waiting", 0) == 0)
