@@ -1,4 +1,4 @@
-"""The servers that are killed: one on SQLite, or three on one PostgreSQL behind a balancer that tries the next."""
+"""The servers that are killed and hung: one on SQLite, or several on one PostgreSQL behind a balancer."""
 
 import contextlib
 import os
@@ -7,51 +7,99 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from bot.workbench.children import Child
+from bot.workbench.children import Child, StartFailed
 from bot.workbench.launch import Workbench
 from tests.databases import PostgreSQL
 
 LOOPBACK: Final = "127.0.0.1"
-READY_S: Final = 30.0
+READY_S: Final = 60.0
 
 
 class Servers:
     """The bot of a workbench: some processes, of which one after the other is killed and begun again."""
 
     def __init__(
-        self, bench: Workbench, children: list[Child], database: str, crash: Callable[[], None] = lambda: None
+        self, bench: Workbench, children: list[Child], database: str, crash: Callable[[], None] | None = None
     ) -> None:
         self.bench = bench
         self.children = children
         self.database = database
         self.crash_database = crash
+        """Ends the database as a failing machine would; None where there is none of its own."""
+        self._hung: set[Child] = set()
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Begins all of them; returns when they are ready."""
         for child in self.children:
             child.start()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Returns when each of them answers."""
         for child in self.children:
-            child.wait_ready(READY_S)
+            self.bring_up(child)
+
+    def bring_up(self, child: Child) -> None:
+        """Returns when it answers. What ends while it starts, because the database is away, is begun anew, as a
+        supervisor does."""
+        deadline = time.monotonic() + READY_S
+        while True:
+            try:
+                child.wait_ready(deadline - time.monotonic())
+            except StartFailed:
+                if child.running or time.monotonic() > deadline:
+                    raise
+                child.start()
+            else:
+                return
 
     def kill_one(self, dice: random.Random) -> Child:
-        """Kills one without warning; gives it, to be begun again."""
-        victim = dice.choice(self.children)
-        assert victim.pid is not None
-        os.kill(victim.pid, signal.SIGKILL)
-        victim.stop()
-        return victim
+        """Kills one that does not hang, without warning; gives it, to be begun again."""
+        with self._lock:
+            awake = [child for child in self.children if child not in self._hung]
+            victim = dice.choice([child for child in awake if child.running] or awake)
+            assert victim.pid is not None
+            os.kill(victim.pid, signal.SIGKILL)
+            victim.stop()
+            return victim
+
+    def hang_one(self, dice: random.Random) -> Child | None:
+        """Stops one in the middle of whatever it does, so that it wakes up later and believes that no time has passed;
+        None while fewer than two others are awake."""
+        with self._lock:
+            awake = [child for child in self.children if child not in self._hung and child.running]
+            if len(awake) < 3:
+                return None
+            victim = dice.choice(awake)
+            self._hung.add(victim)
+            assert victim.pid is not None
+            os.kill(victim.pid, signal.SIGSTOP)
+            return victim
+
+    def wake(self, child: Child) -> None:
+        """Lets one that hangs go on."""
+        with self._lock:
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGCONT)
+            self._hung.discard(child)
 
     def stop(self) -> None:
         """Ends all of them in order."""
+        for child in tuple(self._hung):
+            self.wake(child)
         for child in self.children:
             child.stop()
 
     def logged(self) -> list[str]:
         """Every line that any of them wrote."""
-        texts = [child.log.read_text(encoding="utf-8", errors="replace") for child in self.children]
+        texts = [
+            child.log.read_text(encoding="utf-8", errors="replace") for child in self.children if child.log.exists()
+        ]
         return [line for text in texts for line in text.splitlines()]
 
 
@@ -60,11 +108,11 @@ def one_on_sqlite(bench: Workbench) -> Servers:
 
 
 @contextlib.contextmanager
-def three_on_postgresql(bench: Workbench, postgres: PostgreSQL) -> Iterator[Servers]:
-    """Three servers with ports of their own; what the workbench sends to the bot's port goes to any that answers."""
+def several_on_postgresql(bench: Workbench, postgres: PostgreSQL, number: int) -> Iterator[Servers]:
+    """Servers with ports of their own; what the workbench sends to the bot's port goes to any that answers."""
     database = postgres.new()
-    ports = [(_free_port(), _free_port()) for _ in range(3)]
-    children = [_server(bench, number, at, database) for number, at in enumerate(ports)]
+    ports = [(_free_port(), _free_port()) for _ in range(number)]
+    children = [_server(bench, place, at, database) for place, at in enumerate(ports)]
     with balancer(bench.ports.doors, [doors for doors, _ in ports]):
         yield Servers(bench, children, database, postgres.crash)
 

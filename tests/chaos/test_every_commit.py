@@ -1,35 +1,55 @@
-"""The process dies at every commit of a night, once just before it and once just after, and nobody can tell afterwards.
+"""The process dies at every commit of a night, and at every call to the outside: once just before it, once just after.
 
-Between two commits lies everything the bot does outside, so each call of Slack's and PagerDuty's is survived as well:
-made but not recorded, recorded but not made. People and monitors do what they do then: they try again.
+Nobody can tell afterwards. People and monitors do what they do then: they try again. A step that cannot be taken back
+is in the middle of it.
 """
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
+from slack_sdk import WebClient
 from sqlalchemy.exc import OperationalError
 
-from bot.incident.events import Acknowledged, Mitigated, Resolved
+from bot.incident.events import AckDeadlineMissed, Acknowledged, Mitigated, Resolved, StepStarted
+from bot.incident.run import Run, RunStatus, StepStatus
+from bot.incident.runs import current_step
 from bot.incident.state import Status
+from bot.integrations import pagerduty
+from bot.integrations.http import wire
 from bot.journal.writer import Writer
-from tests.story.night import INTAKE, MAYA, Night, alert, open_night
+from bot.slack.actions import StepDo
+from tests.chaos.plant import MEASURED, RUNBOOK, Plant, served, settings
+from tests.chaos.reckoning import again
+from tests.story.night import INTAKE, MAYA, Night, action_ids, alert, measuring, open_night
 
-COMMITS: Final = 75
-"""More than the night has."""
+T = TypeVar("T")
+COMMITS: Final = 145
+CALLS: Final = 80
+"""More than the night has of each."""
 WHOLE: Final = os.environ.get("CHAOS") == "all"
-POINTS: Final = range(1, COMMITS, 1 if WHOLE else 6)
+POINTS: Final = [
+    *(("commit", at) for at in range(1, COMMITS, 1 if WHOLE else 20)),
+    *(("call", at) for at in range(1, CALLS, 1 if WHOLE else 20)),
+]
+
+
+class Died(BaseException):
+    """The process is gone, in the middle of a call."""
 
 
 class Death:
-    """Lets a number of commits through. Then the process is as good as dead: whatever it begins, nothing is kept."""
+    """Lets a number of commits, or of calls, through. Then the process is as good as dead: whatever it begins, nothing
+    is kept, and nobody outside hears of it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.commits = 0
-        self.at: int | None = None
+        self.done: Counter[str] = Counter()
+        self.what = ""
+        self.at = 0
         self.keeps_the_last = False
         self.came = False
         commit: Callable[..., Any] = Writer._commit
@@ -37,29 +57,62 @@ class Death:
         def watched(writer: Writer, hand: Any, jobs: Any) -> Any:
             if self.came:
                 raise OperationalError("", {}, Exception("the process is dead"))
-            self.commits += 1
-            self.came = self.commits == self.at
-            if self.came and not self.keeps_the_last:
+            comes = self._comes("commit")
+            if comes and not self.keeps_the_last:
                 raise OperationalError("", {}, Exception("the process died before it"))
             answers = commit(writer, hand, jobs)
-            if self.came:
+            if comes:
                 raise OperationalError("", {}, Exception("the process died after it"))
             return answers
 
         monkeypatch.setattr(Writer, "_commit", watched)
+        monkeypatch.setattr(WebClient, "api_call", self._outside(WebClient.api_call))
+        monkeypatch.setattr(wire.Call, "_exchange", self._outside(wire.Call._exchange))
+        handle = pagerduty._PlainHttp.handle_request
+        monkeypatch.setattr(pagerduty._PlainHttp, "handle_request", self._outside(handle))
 
-    def comes(self, at: int, *, keeps_the_last: bool) -> None:
-        """It comes with this commit, counted from now."""
-        self.commits, self.at, self.keeps_the_last, self.came = 0, at, keeps_the_last, False
+    def _comes(self, what: str) -> bool:
+        self.done[what] += 1
+        self.came = self.what == what and self.done[what] == self.at
+        return self.came
+
+    def _outside(self, real: Callable[..., T]) -> Callable[..., T]:
+        def watched(*args: Any, **named: Any) -> T:
+            if self.came:
+                raise Died("the process is dead")
+            comes = self._comes("call")
+            if comes and not self.keeps_the_last:
+                raise Died("the process died before it")
+            answer = real(*args, **named)
+            if comes:
+                raise Died("the process died after it")
+            return answer
+
+        return watched
+
+    def comes(self, what: str, at: int, *, keeps_the_last: bool) -> None:
+        """It comes with this commit or call, counted from now."""
+        self.done.clear()
+        self.what, self.at, self.keeps_the_last, self.came = what, at, keeps_the_last, False
 
     def is_over(self) -> None:
         """The process begins anew and lives."""
-        self.at, self.came = None, False
+        self.at, self.came = 0, False
 
 
 @pytest.fixture
 def death(monkeypatch: pytest.MonkeyPatch) -> Death:
     return Death(monkeypatch)
+
+
+@contextmanager
+def night_with_a_plant(folder: Path) -> Iterator[tuple[Night, Plant]]:
+    plant = Plant()
+    with served(plant) as address:
+        found = settings(folder / "runbooks", address)
+        with open_night(folder / "bench", settings=found) as night, measuring(night, MEASURED):
+            night.foretold |= {"name_taken", "already_in_channel"}  # a channel opened but not recorded is adopted
+            yield night, plant
 
 
 def acts(night: Night) -> list[Callable[[], object]]:
@@ -70,19 +123,53 @@ def acts(night: Night) -> list[Callable[[], object]]:
 
     return [
         lambda: night.alerts(alert()),
+        lambda: night.after(minutes=6),
         says("ack"),
-        says("update We are rolling back."),
-        says("mitigated Rolled back."),
+        lambda: starts_a_run(night),
+        lambda: answers_its_steps(night),
+        says("update It is up again."),
+        says("mitigated It is up again."),
         lambda: night.alerts(alert(firing=False)),
-        says("resolve Rolled back, errors are gone."),
+        says("resolve It is up again, errors are gone."),
     ]
+
+
+def run(night: Night) -> Run | None:
+    return next(iter(night.incident.runs.values()), None)
+
+
+def starts_a_run(night: Night) -> None:
+    if run(night) is not None:
+        return
+    for left in night.bench.workspace.open_views(MAYA):
+        night.bench.workspace.close_view(MAYA, left.id)
+    night.types(MAYA, f"/incident run {RUNBOOK}", night.incident.channel)
+    night.fills_in(MAYA, **{"runbook": RUNBOOK, "param.machine": "machine-1"})
+
+
+def answers_its_steps(night: Night) -> None:
+    """Says go to each step; where nobody knows whether it happened, looks, and leaves it at that."""
+    for _ in range(20):
+        going = run(night)
+        assert going is not None
+        step = current_step(going)
+        if step is None or going.status is not RunStatus.RUNNING:
+            return
+        message = next((one for one in night.messages() if one.ts == step.ts), None)
+        if message is not None and StepDo.APPROVE in action_ids(message):
+            night.clicks(MAYA, message, StepDo.APPROVE, night.incident.channel)
+        elif message is not None and StepDo.SKIP in action_ids(message) and step.status is StepStatus.INTERRUPTED:
+            night.clicks(MAYA, message, StepDo.SKIP, night.incident.channel)
+        else:
+            night.after(seconds=20)
+    raise AssertionError("the run never came to its end")
 
 
 def survives(night: Night, death: Death, act: Callable[[], object]) -> None:
     """Does the act; when the process dies in it, it is begun anew, and the act repeated."""
     try:
         act()
-    except Exception:
+    except (Exception, Died):
         if not death.came:
             raise
     if death.came:
@@ -96,37 +183,43 @@ def survives(night: Night, death: Death, act: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("keeps_the_last", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("at", POINTS)
-def test_a_death_at_any_commit_is_not_seen_afterwards(
-    tmp_path: Path, death: Death, at: int, keeps_the_last: bool
+@pytest.mark.parametrize(("what", "at"), POINTS)
+def test_a_death_at_any_commit_or_call_is_not_seen_afterwards(
+    tmp_path: Path, death: Death, what: str, at: int, keeps_the_last: bool
 ) -> None:
-    with open_night(tmp_path) as night:
-        night.foretold |= {"name_taken", "already_in_channel"}  # a channel that was opened but not recorded is adopted
-        death.comes(at, keeps_the_last=keeps_the_last)
+    with night_with_a_plant(tmp_path) as (night, plant):
+        death.comes(what, at, keeps_the_last=keeps_the_last)
         for act in acts(night):
             survives(night, death, act)
         night.after(minutes=2)
         (incident,) = night.app.journal.recent()
         assert incident.status is Status.RESOLVED
         assert [len(night.events(kind)) for kind in (Acknowledged, Mitigated, Resolved)] == [1, 1, 1]
+        assert night.events(AckDeadlineMissed)
+        assert list(again(night.app.journal.entries(incident.id))) == []
         assert night.pages() == [("1", "resolved")]
-        assert [channel for channel in night.bench.workspace.state.channels.values() if channel.name.startswith("inc-")]
+        assert len([c for c in night.bench.workspace.state.channels.values() if c.name.startswith("inc-")]) == 1
         marks = Counter(
-            (mark.get("surface"), mark.get("entry"), channel)
+            (mark.get("surface"), mark.get("entry"), mark.get("step"), channel)
             for channel in (INTAKE, incident.channel)
             for message in night.messages(channel)
             if (mark := (message.metadata or {}).get("event_payload"))
         )
         assert {mark: times for mark, times in marks.items() if times > 1} == {}
-        assert ("intake", None, INTAKE) in marks
-        assert ("incident", None, incident.channel) in marks
+        assert ("intake", None, None, INTAKE) in marks
+        assert ("incident", None, None, incident.channel) in marks
+        goes = {f"{go.run}:{go.step}:{go.attempt}" for go in night.events(StepStarted)}
+        destroyed = Counter(key for _, key in plant.destroyed())
+        assert set(destroyed.values()) == {1}
+        assert set(destroyed) <= goes
         assert set(night.app.journal.numbers()["outbox"]["states"]) == {"done"}
         assert night.app.journal.verify(incident.id) is None
 
 
-def test_the_night_has_no_more_commits_than_are_tried(tmp_path: Path, death: Death) -> None:
-    with open_night(tmp_path) as night:
-        death.comes(10_000, keeps_the_last=True)
+def test_the_night_has_no_more_commits_and_calls_than_are_tried(tmp_path: Path, death: Death) -> None:
+    with night_with_a_plant(tmp_path) as (night, _):
+        death.comes("commit", 10_000, keeps_the_last=True)
         for act in acts(night):
             act()
-        assert 40 < death.commits < COMMITS
+        assert 0.7 * COMMITS < death.done["commit"] < COMMITS
+        assert 0.7 * CALLS < death.done["call"] < CALLS
