@@ -54,7 +54,7 @@ RECENT: Final = (
 )
 AFTER: Final = (
     select(incident.c.id, incident.c.seq)
-    .where(_OURS, incident.c.number > bindparam("number"))
+    .where(_OURS, _HERE, incident.c.number > bindparam("number"))
     .order_by(incident.c.number)
     .limit(bindparam("most"))
 )
