@@ -136,7 +136,7 @@ class Reckoning:
 
     @cached_property
     def misplaced(self) -> list[str]:
-        """Incidents without their one channel, its card, or the one in the intake channel that they or an earlier one has."""
+        """Incidents without their one channel, its card, or one in the intake channel, of their own or a storm's."""
         surfaces = {(mark(message).get("incident"), mark(message).get("surface")) for _, message in self.ours}
         with self.bench.workspace.state.lock:
             names = [(c.name, c.id) for c in self.bench.workspace.state.channels.values()]
