@@ -47,7 +47,7 @@ def test_a_bad_deploy_is_rolled_back_and_ends_in_a_postmortem(
     shift.see(INTAKE, f"<#{channel.id}>")
     shift.eventually(lambda: bench.pagerduty.incidents, "page", 5.0)
 
-    shift.card("Telemetry: OUTAGE")
+    shift.card("Telemetry: OUTAGE", 30.0)
 
     shift.press(card, "ack")
     shift.card("Maya Okafor has it")
@@ -100,7 +100,7 @@ def test_a_model_that_is_down_is_served_from_cache_until_that_is_taken_back(shif
 
     card = shift.card("mistral-small", 30.0)
     channel = shift.incident_channel()
-    shift.card("Telemetry: OUTAGE")
+    shift.card("Telemetry: OUTAGE", 30.0)
 
     shift.press(card, "ack")
     shift.card("Maya Okafor has it")
