@@ -141,6 +141,34 @@ class Rules(Both):
             if outcome is not None and plain is not None:
                 self.meets(outcome.incident, plain)
 
+    @rule(
+        name=st.sampled_from(list(ALERTS)),
+        severity=SEVERITIES,
+        span=st.sampled_from([timedelta(minutes=29), timedelta(minutes=30), timedelta(minutes=31)]),
+        how=st.sampled_from(["resolved", "under fire", "cancelled"]),
+        strikes=st.booleans(),
+    )
+    def a_group_returns(self, name: str, severity: ev.Severity, span: timedelta, how: str, strikes: bool) -> None:
+        """An alert fires, its incident is ended by a person, and some time later it fires again."""
+        self.alerts_fire({name}, severity, again=False, drains=True)
+        plain = self.world.latest_in(ALERTS[name])
+        if plain is None or not plain.live:
+            return
+        if how != "under fire":
+            for other in [one for one, alert in self.world.alerts.items() if alert.group == plain.group]:
+                self.an_alert_ends(list(self.world.alerts).index(other), of_the_episode_before=False, drains=False)
+            self.news_are_worked_in()
+        if how == "cancelled":
+            self.says(plain, RESPONDER, cmd.Cancel, lambda one, at: one.is_cancelled(at, False), reason="a drill")
+        else:
+            reason, sure = "rolled back", how == "under fire"
+            plainly: Plainly = lambda one, at: one.is_resolved(at, False, reason, sure)  # noqa: E731
+            self.says(plain, RESPONDER, cmd.Resolve, plainly, reason=reason, despite_firing=sure)
+        self.clock.now += span - TICK  # the alert's own moment is a tick later
+        if strikes:
+            self.the_clock_strikes()
+        self.alerts_fire({name}, severity, again=False, drains=True)
+
     # People
 
     @rule(who=PEOPLE, severity=SEVERITIES, title=TEXTS, impact=st.sampled_from(["", "chat is down"]))
