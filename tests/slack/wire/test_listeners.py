@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,6 +13,7 @@ from bot.incident import commands as cmd
 from bot.incident import events as ev
 from bot.incident.events import Role, Severity
 from bot.incident.state import Status
+from bot.journal.archive import Moved, move_old
 from bot.slack import client
 from bot.slack.actions import Do
 from bot.slack.text import heard
@@ -69,6 +71,14 @@ def test_elsewhere_one_names_it_or_is_told_which_are_open(burning: Office) -> No
     assert "INC-2" in answer
     burning.types(MAYA, "/incident ack INC-2")
     assert burning.stands(Status.ACKNOWLEDGED)
+
+
+def test_an_archived_incident_is_said_to_be_archived(burning: Office, tmp_path: Path) -> None:
+    burning.does(cmd.Cancel, burning.incident.id, reason="a drill")
+    burning.delivers()
+    old = burning.clock.now + timedelta(seconds=1)
+    assert [type(one) for one in move_old(burning.journal, tmp_path, old)] == [Moved]
+    assert "INC-1 of 2026-11-21 was archived on 2026-11-21" in burning.types(MAYA, "/incident ack INC-1")
 
 
 def test_an_unknown_word_or_incident_is_refused_in_a_sentence(burning: Office) -> None:
