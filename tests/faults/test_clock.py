@@ -1,6 +1,7 @@
 """Somebody sets the clock in the middle of an incident, or the hour changes: nobody is called early, late or twice."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from bot.engine.local import Chore, LocalEngine
 from bot.incident import events as ev
 from bot.journal.clock import FOLLOWED, SteadyClock, Steps
-from tests.doors.house import alert, webhook
+from tests.doors.house import alert, open_house, webhook
 from tests.faults.process import eventually, started
 from tests.story.night import MAYA, START, STEP, HandClock, Night, open_night, told
 
@@ -94,6 +96,29 @@ def test_the_engine_notices_each_setting_once() -> None:
     assert seen == [False, False, True, False, True, False]
 
 
+class SetOnce:
+    """Says once that the clock was set."""
+
+    def __init__(self) -> None:
+        self.left = 1
+
+    def was_set(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+def test_what_is_planned_by_the_wall_clock_is_planned_anew_when_that_is_set(tmp_path: Path) -> None:
+    done = threading.Event()
+    with open_house(tmp_path) as house:
+        engine = LocalEngine(house.app.desk, house.app.outbox, [Chore(done.set, 7200.0)])
+        engine._steps = cast("Steps", SetOnce())
+        engine.start()
+        try:
+            assert done.wait(10), "it would have come in two hours"
+        finally:
+            engine.stop()
+
+
 @pytest.fixture
 def night(tmp_path: Path) -> Iterator[Night]:
     with open_night(tmp_path) as night:
@@ -113,7 +138,7 @@ def called_at(night: Night) -> list[timedelta]:
     """When the next person was called, by the truth."""
     when: list[timedelta] = []
     began = night.clock.now
-    while night.clock.now < began + timedelta(minutes=40):
+    while night.clock.now < began + timedelta(minutes=16):
         night.through(seconds=STEP.total_seconds())
         when += [night.clock.now - START] * (len(night.events(ev.AckDeadlineMissed)) - len(when))
     return when

@@ -44,7 +44,7 @@ def burn(night: Night) -> None:
         for group in range(GROUPS):
             night.alerts(alert(f"f{group}-{wave}", model_name=f"model-{group}"))
         while night.clock.now < START + SLACK_WAS_AWAY * (wave + 1) / waves:
-            night.through(seconds=5)
+            night.after(seconds=15)
 
 
 def test_five_hundred_alerts_in_the_fifteen_minutes_without_slack(tmp_path: Path) -> None:
@@ -61,12 +61,14 @@ def test_five_hundred_alerts_in_the_fifteen_minutes_without_slack(tmp_path: Path
         before = len(calls)
         night.bench.workspace.faults.clear()
         night.through(minutes=2)
-        announced = Counter((message.metadata or {})["event_payload"]["incident"] for message in night.messages(INTAKE))
-        assert announced == {incident.id: 1 for incident in incidents(night)}
+        (announced,) = night.messages(INTAKE)
+        assert all(incident.ref in told(announced) for incident in incidents(night))
         edits = Counter(
             (call.args["channel"], call.args["ts"]) for call in calls[before:] if call.method == "chat.update"
         )
-        assert max(edits.values(), default=0) <= 1, "one edit of each card, however much had happened"
+        rest = {card: times for card, times in edits.items() if card[0] != INTAKE}
+        assert max(rest.values(), default=0) <= 1, "one edit of each card, however much had happened"
+        assert edits.total() - sum(rest.values()) <= 2 * 2, "and of the announcement two a minute"
         for incident in incidents(night):
             (card,) = [m for m in night.messages(incident.channel) if is_card(m.metadata)]
             assert f"{ALERTS // GROUPS} firing" in told(card), told(card)
@@ -99,7 +101,8 @@ def test_in_the_hour_without_pagerduty_everybody_is_still_woken(tmp_path: Path) 
             woken.append(burning.ref)
             if number % 2:
                 night.types(MAYA, "/incident ack", burning.channel)
-            night.through(minutes=8)
+            for _ in range(8):
+                night.after(minutes=1)
         triggers = [body["incident"] for body in bridge.heard if body["action"] == "trigger"]
         assert triggers == woken, "each once"
         assert night.pages() == []

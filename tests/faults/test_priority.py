@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,12 @@ from bot.incident.events import PageAccepted
 from bot.incident.state import Incident
 from bot.journal import Txn
 from bot.outbox import Outbox
-from tests.doors.house import House, alert, open_house, webhook
+from bot.web.doors import Doors, Limits
+from bot.workbench.server import Servers, Site, bind
+from tests.doors.house import Answer, House, Street, alert, open_house, webhook
 from tests.faults.process import eventually
+from tests.slack.wire.office import open_office
+from tests.slack.wire.test_door import command, signed
 
 BUSY_WITH = 40
 SOON_S = 2.0
@@ -123,3 +127,43 @@ def test_a_click_is_committed_before_the_alerts_that_came_first(tmp_path: Path) 
             future.result(10)
     assert order[0] == "click"
     assert order.count("alert") == 200
+
+
+PEOPLE = 32
+SLACK_WAITS_S = 3.0
+
+
+def test_people_who_click_while_the_journal_stands_still_are_each_answered_before_slack_gives_up(
+    tmp_path: Path,
+) -> None:
+    hold, holding = threading.Event(), threading.Event()
+
+    def held(_: Txn) -> None:
+        holding.set()
+        hold.wait(20)
+
+    with open_office(tmp_path) as office:
+        office.learn()
+        limits = Limits()
+        front = Doors(office.desk, tokens={}, pagerduty_settings=None, slack=office.door, limits=limits)
+        listener = bind(0, "--doors-port")
+        servers = Servers([Site(front.app, listener)])
+        servers.start()
+        street = Street(listener.getsockname()[1])
+
+        def clicks(nth: int) -> tuple[float, Answer]:
+            body = command("declare the gateway is down", f"{nth}.0.0")
+            began = time.monotonic()
+            answer = street.post("/slack/events", body, signed(body))
+            return time.monotonic() - began, answer
+
+        office.journal.write(held)
+        assert holding.wait(10)
+        with ThreadPoolExecutor(PEOPLE) as people:
+            answered = list(people.map(clicks, range(PEOPLE)))
+        hold.set()
+        servers.stop()
+        front.close()
+    assert max(took for took, _ in answered) < SLACK_WAITS_S
+    assert {answer.status for _, answer in answered} == {200}
+    assert all(b"please try again in a moment" in answer.body for _, answer in answered)
