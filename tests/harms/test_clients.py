@@ -16,6 +16,7 @@ from bot.contracts import Attempt, Transient
 from bot.health import Telemetry, Verdict, survey
 from bot.incident import effects as ef
 from bot.integrations import pagerduty, prometheus
+from bot.integrations.pagerduty import wire
 from bot.settings import Secret
 from bot.slack.client import call, connect
 from bot.slack.settings import Settings as SlackSettings
@@ -55,7 +56,7 @@ def pager(url: str) -> pagerduty.Courier:
 
 def test_pagerduty_s_client_sleeps_ever_longer_on_a_429_and_never_gives_up(naps: list[float]) -> None:
     with sink(slow_down) as server:
-        client = EventsApiV2Client(KEY, **pagerduty._connection(server.url))
+        client = EventsApiV2Client(KEY, **wire.connection(server.url))
         with pytest.raises(FastAsleep):
             client.trigger("llama-70b is down", "fixfirst", dedup_key="k")
     assert len(server.asked) == len(naps) == 4

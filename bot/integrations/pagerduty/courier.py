@@ -1,0 +1,151 @@
+"""Carries pages to PagerDuty, as the first pager."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import httpx2
+from pagerduty import Error, EventsApiV2Client, HttpError, RestApiV2Client
+
+from bot.contracts import Attempt, Delivered, Permanent, Transient
+from bot.incident import effects as ef
+from bot.incident.events import Event, PageAccepted
+from bot.incident.state import Incident
+from bot.integrations.pagerduty.settings import NAME, Settings
+from bot.integrations.pagerduty.wire import (
+    LOOK_TIMEOUT_S,
+    TIMEOUT_S,
+    bounded,
+    code_of,
+    connection,
+    dedup_key,
+    failure_of,
+    foreign_id,
+    trigger,
+)
+from bot.settings import Secret
+
+ALREADY_SO: Final = frozenset({1001, 1002})
+"""REST error codes for "already resolved" and "already acknowledged": what we wanted."""
+
+
+class Courier:
+    """Delivers pages. A page nobody needs any more (acknowledged, over, or an older round) is not sent."""
+
+    def __init__(self, settings: Settings, link: Callable[[Incident], str]) -> None:
+        self._settings = settings
+        self._link = link
+        self._events = self._events_client(settings.routing_key)
+        self._second = self._events_client(settings.second_routing_key) if settings.second_routing_key else None
+        self._rest_client: RestApiV2Client | None = None
+        self._look_client: RestApiV2Client | None = None
+
+    def _events_client(self, key: Secret) -> EventsApiV2Client:
+        return bounded(EventsApiV2Client(key.reveal(), **connection(self._settings.events_url)))
+
+    def close(self) -> None:
+        """Lets go of the connections."""
+        for client in (self._events, self._second, self._rest_client, self._look_client):
+            if client is not None:
+                client.close()
+
+    def _rest(self) -> RestApiV2Client:
+        if self._rest_client is None:
+            self._rest_client = self._new_rest_client(TIMEOUT_S)
+        return self._rest_client
+
+    def _look(self) -> RestApiV2Client:
+        if self._look_client is None:
+            self._look_client = self._new_rest_client(LOOK_TIMEOUT_S)
+        return self._look_client
+
+    def _new_rest_client(self, timeout: int) -> RestApiV2Client:
+        settings = self._settings
+        if not settings.api_token or not settings.from_email:
+            raise Permanent("PagerDuty's REST API needs FIXFIRST_PAGERDUTY_API_TOKEN and pagerduty.from")
+        client = RestApiV2Client(
+            settings.api_token.reveal(), default_from=settings.from_email, **connection(settings.api_url)
+        )
+        return bounded(client, timeout)
+
+    def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
+        """Pages, acknowledges, resolves or escalates. Raises Transient, Permanent."""
+        try:
+            return self._deliver(effect, incident, attempt)
+        except HttpError as error:
+            raise failure_of(error) from error
+        except (Error, httpx2.HTTPError) as error:
+            raise Transient(f"PagerDuty does not answer ({error})", ambiguous=True) from error
+
+    def _deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Sequence[Event]:
+        match effect:
+            case ef.Page(generation=generation):
+                if not incident.wants_page(generation):
+                    return []
+                if attempt.number == 1 or not self._known(incident, generation):
+                    self._trigger(self._events, incident, generation)
+                return [PageAccepted(NAME, generation)]
+            case ef.AcknowledgePage(generation=generation):
+                self._change(incident, generation, "acknowledge")
+            case ef.StopPaging(generation=generation):
+                self._change(incident, generation, "resolve")
+            case ef.EscalatePage(generation=generation, level=level):
+                if not incident.wants_page(generation):
+                    return []
+                self._escalate(incident, generation, level)
+            case other:
+                raise TypeError(f"PagerDuty cannot carry out {type(other).__name__}")
+        return []
+
+    def _known(self, incident: Incident, generation: int) -> bool:
+        """Whether an earlier try of unknown outcome did page. PagerDuty joins a repeat only to what is still open: sent
+        again after somebody resolved it there, it would wake people anew. When in doubt it is sent: better twice."""
+        if not self._settings.api_token or not self._settings.from_email:
+            return False
+        try:
+            return bool(self._look().rget("incidents", params={"incident_key": dedup_key(incident, generation)}))
+        except (Error, httpx2.HTTPError):
+            return False
+
+    def _trigger(self, client: EventsApiV2Client, incident: Incident, generation: int) -> None:
+        trigger(client, incident, generation, self._link(incident))
+
+    def _change(self, incident: Incident, generation: int, action: str) -> None:
+        theirs = foreign_id(incident)
+        if self._second is not None and self._settings.escalation == "key":
+            # Whether it was paged at all, a later round no longer knows; the end of what never was is ignored there.
+            self._second.send_event(action, dedup_key=dedup_key(incident, generation))
+        if theirs is None or generation in incident.pages:
+            self._events.send_event(action, dedup_key=dedup_key(incident, generation))
+        if theirs is not None and self._settings.api_token:
+            status = {"acknowledge": "acknowledged", "resolve": "resolved"}[action]
+            self._put(theirs, {"type": "incident_reference", "status": status})
+
+    def _escalate(self, incident: Incident, generation: int, level: int) -> None:
+        match self._settings.escalation:
+            case "level":
+                found = self._find(incident, generation)
+                rules = found["escalation_policy"].get("escalation_rules", ())
+                if level < len(rules):  # beyond the last level there is nobody to wake
+                    self._put(found["id"], {"type": "incident_reference", "escalation_level": level + 1})
+            case "key" if self._second is not None:
+                self._trigger(self._second, incident, generation)
+            case _:
+                """PagerDuty's own escalation policy is already calling the next person."""
+
+    def _find(self, incident: Incident, generation: int) -> Mapping[str, Any]:
+        """PagerDuty's own incident with its whole escalation policy."""
+        whole = {"include[]": "escalation_policies"}
+        theirs = foreign_id(incident)
+        if theirs is not None:
+            return dict(self._rest().rget(f"incidents/{theirs}", params=whole))
+        found = self._rest().rget("incidents", params={"incident_key": dedup_key(incident, generation), **whole})
+        if not found:
+            raise Transient("PagerDuty does not know the incident yet")
+        return dict(found[0])
+
+    def _put(self, incident_id: str, changes: Mapping[str, Any]) -> None:
+        try:
+            self._rest().rput(f"incidents/{incident_id}", json=dict(changes))
+        except HttpError as error:
+            if code_of(error) not in ALREADY_SO:
+                raise

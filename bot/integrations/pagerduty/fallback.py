@@ -1,0 +1,56 @@
+"""PagerDuty once more, by another integration key, for when the first one is silent."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx2
+from pagerduty import Error, EventsApiV2Client, HttpError
+
+from bot.contracts import Transient
+from bot.integrations.fallback import Word, timeout_of
+from bot.integrations.pagerduty.settings import NAME
+from bot.integrations.pagerduty.wire import bounded, connection, failure_of, trigger
+from bot.settings import Secret, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """One `[[pager.fallback]]` of the kind `pagerduty`: another integration key. `timeout` is in seconds."""
+
+    name: str
+    routing_key: Secret
+    events_url: str
+    timeout: float
+
+    @classmethod
+    def from_table(cls, name: str, table: Table, secret: Callable[[str], str | None]) -> "Integration":
+        """The settings; faults go to the table. `secret` gives a secret by its name."""
+        if "routing_key_env" not in table.values:
+            table.fault("routing_key_env", "is missing; name the environment variable with the integration key")
+        return cls(
+            name=name,
+            routing_key=table.secret("routing_key_env", secret),
+            events_url=table.url("events_url", "https://events.pagerduty.com"),
+            timeout=timeout_of(table),
+        )
+
+    @property
+    def label(self) -> str:
+        """How people know it."""
+        return f"{NAME} ({self.name})"
+
+    def say(self, word: Word) -> None:
+        """Sends one event. Raises Transient, Permanent."""
+        client = bounded(EventsApiV2Client(self.routing_key.reveal(), **connection(self.events_url)))
+        client.timeout = self.timeout  # type: ignore[assignment]  # it goes to httpx as it is
+        try:
+            if word.action == "trigger":
+                trigger(client, word.incident, word.generation, word.link)
+            else:
+                client.send_event(word.action, dedup_key=word.key)
+        except HttpError as error:
+            raise failure_of(error) from error
+        except (Error, httpx2.HTTPError) as error:
+            raise Transient(f"{self.label} does not answer ({error})", ambiguous=True) from error
+        finally:
+            client.close()

@@ -1,0 +1,107 @@
+"""PagerDuty's own clients, bounded in time, what both ways to page say through them, and what their errors mean.
+
+Events API: https://developer.pagerduty.com/docs/events-api-v2/overview/ (summary up to 1024 characters, key 255).
+"""
+
+from typing import Any, Final, TypeVar
+
+import httpx2
+from pagerduty import EventsApiV2Client, HttpError, RestApiV2Client
+
+from bot.contracts import Permanent, Transient
+from bot.incident.events import Severity
+from bot.incident.state import Incident
+
+Client = TypeVar("Client", EventsApiV2Client, RestApiV2Client)
+TIMEOUT_S: Final = 3
+LOOK_TIMEOUT_S: Final = 1
+"""Together what a page may hold its lane up: at most one look whether it is known, and one word."""
+SEVERITIES: Final = {
+    Severity.SEV1: "critical",
+    Severity.SEV2: "error",
+    Severity.SEV3: "warning",
+    Severity.SEV4: "info",
+}
+GROUP_PREFIX: Final = "v1:pagerduty="
+
+
+def foreign_id(incident: Incident) -> str | None:
+    """PagerDuty's id of an incident that was born there, else None.
+
+    When such a one comes back here, or gets worse, we page it anew under our own key: then it is two over there.
+    """
+    return incident.group_key.removeprefix(GROUP_PREFIX) if incident.group_key.startswith(GROUP_PREFIX) else None
+
+
+def dedup_key(incident: Incident, generation: int) -> str:
+    """One key for trigger, acknowledge and resolve of one round."""
+    return incident.page_key(generation)
+
+
+class PlainHttp(httpx2.HTTPTransport):
+    """Lets an http:// address be configured although the client insists on https:// (a proxy, or a test double)."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        request.url = request.url.copy_with(scheme="http")
+        return super().handle_request(request)
+
+
+def connection(url: str) -> dict[str, Any]:
+    """The client's arguments for an address; http needs a transport of our own."""
+    plain = {"transport": PlainHttp()} if url.startswith("http://") else {}
+    return {"base_url": url.rstrip("/").replace("http://", "https://", 1), **plain}
+
+
+def bounded(client: Client, timeout: int = TIMEOUT_S) -> Client:
+    """The client without its own retries, which sleep for minutes: the outbox repeats, and keeps lanes apart."""
+    client.retry = {429: 1, 500: 0, 502: 0, 503: 0, 504: 0}
+    client.max_http_attempts = -1  # with 0 it would still sleep once after a 429, and hold up the next page
+    client.max_network_attempts = 0
+    client.timeout = timeout
+    return client
+
+
+def trigger(client: EventsApiV2Client, incident: Incident, generation: int, link: str) -> None:
+    """Wakes somebody, or joins what is open under the same key."""
+    client.send_event(
+        "trigger",
+        dedup_key=dedup_key(incident, generation),
+        payload={
+            "summary": f"{incident.severity} {incident.ref} {incident.title}"[:1024],
+            "source": incident.service or incident.model or "fixfirst",
+            "severity": SEVERITIES[incident.severity],
+            "component": incident.model or None,
+            "group": incident.service or None,
+            "custom_details": {"firing": incident.firing, "runbook": incident.runbook, "round": generation},
+        },
+        links=[{"href": link, "text": f"{incident.ref} in FixFirst"}] if link else [],
+    )
+
+
+def code_of(error: HttpError) -> int | None:
+    """The code that the REST API gives its error; None without one."""
+    try:
+        return int(_answer(error).json()["error"]["code"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _answer(error: HttpError) -> httpx2.Response:
+    """The answer behind the error; the client's types allow for none, an HTTP error without one does not occur."""
+    if error.response is None:
+        raise error
+    response: httpx2.Response = error.response
+    return response
+
+
+def failure_of(error: HttpError) -> Transient | Permanent:
+    """Whether trying again may help, and when."""
+    response = _answer(error)
+    status = response.status_code
+    if status == 429 or status >= 500:
+        # The REST API tells with every answer when its limit is counted anew; only who ran into it need wait so long.
+        limit = response.headers.get("ratelimit-reset") if status == 429 else None
+        wish = limit or response.headers.get("retry-after")
+        after = float(wish) if wish and wish.isdecimal() else None
+        return Transient(f"PagerDuty answered {status}", retry_after=after, ambiguous=status >= 500)
+    return Permanent(f"PagerDuty refused it with {status}: {response.text[:200]}")
