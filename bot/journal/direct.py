@@ -4,11 +4,28 @@ SQLAlchemy's own way from a statement to its rows takes some 100 us, SQLite a te
 is the difference between a click that is answered at once and one that waits for Python (docs/performance.md).
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
 from typing import Any, Final, NoReturn
 
-from sqlalchemy import JSON, Column, Connection, Dialect, Select, String, bindparam, func, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Dialect,
+    Insert,
+    Select,
+    String,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
@@ -66,6 +83,27 @@ class _Prepared:
 
 _prepared: dict[tuple[str, Statement, tuple[str, ...]], _Prepared] = {}
 """Every statement is a constant of its module, so this does not grow; an UPDATE has a form for each set of columns."""
+
+
+@cache
+def _in_one(statement: Insert, names: tuple[str, ...]) -> Insert:
+    """The same insert for any number of rows, which PostgreSQL takes as one JSON text.
+
+    Row by row, the driver would need 60 us for each, and a round trip for each in a while.
+    """
+    table = statement.table
+    columns = [table.c[name] for name in names]
+    rows = func.json_populate_recordset(
+        literal_column(f"NULL::{table.name}"), cast(bindparam("rows", type_=Text), JSON)
+    )
+    return statement.from_select(names, select(*rows.table_valued(*columns, name="given").c))
+
+
+def _plainly(value: object) -> str:
+    """A time as PostgreSQL reads it in JSON."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} cannot be put into JSON")
 
 
 def _prepare(statement: Statement, dialect: Dialect, given: tuple[str, ...]) -> _Prepared:
@@ -139,6 +177,9 @@ class Direct:
     def run_many(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
         """The same change with each of these; all have the same names."""
         if not given:
+            return
+        if self.database == "postgresql" and isinstance(statement, Insert):
+            self.run(_in_one(statement, tuple(given[0])), {"rows": json.dumps(given, default=_plainly)})
             return
         prepared = self._ready(statement, given[0])
         parameters = [prepared.parameters(one) for one in given]

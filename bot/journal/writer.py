@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
@@ -147,6 +148,8 @@ class Writer:
             return
 
     def _commit(self, hand: "_Hand", jobs: list[Task]) -> list[Callable[[], None]]:
+        if len(jobs) == 1:
+            return [self._commit_one(hand, *jobs[0])]
         batch = self._begin()
         answers: list[Callable[[], None]] = []
         with hand.connection() as connection, connection.begin():
@@ -155,6 +158,21 @@ class Writer:
                 answers.append(_run(direct, batch, job, future))
         batch.committed()
         return answers
+
+    def _commit_one(self, hand: "_Hand", job: Callable[[Any], Any], future: "Future[Any]") -> Callable[[], None]:
+        """A job by itself needs no savepoint: it is kept or dropped with its transaction."""
+        batch = self._begin()
+        with hand.connection() as connection, connection.begin() as transaction:
+            try:
+                result = batch.run(Direct(connection), job)
+            except Exception as error:
+                if _has_lost_all(error):
+                    raise
+                transaction.rollback()
+                return partial(future.set_exception, _as_told(error))
+        batch.keep()
+        batch.committed()
+        return partial(future.set_result, result)
 
 
 class _Hand:
@@ -188,15 +206,24 @@ def _run(direct: Direct, batch: Batch, job: Callable[[Any], Any], future: Future
     try:
         result = batch.run(direct, job)
     except Exception as error:
-        if isinstance(error, DBAPIError) and (_again(error) or error.connection_invalidated):
-            raise  # the transaction as a whole is lost
+        if _has_lost_all(error):
+            raise
         direct.say("ROLLBACK TO SAVEPOINT job")
         batch.drop()
-        failure = _as_busy(error) if isinstance(error, OperationalError) else error
-        return lambda: future.set_exception(failure)
+        return partial(future.set_exception, _as_told(error))
     direct.say("RELEASE SAVEPOINT job")
     batch.keep()
-    return lambda: future.set_result(result)
+    return partial(future.set_result, result)
+
+
+def _has_lost_all(error: Exception) -> bool:
+    """Whether the transaction as a whole is lost, and not just what this job wrote."""
+    return isinstance(error, DBAPIError) and (_again(error) or error.connection_invalidated)
+
+
+def _as_told(error: Exception) -> Exception:
+    """What the job's caller hears of it."""
+    return _as_busy(error) if isinstance(error, OperationalError) else error
 
 
 def _again(error: DBAPIError) -> bool:
