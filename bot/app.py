@@ -23,24 +23,28 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from bot import health
+from bot.audit import crier
 from bot.audit.auditor import AUDIT_EVERY_S, Auditor
 from bot.audit.heartbeat import Heartbeat
 from bot.audit.herald import LOOK_EVERY_S, Herald
 from bot.audit.pressure import LOOK_EVERY_S as PRESSURE_EVERY_S
 from bot.audit.pressure import Pressure, disk_of
+from bot.audit.reconcile import Reconciler
 from bot.config import Config
 from bot.contracts import Courier, Permanent, Transient
 from bot.desk import Desk
 from bot.engine import Engine
 from bot.engine.leaving import Leaving
 from bot.engine.local import Chore, LocalEngine
+from bot.hands import Hands
 from bot.health.courier import Courier as HealthCourier
 from bot.incident.due import next_due_at
 from bot.incident.effects import pager_named
+from bot.incident.logbook import Record
 from bot.incident.run import Reading
 from bot.incident.state import Incident
-from bot.integrations import http, pagerduty, prometheus
-from bot.integrations.fallback import Fallback
+from bot.integrations import alertmanager, http, pagerduty, prometheus
+from bot.integrations.fallback import Fallback, Voice
 from bot.journal import Journal
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
@@ -52,11 +56,13 @@ from bot.runbook.courier import Courier as RunbookCourier
 from bot.runbook.library import Library
 from bot.runbook.shelf import load as load_runbooks
 from bot.slack import cards
+from bot.slack.census import Told, told
 from bot.slack.client import Refusal, call, connect, must
 from bot.slack.courier import Courier as SlackCourier
 from bot.slack.directory import Directory
 from bot.slack.door import SlackDoor
 from bot.slack.listeners import Listeners
+from bot.slack.notices import notice
 from bot.slack.settings import Settings as SlackSettings
 from bot.slack.verbs import Verbs
 from bot.tracing import TracedDesk, Tracing
@@ -96,7 +102,8 @@ def open_journal(config: Config, clock: Clock | None = None) -> Journal:
     if clock is None:
         clock = SteadyClock() if engine.dialect.name == "sqlite" else DatabaseClock(engine)
     leaving = Leaving(config.workspace) if config.queue else None
-    return Journal(engine, config.workspace, clock, lambda incident: next_due_at(incident, config.policy), leaving)
+    due_at = partial(next_due_at, policy=config.policy)
+    return Journal(engine, config.workspace, clock, due_at, leaving, epoch=config.database_epoch)
 
 
 def telemetry_of(config: Config) -> health.Telemetry | None:
@@ -129,10 +136,20 @@ class SlackSide:
     door: SlackDoor
     courier: SlackCourier
     post: Callable[..., Any]
+    ours: Callable[[Sequence[str]], Sequence[Told]]
 
     def say(self, line: str) -> None:
         """A line in the intake channel, tried once. Raises Transient, Permanent."""
         must(self.post, channel=self.settings.intake_channel, text=line)
+
+    def announce(self, record: Record) -> None:
+        """A record of the logbook in the intake channel, tried once. Raises Transient, Permanent."""
+        message = notice(record, self.settings.owner)
+        must(self.post, channel=self.settings.intake_channel, text=message.text, blocks=message.blocks)
+
+    def told(self, channels: Sequence[str]) -> Sequence[Told]:
+        """Our own messages there and in the intake channel. Raises Transient, Permanent."""
+        return self.ours([self.settings.intake_channel, *channels])
 
     def learn(self) -> None:
         """Keeps people and rights fresh. Slack being away is no reason to stop anything."""
@@ -192,6 +209,10 @@ class App:
             chores.append(Chore(partial(self._mind, clock), MIND_CLOCK_EVERY_S))
         self.herald = Herald(self.journal, self.slack.say if self.slack else None)
         chores.append(Chore(self.herald.publish, LOOK_EVERY_S))
+        self.crier = crier.Crier(
+            self.journal, self.slack.announce if self.slack else None, self._stand_ins(), self._reconciler()
+        )
+        chores.append(Chore(self.crier.look, crier.LOOK_EVERY_S))
         self.engine = self._engine(chores)
         self.doors = Doors(
             self.desk,
@@ -274,6 +295,7 @@ class App:
             door=SlackDoor(listeners.app, settings.signing_secret, outside),
             courier=SlackCourier(client, settings, context, self.config.oncall, self.journal),
             post=client.chat_postMessage,
+            ours=partial(told, client),
         )
 
     def _couriers(self) -> Mapping[str, Courier]:
@@ -297,6 +319,20 @@ class App:
             return {name: self.tracing.courier(name, courier) for name, courier in couriers.items()}
         return couriers
 
+    def _stand_ins(self) -> list[Voice]:
+        """Who is told while chat is down what concerns no incident: the fallbacks, and the first pager after them."""
+        first = self.config.pagerduty
+        return [*self.config.fallbacks.values(), *([pagerduty.Integration.first(first)] if first else [])]
+
+    def _reconciler(self) -> Reconciler:
+        asking = self.config.alertmanager
+        return Reconciler(
+            self.desk,
+            firing=partial(alertmanager.firing, asking, self.config.reading) if asking else None,
+            pages=self.pager.known if self.pager else None,
+            told=self.slack.told if self.slack else None,
+        )
+
     def _pages(self, clock: Clock) -> Starlette:
         config = self.config
         texts = {
@@ -311,6 +347,7 @@ class App:
             clock,
             policy=config.policy,
             hosts=sorted(hosts),
+            hands=Hands(self.desk),
             vitals=Vitals(self.numbers, partial(try_out, self.journal, WRITE_WITHIN_S), self.auditor.findings),
         )
 

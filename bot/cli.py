@@ -9,11 +9,9 @@ from typing import Any
 import click
 import structlog
 
-from bot import cli_journal
+from bot import cli_hands, cli_journal
 from bot.config import Config, load, shipped_runbooks
-from bot.incident import commands as cmd
-from bot.incident.timeline import line, span
-from bot.terminal import CONFIG, carry_out, config_at, desk_at, find
+from bot.terminal import CONFIG, config_at
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,62 +92,6 @@ def lint(folder: Path) -> None:
         raise SystemExit(1)
 
 
-@main.command(name="list")
-@CONFIG
-@click.option("--all", "everything", is_flag=True, help="Also those that are over.")
-def list_(path: Path, everything: bool) -> None:
-    """List the incidents."""
-    with desk_at(path) as desk:
-        incidents = desk.journal.recent(50) if everything else desk.journal.live()
-        now = desk.journal.clock()
-        for item in incidents:
-            click.echo(
-                f"{item.ref:<8} {item.severity} {item.status:<12} {span(now - item.opened_at):>10}  "
-                f"{item.firing} firing  {item.title}"
-            )
-        if not incidents:
-            click.echo("No incident is open.")
-
-
-@main.command()
-@CONFIG
-@click.argument("ref")
-def ack(path: Path, ref: str) -> None:
-    """Acknowledge an incident, for when chat is down."""
-    with desk_at(path) as desk:
-        after = carry_out(desk, lambda common: cmd.Acknowledge(**common), find(desk, ref))
-        click.echo(f"{after.ref} is {after.status}.")
-
-
-@main.command()
-@CONFIG
-@click.argument("ref")
-@click.argument("reason")
-@click.option("--despite-firing", is_flag=True, help="Resolve although alerts still fire; they are snoozed.")
-def resolve(path: Path, ref: str, reason: str, despite_firing: bool) -> None:
-    """Resolve an incident, for when chat is down."""
-    with desk_at(path) as desk:
-        after = carry_out(
-            desk,
-            lambda common: cmd.Resolve(**common, reason=reason, despite_firing=despite_firing),
-            find(desk, ref),
-        )
-        click.echo(f"{after.ref} is {after.status}.")
-
-
-@main.command()
-@CONFIG
-@click.argument("ref")
-def timeline(path: Path, ref: str) -> None:
-    """Print what happened, in order, UTC, each with the number of its entry."""
-    with desk_at(path) as desk:
-        incident = find(desk, ref)
-        for entry in desk.journal.entries(incident.id):
-            text = line(entry, incident)
-            if text:
-                click.echo(f"{entry.seq:>4}  {entry.at:%Y-%m-%d %H:%M:%S}  {text}")
-
-
 @main.command()
 @CONFIG
 @click.argument("model", default="")
@@ -182,7 +124,7 @@ def _logging(*, plain: bool) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
 
-for command in cli_journal.COMMANDS:
+for command in (*cli_hands.COMMANDS, *cli_journal.COMMANDS):
     main.add_command(command)
 
 

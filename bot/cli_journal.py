@@ -25,12 +25,13 @@ def audit() -> None:
 def _verify(path: Path, ref: str, said: str = "") -> None:
     from bot.journal.chains import examine
     from bot.journal.heads import examine_heads, published
+    from bot.journal.logbook import examine_logbook
 
     with desk_at(path) as desk:
         only = find(desk, ref).id if ref else ""
         found = desk.journal.ask(lambda direct, workspace: examine(direct, workspace, only))
         heads = [] if only else desk.journal.ask(published)
-        misfits = [] if only else desk.journal.ask(lambda *of: list(examine_heads(*of)))
+        misfits = [] if only else desk.journal.ask(lambda *of: [*examine_heads(*of), *examine_logbook(*of)])
     wrong = [str(damage) for damage in (*found.damage, *misfits)]
     if said and not any(head.hash == said.lower() for head in heads):
         wrong.append(f"no head {said} was ever made from this journal as it stands")
@@ -54,6 +55,18 @@ def audit_verify(path: Path, ref: str, head: str) -> None:
     if ref and head:
         raise click.UsageError("a head is about all incidents; leave one of the two out")
     _verify(path, ref, head)
+
+
+@audit.command(name="logbook")
+@CONFIG
+def audit_logbook(path: Path) -> None:
+    """Print what concerns no single incident: broken glasses and fail-overs, UTC."""
+    from bot.incident.logbook import line
+    from bot.journal.logbook import records
+
+    with desk_at(path) as desk:
+        for record in desk.journal.ask(records):
+            click.echo(f"{record.seq:>4}  {record.at:%Y-%m-%d %H:%M:%S}  {line(record)}")
 
 
 @click.command()

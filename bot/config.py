@@ -17,7 +17,7 @@ from bot.audit import heartbeat
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
-from bot.integrations import PAGERS, SOURCES, http, pagerduty, prometheus
+from bot.integrations import PAGERS, SOURCES, alertmanager, http, pagerduty, prometheus
 from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
 from bot.oncall import StaticOnCall
@@ -75,6 +75,7 @@ class Config:
     data_dir: Path
     database: str
     queue: bool
+    database_epoch: str
     postmortems_dir: Path
     runbooks_dir: Path
     doors: Listener
@@ -84,6 +85,7 @@ class Config:
     pages_url: str
     largest_body: int
     slack: SlackSettings | None
+    alertmanager: alertmanager.Settings | None
     pagerduty: pagerduty.Settings | None
     fallbacks: Mapping[str, Voice]
     prometheus: prometheus.Settings | None
@@ -141,6 +143,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     in_file = top.text("database", f"sqlite:///{data_dir / 'fixfirst.db'}")
     database, fault = _database(secret(DATABASE) or in_file)
     queue = top.flag("queue", default=True) and database.startswith("postgresql")
+    epoch = top.text("database_epoch")
     tables = {name: top.mapping(name) for name in TABLES}
     if fault:
         top.fault("database", fault)
@@ -161,10 +164,13 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
 
     access = Table("access", tables["access"], faults)
     responders = access.texts("responders")
+    owner = access.text("owner")
     access.done()
     slack = None
     if "slack" in values:
-        slack, more = SlackSettings.from_toml({**tables["slack"], "responders": list(responders)}, secret)
+        slack, more = SlackSettings.from_toml(
+            {**tables["slack"], "responders": list(responders), "owner": owner}, secret
+        )
         faults += more
     paging = None
     if "pagerduty" in values:
@@ -196,8 +202,10 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     retention.done()
     if 0 < archive_days < YOUNGEST_ARCHIVED:
         retention.fault("archive_after_days", f"is {archive_days}, but must be at least {YOUNGEST_ARCHIVED}, or 0")
-    for name in SOURCES:
-        Table(name, tables[name], faults).done()
+    sources = {name: Table(name, tables[name], faults) for name in SOURCES}
+    asking = alertmanager.Settings.from_table(sources[alertmanager.SOURCE], secret)
+    for table in sources.values():
+        table.done()
     oncall, more = StaticOnCall.from_toml(tables["oncall"])
     faults += more
     config = Config(
@@ -205,6 +213,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         data_dir=data_dir,
         database=database,
         queue=queue,
+        database_epoch=epoch,
         postmortems_dir=postmortems_dir,
         runbooks_dir=runbooks_dir,
         archive_after=timedelta(days=archive_days) if archive_days else None,
@@ -214,6 +223,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         pages_url=pages_url,
         largest_body=largest,
         slack=slack,
+        alertmanager=asking,
         pagerduty=paging,
         fallbacks=fallbacks,
         prometheus=metrics,

@@ -12,7 +12,8 @@ from bot.incident.decide import decide, follow, takes_refire
 from bot.incident.effects import RefreshCard
 from bot.incident.entry import Entry
 from bot.incident.events import AlertsReported, Event, IncidentOpened, Reopened
-from bot.incident.people import BOT, Actor, ActorKind, Refused
+from bot.incident.failover import ASKS
+from bot.incident.people import BOT, Actor, ActorKind, Refused, require_responder
 from bot.incident.policy import Policy
 from bot.incident.react import announcer, changes_announcement, react
 from bot.incident.state import Incident
@@ -60,6 +61,16 @@ class Desk:
         except TimeoutError as late:
             raise Busy("the journal did not answer in time") from late
 
+    def confirm(self, by: Actor, timeout: float = PATIENCE_S) -> bool:
+        """A person vouches for the database after a fail-over; False when nothing waited for that. Raises Refused."""
+        require_responder(by)
+        if not by.is_person:
+            raise Refused("Only a person can confirm a fail-over.")
+        try:
+            return self._write(lambda txn: txn.confirm(by), urgent=True).result(timeout)
+        except TimeoutError as late:
+            raise Busy("the journal did not answer in time") from late
+
     def receive(self, messages: Sequence[Message]) -> Future[list[int]]:
         """First stage of intake: the ledger and the inbox, no incident. Resolves to each message's groups with news.
 
@@ -100,6 +111,10 @@ class Desk:
         """Does what is due for the incident by now."""
         return self._write(lambda txn: self._check_timers(txn, incident_id), urgent=True)
 
+    def write(self, job: Callable[[Txn], T]) -> Future[T]:
+        """Several steps that stand or fall together; what follows from them is looked at after the commit."""
+        return self._write(job, urgent=True)
+
     def _write(self, job: Callable[[Txn], T], *, urgent: bool) -> Future[T]:
         future = self.journal.write(job, urgent=urgent)
         future.add_done_callback(self._wake_if_written)
@@ -111,7 +126,7 @@ class Desk:
         if already is not None:
             return Outcome(already, ())
         incident = txn.incident(command.incident)
-        waiting = deque(decide(incident, command, self.policy))
+        waiting = deque(decide(incident, command, self._policy(txn, command)))
         entries: list[Entry] = []
         while waiting:
             event = waiting.popleft()
@@ -141,6 +156,13 @@ class Desk:
         # Held, because places in its queue are given out here.
         if txn.incident(announcer) is not None:
             txn.enqueue(announcer, [RefreshCard()])
+
+    def _policy(self, txn: Txn, command: Command) -> Policy:
+        """The policy, with what a fail-over of the database forbids meanwhile."""
+        if not isinstance(command, ASKS):
+            return self.policy
+        standing = txn.standing()
+        return replace(self.policy, frozen=standing.frozen, previews_from=standing.previews_from)
 
     def _unless_succeeded(self, txn: Txn, incident: Incident, event: Reopened, command: Command) -> Event:
         """At most one live incident per group: where a later one has the alerts, none are left to return for."""
@@ -241,9 +263,12 @@ class Desk:
         if incident is None:
             return None
         key = f"timer:{incident_id}:{incident.seq}"
-        return self.execute(
+        outcome = self.execute(
             txn, CheckTimers(incident=incident_id, by=BOT, at=txn.now, key=key, source="timer", source_id="")
         )
+        if not outcome.entries and txn.standing().frozen:
+            txn.look_again(incident_id)
+        return outcome
 
 
 def _title(state: GroupState) -> str:

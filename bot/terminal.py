@@ -1,18 +1,28 @@
-"""What the commands of the terminal share: the configuration, the desk, and who sits there."""
+"""What the commands of the terminal share: the configuration, the desk, who sits there, and the way to a server."""
 
 import getpass
+import http.client
+import ipaddress
+import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import click
 
 from bot.config import Config, load, load_for_terminal
-from bot.incident import commands as cmd
 from bot.incident.people import Actor, ActorKind, Refused, Right
 from bot.incident.state import Incident
+
+if TYPE_CHECKING:
+    from bot.hands import Broken, Hands, Words
+    from bot.incident.glass import Glass
+    from bot.journal import Txn
 
 CONFIG = click.option(
     "--config",
@@ -23,6 +33,10 @@ CONFIG = click.option(
     show_default=True,
     help="The configuration file.",
 )
+KEY: Final = "FIXFIRST_KEY"
+PATIENCE_S: Final = 40.0
+"""A little longer than the server waits for its own journal."""
+LARGEST_ANSWER: Final = 4 * 1024 * 1024
 
 
 def config_at(path: Path, read: Callable[[Path], tuple[Config | None, list[str]]] = load) -> Config:
@@ -56,6 +70,17 @@ def desk_at(path: Path) -> Iterator[Any]:
         journal.close()
 
 
+@contextmanager
+def at_host() -> Iterator[None]:
+    """What is refused, or cannot be written, is a sentence."""
+    from bot.journal import Busy
+
+    try:
+        yield
+    except (Refused, Busy) as refused:
+        raise click.ClickException(str(refused)) from refused
+
+
 def find(desk: Any, ref: str) -> Incident:
     incident: Incident | None = desk.journal.find(ref)
     if incident is None:
@@ -72,19 +97,140 @@ def me() -> str:
         return f"uid {os.getuid()}"
 
 
+def the_one_here() -> Actor:
+    """Who sits at this terminal: whoever can write the journal may act, on record."""
+    who = me()
+    return Actor(ActorKind.MEMBER, f"cli:{who}", f"{who} (terminal)", frozenset({Right.RESPOND}))
+
+
 def by_me(desk: Any, incident: Incident) -> dict[str, Any]:
-    """What every command by the person at this terminal says: whoever can read the journal may act on it."""
+    """What every command by the person at this terminal says that is about the journal itself."""
     from bot.journal.ids import new_id
 
-    who = me()
-    by = Actor(ActorKind.MEMBER, f"cli:{who}", f"{who} (terminal)", frozenset({Right.RESPOND}))
+    by = the_one_here()
     return {"incident": incident.id, "by": by, "at": desk.journal.clock(), "key": f"cli:{new_id()}", "source": "cli"}
 
 
-def carry_out(desk: Any, make: Callable[[dict[str, Any]], cmd.Command], incident: Incident) -> Incident:
-    """One command by the person at this terminal."""
+class Handle(Protocol):
+    """The words of `bot.hands`, wherever they are carried out."""
+
+    def read(self, word: str, words: Mapping[str, str]) -> str: ...
+    def act(self, word: str, words: Mapping[str, str]) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where the journal is reached, by the file at `path` or over HTTP, and why somebody acts past the chat."""
+
+    path: Path
+    server: str
+    reason: str = ""
+
+    def because(self, reason: str) -> "Reach":
+        return replace(self, reason=reason)
+
+
+@contextmanager
+def hands_at(reach: Reach) -> Iterator[Handle]:
+    """The hands over there. What is refused is a sentence, and the command ends with 1."""
+    with at_host():
+        if reach.server:
+            yield Remote(reach.server)
+            return
+        from bot.hands import Hands
+
+        with desk_at(reach.path) as desk:
+            yield Local(Hands(desk), reach.reason)
+
+
+@dataclass(slots=True)
+class Local:
+    """On the server's host, or with the address of its database: no key is needed, a reason is."""
+
+    hands: "Hands"
+    reason: str
+
+    def read(self, word: str, words: "Words") -> str:
+        return self.hands.read(word, words)
+
+    def act(self, word: str, words: "Words") -> str:
+        from bot.incident.glass import NoReason
+
+        broken: list[Glass] = []
+        try:
+            told = self.hands.act(word, words, self._glass(broken))
+        except NoReason:
+            if not sys.stdin.isatty():
+                raise
+            self.reason = click.prompt("Why past the chat? It is kept with your name")
+            told = self.hands.act(word, words, self._glass(broken))
+        if broken:
+            click.echo(f"The glass is broken until {broken[-1].until:%H:%M} UTC, and the owner is told.", err=True)
+        return told
+
+    def _glass(self, newly: "list[Glass]") -> "Broken":
+        """By the key in the environment; else the glass that the person here broke within the hour, or a new one."""
+        from bot.journal import glass
+
+        key = os.environ.get(KEY, "")
+
+        def give(txn: "Txn") -> "Glass":
+            if key:
+                return glass.glass_of_key(txn.direct, txn.workspace, key, txn.now)
+            here = the_one_here()
+            still = glass.open_glass_of(txn.direct, txn.workspace, here.id, txn.now)
+            if still is None:
+                still = glass.break_glass(txn, here, me(), self.reason)
+                newly.append(still)
+            return still
+
+        return give
+
+
+class Remote:
+    """Over HTTP, with a key. It goes in the clear to this machine alone."""
+
+    def __init__(self, server: str) -> None:
+        parts = urlsplit(server)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise click.UsageError("--server must be an address such as https://incidents.example.com")
+        if parts.scheme == "http" and not _is_here(parts.hostname):
+            raise click.UsageError("the key would go over the network in the clear; use https://, or an SSH tunnel")
+        self._parts = parts
+        self._below = parts.path.rstrip("/")
+        self._server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    def _open(self) -> http.client.HTTPConnection:
+        secure = self._parts.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        return kind(self._parts.hostname or "", self._parts.port, timeout=PATIENCE_S)
+
+    def read(self, word: str, words: Mapping[str, str]) -> str:
+        return self._ask(word, words, {})
+
+    def act(self, word: str, words: Mapping[str, str]) -> str:
+        key = os.environ.get(KEY, "") or click.prompt("Break-glass key", hide_input=True)
+        return self._ask(word, words, {"Authorization": f"Bearer {key.strip()}"})
+
+    def _ask(self, word: str, words: Mapping[str, str], headers: Mapping[str, str]) -> str:
+        body = json.dumps(dict(words))
+        try:
+            with closing(self._open()) as connection:
+                kind = {"Content-Type": "application/json"}
+                connection.request("POST", f"{self._below}/hands/{word}", body, {**kind, **headers})
+                answer = connection.getresponse()
+                status, text = answer.status, answer.read(LARGEST_ANSWER).decode("utf-8", "replace").strip()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # A key that no header can carry is among these, so what went wrong is not repeated word for word.
+            raise Refused(f"{self._server} does not answer ({type(error).__name__}).") from None
+        if status != 200:
+            ours = answer.headers.get("content-type", "").startswith("text/plain") and status != 404
+            raise Refused(text if ours or text.startswith("there is no") else f"{self._server} answered {status}.")
+        return text
+
+
+def _is_here(host: str) -> bool:
     try:
-        after: Incident = desk.handle(make(by_me(desk, incident)), timeout=30).incident
-    except Refused as refused:
-        raise click.ClickException(str(refused)) from refused
-    return after
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -13,6 +13,7 @@ from bot.incident.policy import Policy
 from bot.incident.timeline import span
 from bot.journal import Journal
 from bot.journal.audit import waiting
+from bot.journal.epoch import standing_on_record
 
 log = structlog.get_logger()
 
@@ -83,7 +84,8 @@ class Auditor:
             yield Finding(Check.AUDIT, "", f"There has been no audit for {span(silent)}.")
 
     def _facts(self, now: datetime) -> Facts:
-        return Facts(self._turned_at(), waiting(self._journal, now), tuple(self._unpaged()))
+        frozen_since = self._journal.ask(standing_on_record).frozen_since
+        return Facts(self._turned_at(), waiting(self._journal, now), tuple(self._unpaged()), frozen_since)
 
     def _unpaged(self) -> Iterator[Unpaged]:
         for incident in self._journal.live():

@@ -8,6 +8,7 @@ from typing import Final
 
 from bot.incident.due import page_asked_at
 from bot.incident.events import Severity
+from bot.incident.failover import WHY
 from bot.incident.policy import Policy
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import span
@@ -31,6 +32,7 @@ class Check(StrEnum):
     OUTBOX = "outbox"
     INBOX = "inbox"
     PRESSURE = "pressure"
+    FAILOVER = "failover"
     AUDIT = "audit"
 
 
@@ -54,11 +56,13 @@ class Unpaged:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an audit has to go by. `turned_at` is when the engine last completed a turn, None before the first."""
+    """What an audit has to go by. `turned_at` is when the engine last completed a turn, None before the first;
+    `frozen_since` is when a fail-over was noticed that nobody has confirmed."""
 
     turned_at: datetime | None
     waiting: Waiting
     unpaged: Sequence[Unpaged]
+    frozen_since: datetime | None = None
 
 
 def find(facts: Facts, now: datetime) -> tuple[Finding, ...]:
@@ -68,6 +72,9 @@ def find(facts: Facts, now: datetime) -> tuple[Finding, ...]:
 
 def _late(facts: Facts, now: datetime) -> Iterator[Finding]:
     yield from turning(facts.turned_at, now)
+    if facts.frozen_since is not None:
+        text = f"Automation is frozen for {span(now - facts.frozen_since)}: {WHY}."
+        yield Finding(Check.FAILOVER, "", text)
     waiting = facts.waiting
     if waiting.timer is not None:
         number, due_at = waiting.timer

@@ -71,6 +71,15 @@ class Acknowledge(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BreakGlass(Command):
+    """Put on the incident's record that somebody acts on it past the chat, and why; `glass` is the key's id."""
+
+    glass: str
+    reason: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeSeverity(Command):
     severity: Severity
 

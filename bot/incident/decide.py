@@ -10,10 +10,12 @@ from functools import singledispatch
 from bot.incident import commands as cmd
 from bot.incident import events as ev
 from bot.incident.due import due
+from bot.incident.failover import require_thawed
+from bot.incident.glass import reason_of
 from bot.incident.people import Refused, require_member, require_responder
 from bot.incident.policy import Policy
 from bot.incident.run import APPROVAL_LASTS, OnFail, Run, RunStatus, StepRun, StepStatus
-from bot.incident.runs import ASKS_PEOPLE, advance, current_step, spec_to_json
+from bot.incident.runs import ASKS_PEOPLE, advance, current_step, lacks_second, spec_to_json
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import who
 
@@ -148,6 +150,12 @@ def _(command: cmd.Acknowledge, incident: Incident, policy: Policy) -> list[ev.E
     require_responder(command.by)
     _must_be_live(incident, "acknowledge")
     return [ev.Acknowledged()] if incident.status is Status.OPEN else []
+
+
+@_decide.register
+def _(command: cmd.BreakGlass, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    return [ev.GlassBroken(command.glass, reason_of(command.reason), command.until)]
 
 
 @_decide.register
@@ -342,9 +350,12 @@ def _(command: cmd.ApproveStep, incident: Incident, policy: Policy) -> list[ev.E
         return [ev.StepSucceeded(command.run, command.step, f"confirmed by {who(command.by)}")]
     if step.status is not StepStatus.ASKING or step.asked_at is None:
         raise Refused("There is no preview to approve yet; ask for one first.")
+    require_thawed(policy.frozen)
+    if lacks_second(incident.runs[command.run], step, command.by.id):
+        raise Refused("This cannot be taken back, so somebody other than who started the runbook has to approve it.")
     if command.digest != step.plan_digest:
         raise Refused("The plan has changed since that preview; look at the new one.")
-    if command.at - step.asked_at > APPROVAL_LASTS:
+    if command.at - step.asked_at > APPROVAL_LASTS or (policy.previews_from and step.asked_at <= policy.previews_from):
         return [ev.StepRetried(command.run, command.step)]
     approved = ev.StepApproved(command.run, command.step, command.digest)
     return [approved, ev.StepStarted(command.run, command.step, step.attempt + 1)]
@@ -375,6 +386,7 @@ def _(command: cmd.UndoStep, incident: Incident, policy: Policy) -> list[ev.Even
         raise Refused(f"There is no way back: {step.spec.no_undo or 'the runbook names none'}.")
     if not step.may_be_in_force:
         raise Refused("The step was never carried out, so there is nothing to undo.")
+    require_thawed(policy.frozen)
     if step.status is StepStatus.RUNNING:
         raise Refused("The step is being carried out right now; undo it when its result is in.")
     return [ev.UndoStarted(command.run, command.step, "asked")]

@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from bot.incident import events as ev
+from bot.incident.failover import CLOSES
 from bot.incident.policy import Policy
 from bot.incident.run import StepStatus
 from bot.incident.state import Incident, Status
@@ -78,7 +79,7 @@ def due(incident: Incident, now: datetime, policy: Policy) -> list[ev.Event]:
     wins over an escalation or a page that fell due with it.
     """
     passed = sorted(((at, event) for at, event in _deadlines(incident, policy) if at <= now), key=lambda d: d[0])
-    events = [event for _, event in passed]
+    events = [event for _, event in passed if not (policy.frozen and isinstance(event, CLOSES))]
     if any(isinstance(event, ev.Resolved) for event in events):
         events = [event for event in events if not isinstance(event, ev.AckDeadlineMissed | ev.PageUnanswered)]
     return events

@@ -94,6 +94,15 @@ class Acknowledged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class GlassBroken(Event):
+    """Somebody acts on it past the chat, with the break-glass key of this id, which is good until then."""
+
+    glass: str
+    reason: Text
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SeverityChanged(Event):
     before: Severity
     after: Severity
@@ -417,6 +426,7 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "incident.opened": IncidentOpened,
     "incident.alerts_reported": AlertsReported,
     "incident.acknowledged": Acknowledged,
+    "incident.glass_broken": GlassBroken,
     "incident.severity_changed": SeverityChanged,
     "incident.role_assigned": RoleAssigned,
     "incident.impact_stated": ImpactStated,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Refused(Exception):
@@ -59,3 +60,12 @@ def require_responder(actor: Actor) -> None:
     require_member(actor)
     if actor.is_person and Right.RESPOND not in actor.rights:
         raise Refused("Only responders can do that; ask to be added to a responder user group, or tell a responder.")
+
+
+BREAK_GLASS: Final = "break-glass:"
+"""Before the id of everybody who acts past the chat. Nobody can prove who sits there."""
+
+
+def one_person(one: str, other: str) -> bool:
+    """Whether two actors' ids may be one human being; all who act past the chat count as one."""
+    return one == other or (one.startswith(BREAK_GLASS) and other.startswith(BREAK_GLASS))

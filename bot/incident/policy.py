@@ -1,7 +1,7 @@
 """The settings that the core's decisions depend on, as plain numbers."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bot.incident.events import Severity
 
@@ -18,6 +18,8 @@ class Policy:
     that wake people. `pagers`: who is asked to wake them, by name and in this order; each is asked when nobody before
     it has accepted the page for `accept_within`. `announce_every`: an incident that opens this soon after another is
     shown in that one's announcement instead of making its own.
+    While the database has failed over and nobody has confirmed, automation is `frozen`; a preview from before
+    `previews_from` counts no more (see `failover`).
     """
 
     ack_within: timedelta = timedelta(minutes=5)
@@ -34,6 +36,8 @@ class Policy:
     pagers: tuple[str, ...] = ()
     accept_within: timedelta = timedelta(seconds=60)
     announce_every: timedelta = timedelta(seconds=30)
+    frozen: bool = False
+    previews_from: datetime | None = None
 
     def update_span(self, severity: Severity) -> timedelta | None:
         """How long stakeholders may go without a word at this severity; None when nobody is reminded."""

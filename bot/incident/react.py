@@ -167,6 +167,7 @@ def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
             | ev.AckDeadlineMissed()
             | ev.PageUnanswered()
             | ev.UpdateReminded()
+            | ev.GlassBroken()
             | ev.Acknowledged()
             | ev.SeverityChanged()
             | ev.RoleAssigned()

@@ -142,6 +142,7 @@ class Run:
     steps: tuple[StepRun, ...]
     started_at: datetime
     status: RunStatus = RunStatus.RUNNING
+    started_by: str = ""
 
     def step(self, step_id: str) -> StepRun:
         """The step with that id; KeyError when the run has none."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 from bot.incident import events as ev
 from bot.incident.effects import ApplyStep, CheckStep, Effect, PlanStep, UndoStep, VerifyStep
 from bot.incident.entry import Entry
+from bot.incident.people import one_person
 from bot.incident.run import OnFail, Risk, Run, RunStatus, StepRun, StepSpec, StepStatus, Verify
 
 ASKS_PEOPLE: Final = frozenset({"ask.approve", "manual"})
@@ -73,7 +74,8 @@ def spec_from_json(data: Mapping[str, Any]) -> StepSpec:
     )
 
 
-def run_from_event(event: ev.RunStarted, at: datetime) -> Run:
+def run_from_event(event: ev.RunStarted, at: datetime, by: str) -> Run:
+    """The run as its first event makes it; `by` is the id of who asked for it."""
     return Run(
         id=event.run,
         runbook=event.runbook,
@@ -83,6 +85,7 @@ def run_from_event(event: ev.RunStarted, at: datetime) -> Run:
         params=event.params,
         steps=tuple(StepRun(spec_from_json(step)) for step in event.steps),
         started_at=at,
+        started_by=by,
     )
 
 
@@ -148,6 +151,12 @@ def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
 def current_step(run: Run) -> StepRun | None:
     """The first step that still holds the run up; None when all are through."""
     return next((s for s in run.steps if s.status not in ENDED), None)
+
+
+def lacks_second(run: Run, step: StepRun, approver: str) -> bool:
+    """Whether this approval is not enough: what cannot be taken back takes two people, who asked and who approves."""
+    risk = Risk(step.plan.get("risk", step.spec.risk))
+    return Risk.DESTRUCTIVE in (risk, step.spec.risk) and one_person(run.started_by, approver)
 
 
 def advance(run: Run) -> Effect | ev.Event | None:

@@ -280,8 +280,8 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
         case ev.PostmortemDrafted():
             return replace(inc, postmortem=event.path)
         case ev.RunStarted():
-            return replace(inc, runs={**inc.runs, event.run: run_from_event(event, entry.at)})
-        case ev.NoteAdded() | ev.MessagePinned() | ev.TextRedacted():
+            return replace(inc, runs={**inc.runs, event.run: run_from_event(event, entry.at, entry.by.id)})
+        case ev.NoteAdded() | ev.MessagePinned() | ev.TextRedacted() | ev.GlassBroken():
             return inc
         case _:
             run = evolve_run(inc.runs, entry)

@@ -47,7 +47,14 @@ def kind(event: ev.Event) -> str:
             return "ack"
         case ev.AckDeadlineMissed() | ev.PageUnanswered():
             return "escalation"
-        case ev.SeverityChanged() | ev.RoleAssigned() | ev.Cancelled() | ev.StepApproved() | ev.StepSkipped():
+        case (
+            ev.GlassBroken()
+            | ev.SeverityChanged()
+            | ev.RoleAssigned()
+            | ev.Cancelled()
+            | ev.StepApproved()
+            | ev.StepSkipped()
+        ):
             return "decision"
         case ev.ImpactStated():
             return "impact"
@@ -82,6 +89,8 @@ def line(entry: Entry, incident: Incident) -> str | None:
             return ", ".join(parts)
         case ev.Acknowledged():
             return f"{name} acknowledged"
+        case ev.GlassBroken(reason=reason, until=until):
+            return f"{name} acts past the chat, until {until:%H:%M} UTC at most: {reason}"
         case ev.SeverityChanged(before=before, after=after):
             return f"{name} changed the severity from {before} to {after}"
         case ev.RoleAssigned(role=role, user=user):

@@ -1,14 +1,19 @@
-"""Alertmanager's webhook, version 4: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config."""
+"""Alertmanager: its webhook, version 4, and what it says burns now.
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from bot.contracts import Malformed
+from bot.contracts import Malformed, Permanent, Transient
 from bot.incident.redact import redact, redact_named
 from bot.intake.alerts import Delivery, Message
 from bot.intake.body import read_json
 from bot.intake.reading import Reading, first
+from bot.settings import Secret, Table
 
 SOURCE: Final = "alertmanager"
 MAX_LABELS: Final = 256
@@ -95,3 +100,67 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         return redact(repr(value[:MAX_VALUE]))[:MAX_SHOWN]
     return repr(value) if value is None or isinstance(value, int | float) else f"a {type(value).__name__}"
+
+
+LONGEST_TIMEOUT: Final = timedelta(seconds=10)
+LARGEST_ANSWER: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The table `[alertmanager]`: where to ask what burns. `receiver` is our own name there; `timeout` in seconds."""
+
+    url: str
+    receiver: str
+    timeout: float
+    token: Secret
+
+    @classmethod
+    def from_table(cls, table: Table, secret: Callable[[str], str | None]) -> "Settings | None":
+        """The settings, None without an address; faults go to the table."""
+        url = table.url("url").rstrip("/")
+        timeout = table.span("timeout", timedelta(seconds=5))
+        if not timedelta(0) < timeout <= LONGEST_TIMEOUT:
+            table.fault("timeout", f"must be longer than nothing and at most {LONGEST_TIMEOUT.seconds}s")
+        receiver, token = table.text("receiver", "fixfirst"), table.secret("token_env", secret)
+        return cls(url, receiver, timeout.total_seconds(), token) if url else None
+
+
+def firing(settings: Settings, reading: Reading) -> Message:
+    """What Alertmanager would send us now, neither silenced nor inhibited. Raises Transient, Permanent, Malformed.
+
+    https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
+    """
+    # A tenth of a second to import, and the bot must accept its first webhook within two.
+    import requests
+
+    asked = {"active": "true", "silenced": "false", "inhibited": "false", "unprocessed": "false"}
+    headers = {"Authorization": f"Bearer {settings.token.reveal()}"} if settings.token else {}
+    try:
+        with requests.get(
+            f"{settings.url}/api/v2/alerts",
+            params=asked,
+            headers=headers,
+            timeout=settings.timeout,
+            stream=True,
+            allow_redirects=False,
+        ) as answer:
+            if answer.status_code != 200:
+                kind = Transient if answer.status_code >= 500 else Permanent
+                raise kind(f"Alertmanager answered {answer.status_code}")
+            body = answer.raw.read(LARGEST_ANSWER + 1, decode_content=True)
+    except requests.exceptions.RequestException as failure:
+        raise Transient(f"Alertmanager does not answer ({type(failure).__name__})") from failure
+    if len(body) > LARGEST_ANSWER:
+        raise Malformed("its answer is too large")
+    alerts = read_json(body)
+    if not isinstance(alerts, list):
+        raise Malformed("its answer is no list of alerts")
+    ours = [item for item in alerts if isinstance(item, dict) and _is_for(item, settings.receiver)]
+    deliveries = (_alert({**item, "status": "firing"}, f"alerts[{n}]", reading) for n, item in enumerate(ours))
+    return Message(SOURCE, tuple(deliveries))
+
+
+def _is_for(item: Mapping[str, Any], receiver: str) -> bool:
+    receivers = item.get("receivers")
+    return isinstance(receivers, list) and any(isinstance(r, dict) and r.get("name") == receiver for r in receivers)

@@ -54,6 +54,15 @@ class Word:
                 return "Nobody has it yet."
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What concerns no incident and wakes nobody: a sentence or two under a `key` of its own."""
+
+    key: str
+    text: str
+    at: datetime
+
+
 class Voice(Protocol):
     """A way to reach people when the first pager does not answer; it is at the same time its own settings."""
 
@@ -63,6 +72,9 @@ class Voice(Protocol):
 
     def say(self, word: Word) -> None:
         """Sends it. Raises Transient, Permanent; is over within its time-out."""
+
+    def tell(self, notice: Notice) -> None:
+        """Sends a notice, as `say`."""
 
 
 class Fallback:

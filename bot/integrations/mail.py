@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -21,7 +22,7 @@ from typing import Any, Final
 from bot.contracts import Permanent, Transient
 from bot.incident.redact import redact
 from bot.incident.timeline import count
-from bot.integrations.fallback import Word, timeout_of
+from bot.integrations.fallback import Notice, Word, timeout_of
 from bot.integrations.until import Until
 from bot.settings import Secret, Table
 
@@ -79,10 +80,20 @@ class Mail:
 
     def say(self, word: Word) -> None:
         """Sends one mail. Raises Transient, Permanent."""
+        self._send(self._written(word))
+
+    def tell(self, notice: Notice) -> None:
+        """Sends one mail. Raises Transient, Permanent."""
+        message = self._blank(notice.text.partition("\n")[0], notice.at)
+        message["Message-ID"] = self._id_of(notice.key)
+        message.set_content(notice.text)
+        self._send(message)
+
+    def _send(self, message: EmailMessage) -> None:
         try:
             server = self._connect()
             try:
-                self._hand_over(server, word)
+                self._hand_over(server, message)
             finally:
                 server.close()
         except smtplib.SMTPRecipientsRefused as error:
@@ -103,32 +114,39 @@ class Mail:
             return _OverTls(self.timeout, **whom, context=ssl.create_default_context())
         return _Over(self.timeout, **whom)
 
-    def _hand_over(self, server: smtplib.SMTP, word: Word) -> None:
+    def _hand_over(self, server: smtplib.SMTP, message: EmailMessage) -> None:
         if self.security == "starttls":
             server.starttls(context=ssl.create_default_context())
         if self.user:
             server.login(self.user, self.password.reveal())
-        server.send_message(self._written(word), self.sender, self.to)
+        server.send_message(message, self.sender, self.to)
         with contextlib.suppress(smtplib.SMTPException):
             server.quit()  # the mail is accepted: how we part changes nothing
 
     def _written(self, word: Word) -> EmailMessage:
-        first = f"<fixfirst.{hashlib.sha256(word.key.encode()).hexdigest()[:24]}@{self._domain}>"
-        message = EmailMessage(policy=SMTP)
-        message["From"] = self.sender
-        message["To"] = ", ".join(self.to)
-        message["Date"] = format_datetime(word.at)
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday answers it
+        first = self._id_of(word.key)
         if word.action == "trigger":
-            message["Subject"] = word.summary[:LONGEST_SUBJECT]
+            message = self._blank(word.summary, word.at)
             message["Message-ID"] = first
             message["Importance"] = "high"
         else:
-            message["Subject"] = f"Re: {word.summary}"[:LONGEST_SUBJECT]
+            message = self._blank(f"Re: {word.summary}", word.at)
             message["Message-ID"] = first.replace("@", f".{word.action}@", 1)
             message["In-Reply-To"] = message["References"] = first
         message.set_content("\n".join(line for line in _lines(word) if line))
         return message
+
+    def _blank(self, subject: str, at: datetime) -> EmailMessage:
+        message = EmailMessage(policy=SMTP)
+        message["From"] = self.sender
+        message["To"] = ", ".join(self.to)
+        message["Date"] = format_datetime(at)
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday answers it
+        message["Subject"] = subject[:LONGEST_SUBJECT]
+        return message
+
+    def _id_of(self, key: str) -> str:
+        return f"<fixfirst.{hashlib.sha256(key.encode()).hexdigest()[:24]}@{self._domain}>"
 
     @property
     def _domain(self) -> str:

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, Select
@@ -16,6 +16,8 @@ from bot.incident.commands import Command
 from bot.incident.effects import Effect
 from bot.incident.entry import Entry
 from bot.incident.events import VERSION, Event
+from bot.incident.failover import WHY, Standing
+from bot.incident.people import Actor
 from bot.incident.state import Incident, evolve, fold
 from bot.intake.tally import Heard
 from bot.journal import errands, ledger, post, servers
@@ -23,6 +25,7 @@ from bot.journal import statements as sql
 from bot.journal.chain import entry_hash, new_salt, text_digest
 from bot.journal.codec import actor_out, event_out
 from bot.journal.direct import Direct
+from bot.journal.epoch import Epoch, Glance
 from bot.journal.ids import new_id
 from bot.journal.rows import Archived, Job, entry_from_row, envelope
 from bot.journal.writer import Busy, Writer
@@ -33,6 +36,8 @@ DueAt = Callable[[Incident], datetime | None]
 
 ANNOUNCED_AT_A_TIME = 8
 """Incidents looked at together; nearly always the first one after is in an announcement of its own."""
+HELD_FOR = timedelta(seconds=5)
+"""How soon it is looked at again what waits after a fail-over."""
 REMEMBERED = 512
 """Folded incidents kept in memory; each is checked against the database's own count before it is trusted."""
 
@@ -110,6 +115,7 @@ class Txn(_Reader):
         self.touched: dict[str, Incident] = {}
         self._journal = journal
         self._errands: list[errands.Errand] = []
+        self._epoch = journal.epoch
 
     def incident(self, incident_id: str) -> Incident | None:
         """The incident, held until the commit: what is decided about it is decided about it as it is."""
@@ -207,10 +213,30 @@ class Txn(_Reader):
         if self._errands and self._journal.hand_on is not None:
             self._journal.hand_on(self.direct, self._errands)
 
+    def standing(self) -> Standing:
+        """Whether the database is the one that a person last vouched for, as it is in this transaction."""
+        return self._epoch.look(self.direct, self.workspace, self.now)
+
+    def glance(self) -> Glance:
+        """What tells whether anything has changed about the database or the logbook."""
+        return self._epoch.glance(self.direct, self.workspace, self.now)
+
+    def confirm(self, by: Actor) -> bool:
+        """A person vouches for the database after a fail-over; False when there was nothing to confirm."""
+        return self._epoch.confirm(self.direct, self.workspace, by, self.now)
+
     def claim(self, job: str, until: datetime) -> Job | None:
-        """Takes an outbox job into this server's hands; None when it is not to be had, or not its turn yet."""
+        """Takes an outbox job into this server's hands; None when it is not to be had, or not its turn yet.
+
+        After a fail-over that nobody has confirmed, acts are not to be had.
+        """
+        standing = self.standing()
         hand = post.Hand(self._journal.server, until, self._journal.pulse.dead_before(self.now))
-        return post.claim(self.direct, job, self.now, hand)
+        taken = post.claim(self.direct, job, self.now, hand)
+        if taken is not None and standing.holds(taken.effect):
+            self.postpone(taken, self.now + HELD_FOR, WHY, warned=False)
+            return None
+        return taken
 
     def hold(self, job: Job, until: datetime) -> bool:
         """Keeps a job for longer; False when it is not ours any more."""
@@ -242,6 +268,10 @@ class Txn(_Reader):
         """Forgets what was delivered and drained before then, and the servers that are long dead."""
         post.tidy(self.direct, self.workspace, before)
         servers.forget(self.direct, self.workspace, self.now)
+
+    def look_again(self, incident_id: str) -> None:
+        """What is due for the incident has to wait after a fail-over."""
+        self.direct.run(sql.CHANGED_INCIDENT, {"incident_id": incident_id, "next_due_at": self.now + HELD_FOR})
 
     def refresh_due(self) -> None:
         """Computes every live incident's next deadline anew, for when the settings behind them have changed.
@@ -318,11 +348,19 @@ class _Batch:
 class Journal:
     """The journal of one workspace. Reads may come from any thread; writes go through one.
 
-    `hand_on` is told, inside each transaction, what is to be done next.
+    `hand_on` is told, inside each transaction, what is to be done next. `epoch` is the operator's own name for the
+    history of the database.
     """
 
     def __init__(
-        self, engine: Engine, workspace: str, clock: Clock, due_at: DueAt, hand_on: errands.HandOn | None = None
+        self,
+        engine: Engine,
+        workspace: str,
+        clock: Clock,
+        due_at: DueAt,
+        hand_on: errands.HandOn | None = None,
+        *,
+        epoch: str = "",
     ) -> None:
         self.workspace = workspace
         self.clock = clock
@@ -332,6 +370,7 @@ class Journal:
         self.server = new_id()
         """Who we are among the servers of this database; another with each start."""
         self.pulse = servers.Pulse()
+        self.epoch = Epoch(engine, epoch)
         self._engine = engine
         # On PostgreSQL every statement sees what is committed by then, inside a transaction or not; without one, a
         # question is asked in one round trip instead of three.

@@ -253,3 +253,19 @@ server = Table(
     Column("workspace", String(80), nullable=False),
     Column("beat_at", UtcTime, nullable=False),
 )
+
+# What concerns no incident. `hash` covers the record and the hash before; `told` and `due_at` are about the telling.
+logbook = Table(
+    "logbook",
+    metadata,
+    Column("workspace", String(80), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("by", JSON, nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("prev_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("told", Boolean, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+)

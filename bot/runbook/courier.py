@@ -11,6 +11,7 @@ from bot.contracts import Act, Again, Attempt, Check, Delivered, Observed, Perma
 from bot.incident import effects as ef
 from bot.incident import events as ev
 from bot.incident.run import APPROVAL_LASTS, Reading, Risk, Run, RunStatus, Sample, StepRun, StepStatus, Verify
+from bot.incident.runs import lacks_second
 from bot.incident.state import Incident
 from bot.incident.timeline import span
 
@@ -113,6 +114,8 @@ class Courier:
             return [ev.StepInterrupted(effect.run, effect.step, "the bot was cut off while it was being carried out")]
         if seen is Observed.NOT_DONE and step.started_at and attempt.now - step.started_at > APPROVAL_LASTS:
             return [ev.StepFailed(effect.run, effect.step, "not carried out: its approval is too old by now")]
+        if seen is Observed.NOT_DONE and lacks_second(run, step, step.approved_by):
+            return [ev.StepFailed(effect.run, effect.step, "not carried out: it needs the approval of a second person")]
         if seen is Observed.NOT_DONE:
             attempt.still_ours()
             act.apply(plan, f"{effect.run}:{effect.step}:{effect.attempt}")

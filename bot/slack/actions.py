@@ -10,7 +10,8 @@ VALUE_MAX: Final = 2000
 
 
 class Do(StrEnum):
-    """About an incident as a whole. The value is the incident's id; DECLARE, LIST and HELP need none.
+    """About an incident as a whole. The value is the incident's id; DECLARE, LIST and HELP need none, and FAILOVER is
+    about the database.
 
     MORE is the overflow menu: the value of each of its options is what `more_value` makes.
     """
@@ -30,6 +31,7 @@ class Do(StrEnum):
     LIST = "list"
     HELP = "help"
     DECLARE = "declare"
+    FAILOVER = "failover"
     MORE = "more"
 
 

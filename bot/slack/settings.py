@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.settings import Secret, Table
+from bot.slack.text import USER
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,8 @@ class Settings:
     """How Slack is reached and who may do what there.
 
     `intake_channel` is where cards first appear. `responders` are user group ids; with none, every full member of the
-    workspace is a responder. `socket_mode` listens by WebSocket instead of by the HTTP door.
+    workspace is a responder. `owner` is who is called when somebody breaks the glass, or when the database fails over.
+    `socket_mode` listens by WebSocket instead of by the HTTP door.
     """
 
     api_url: str
@@ -20,6 +22,7 @@ class Settings:
     intake_channel: str
     pin_reaction: str
     responders: tuple[str, ...]
+    owner: str
     socket_mode: bool
     bot_token: Secret
     signing_secret: Secret
@@ -38,6 +41,7 @@ class Settings:
             intake_channel=table.text("intake_channel", required=True),
             pin_reaction=table.text("pin_reaction", "pushpin").strip(":"),
             responders=table.texts("responders"),
+            owner=table.text("owner"),
             socket_mode=table.flag("socket_mode", default=False),
             bot_token=Secret(secret("FIXFIRST_SLACK_BOT_TOKEN") or ""),
             signing_secret=Secret(secret("FIXFIRST_SLACK_SIGNING_SECRET") or ""),
@@ -53,6 +57,8 @@ class Settings:
             )
         if any(not group.startswith("S") for group in settings.responders):
             table.fault("responders", "must be user group ids such as S0123ABCD; set access.responders")
+        if settings.owner and not USER.fullmatch(settings.owner):
+            table.fault("owner", "must be a user id such as U0123ABCD; set access.owner")
         if not settings.bot_token:
             table.fault("bot_token", "is missing; set FIXFIRST_SLACK_BOT_TOKEN in the environment")
         if settings.socket_mode and not settings.app_token:

@@ -129,6 +129,8 @@ class Verbs:
             return Reply(view=form)
         if do in (Do.LIST, Do.HELP, Do.DECLARE) or (do is Do.HEALTH and not value):
             return self._words[do.value](asked)
+        if do is Do.FAILOVER:
+            return self._confirm(asked)
         incident = self._by_id(value)
         match do:
             case Do.ACK:
@@ -139,6 +141,11 @@ class Verbs:
                 return self._health_of(incident.model, incident.id)
             case _:
                 return self._postmortem_of(incident)
+
+    def _confirm(self, asked: Asked) -> Reply:
+        if self._desk.confirm(asked.by):
+            return said("Confirmed. Runbooks act again, each after a new preview.")
+        return said("Nothing waits for a confirmation any more.")
 
     def _form_for(self, do: Do, value: str) -> View | None:
         if do is Do.RUN:

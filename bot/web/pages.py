@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from bot.hands import Hands
 from bot.incident.policy import Policy
 from bot.incident.state import Incident
 from bot.journal import Journal
@@ -25,6 +26,7 @@ from bot.postmortem.shelf import Shelf, TooLarge, number_of
 from bot.postmortem.story import People, story
 from bot.web import views
 from bot.web.guard import Guard
+from bot.web.hands import hands_routes
 from bot.web.health import Vitals, health_routes
 
 RECENT: Final = 30
@@ -45,10 +47,15 @@ def pages_app(
     policy: Policy,
     hosts: Collection[str],
     vitals: Vitals,
+    hands: Hands,
 ) -> Starlette:
     """The application. `hosts` are the names it answers to; any other is refused, against DNS rebinding."""
     return Starlette(
-        routes=[*pages_routes(journal, shelf, texts, clock, policy=policy), *health_routes(vitals, clock)],
+        routes=[
+            *pages_routes(journal, shelf, texts, clock, policy=policy),
+            *health_routes(vitals, clock),
+            *hands_routes(hands, clock),
+        ],
         middleware=[Middleware(Guard, hosts)],
         exception_handlers={HTTPException: _problem},
     )

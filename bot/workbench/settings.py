@@ -172,6 +172,7 @@ escalation = "policy"
 {users}
 
 [alertmanager]
+url = "{ports.url("alertmanager")}"
 
 [alerts]
 

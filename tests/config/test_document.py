@@ -85,8 +85,8 @@ def test_every_key_is_in_the_document_and_every_key_in_the_document_exists(monke
     nested = {name for name in document if "." in name}
     for name, keys in code.items():
         below = {one.rpartition(".")[2] for one in nested if one.rpartition(".")[0] == name}
-        # The user groups are read with Slack's settings, and documented where they are written.
-        asked_for = keys - {"responders"} if name == "slack" else keys
+        # The user groups and the owner are read with Slack's settings, and documented where they are written.
+        asked_for = keys - {"responders", "owner"} if name == "slack" else keys
         assert asked_for - below == set(document.get(name, ())) - below, name
     assert set(document) - set(code) == FREE - {"endpoints"}
 

@@ -82,7 +82,7 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
         {"heartbeat": {"url": "https://h", "timeout": "11s"}},
         "heartbeat.timeout: must be longer than nothing and at most",
     ),
-    ({"alertmanager": {"token": "canary"}}, "alertmanager.token: is not a setting; known keys: none"),
+    ({"alertmanager": {"token": "canary"}}, "alertmanager.token: is not a setting; did you mean token_env?"),
     ({"pagerduty": {"escalation": "boss"}}, "pagerduty.escalation: is 'boss', but must be one of policy, level, key"),
     ({"pagerduty": {"escalation": "level"}}, 'pagerduty.escalation: is "level", which needs FIXFIRST_PAGERDUTY_API'),
     ({"pagerduty": {"escalation": "key"}}, 'pagerduty.escalation: is "key", which needs FIXFIRST_PAGERDUTY_SECOND'),

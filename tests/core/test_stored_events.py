@@ -22,6 +22,7 @@ EXAMPLES: tuple[Event, ...] = (
     ),
     ev.AlertsReported(37, 963, 12, (SAMPLE,), 900),
     ev.Acknowledged(),
+    ev.GlassBroken("3f2a91c4", "Slack is down", AT),
     ev.SeverityChanged(Severity.SEV3, Severity.SEV1),
     ev.RoleAssigned(Role.COMMANDER, "U0PRIYA"),
     ev.ImpactStated("31 % of answers fail", AT),

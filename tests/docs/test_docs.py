@@ -109,6 +109,8 @@ def signatures(group: click.Group, *within: str) -> Iterator[str]:
     """Every command of a group and of the groups in it."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
+            if command.invoke_without_command:
+                yield signature(" ".join([*within, name]), command)
             yield from signatures(command, *within, name)
         else:
             yield signature(" ".join([*within, name]), command)
@@ -120,7 +122,7 @@ def test_the_table_of_commands_is_what_the_terminal_takes() -> None:
 
 
 def test_every_option_in_the_readme_is_one_the_command_takes() -> None:
-    for name, options in re.findall(r"^\| `fixfirst (\w+)[^`]*` \| (.*) \|$", text(README), re.MULTILINE):
+    for name, options in re.findall(r"^\| `fixfirst ([\w-]+)[^`]*` \| (.*) \|$", text(README), re.MULTILINE):
         known = {option for param in main.commands[name].params for option in param.opts}
         assert set(re.findall(r"`(--[a-z-]+)`", options)) <= known
 

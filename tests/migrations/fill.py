@@ -23,6 +23,7 @@ from bot.incident.people import BOT
 from bot.incident.state import Incident
 from bot.journal.archive import Moved, move_old
 from bot.journal.database import newest_schema
+from bot.journal.glass import break_glass
 from bot.journal.heads import next_head, publish
 from bot.journal.redaction import clear_text
 from tests.core.case import act, ask, check
@@ -58,6 +59,7 @@ def fill(house: House) -> None:
     does(house, night, cmd.RecordReceipt, by=BOT, events=(planned,))
     does(house, night, cmd.ApproveStep, run="r1", step="rollback", digest="digest")
     redacts(house, night, 5)
+    house.journal.write(lambda txn: break_glass(txn, MAYA, "Maya", "chat is down")).result()
     deliver_some(house)
     tell_head(house)
     does(house, night, cmd.Resolve, reason="rolled back", despite_firing=True)

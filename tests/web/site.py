@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from bot.audit.auditor import Auditor
 from bot.desk import Desk
+from bot.hands import Hands
 from bot.incident import commands as cmd
 from bot.incident import events as ev
 from bot.incident.due import next_due_at
@@ -112,6 +113,7 @@ class Site:
             texts,
             self.clock,
             policy=self.policy,
+            hands=Hands(self.desk),
             hosts=["127.0.0.1", "localhost", "::1", "incidents.example.com"],
             vitals=Vitals(self.numbers, partial(try_out, self.journal, 0.2), self.auditor.findings),
         )

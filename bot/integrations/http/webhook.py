@@ -2,15 +2,16 @@
 
     {"action": "trigger", "key": "inference:0193…:1", "incident": "INC-42", "severity": "SEV1", "title": "…", …}
 
-`action` is `trigger`, `acknowledge` or `resolve`, all three under one `key`; a repeat is told by both. The receiver
-knows us by a bearer token, by `X-FixFirst-Signature` (`v1=` and the HMAC-SHA256 of the raw body in hex), or by both.
+`action` is `trigger`, `acknowledge` or `resolve`, all three under one `key`; a repeat is told by both. A `notice` has
+only `key`, `title` and `at`. The receiver knows us by a bearer token, by `X-FixFirst-Signature` (`v1=` and the
+HMAC-SHA256 of the raw body in hex), or by both.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from bot.integrations.fallback import Word, timeout_of
+from bot.integrations.fallback import Notice, Word, timeout_of
 from bot.integrations.http.endpoint import wrong_url
 from bot.integrations.http.wire import Call
 from bot.settings import Secret, Table
@@ -68,3 +69,8 @@ class Webhook:
             "at": word.at.isoformat(),
         }
         Call(self, self.signing).tell(self.url, body, f"{word.key}:{word.action}")
+
+    def tell(self, notice: Notice) -> None:
+        """Sends one request with the action `notice`. Raises Transient, Permanent."""
+        body = {"action": "notice", "key": notice.key, "title": notice.text, "at": notice.at.isoformat()}
+        Call(self, self.signing).tell(self.url, body, notice.key)

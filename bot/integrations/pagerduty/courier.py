@@ -10,6 +10,7 @@ from bot.contracts import Attempt, Delivered, Permanent, Transient
 from bot.incident import effects as ef
 from bot.incident.events import Event, PageAccepted
 from bot.incident.state import Incident
+from bot.integrations.pagerduty.census import Paged, known
 from bot.integrations.pagerduty.settings import NAME, Settings
 from bot.integrations.pagerduty.wire import (
     LOOK_TIMEOUT_S,
@@ -66,6 +67,10 @@ class Courier:
             settings.api_token.reveal(), default_from=settings.from_email, **connection(settings.api_url)
         )
         return bounded(client, timeout)
+
+    def known(self, keys: Sequence[str]) -> list[Paged]:
+        """Every page that is open there, and the latest under each of these keys. Raises Transient, Permanent."""
+        return known(self._rest(), keys)
 
     def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
         """Pages, acknowledges, resolves or escalates. Raises Transient, Permanent."""

@@ -1,0 +1,184 @@
+"""What people can do without chat: the same words on the server's own host and over HTTP, answered as lines of text.
+
+Reading is free to whoever reaches it, as the pages are. To act takes a broken glass: the act and what it is done with
+are one transaction, on the record of the incident.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bot.desk import Desk
+from bot.incident import commands as cmd
+from bot.incident.events import StepRetried
+from bot.incident.failover import WHY
+from bot.incident.glass import Glass
+from bot.incident.people import Refused
+from bot.incident.run import Run, RunStatus, StepRun, StepStatus
+from bot.incident.runs import current_step
+from bot.incident.state import Incident
+from bot.incident.timeline import line, span
+from bot.journal import Busy, Txn
+from bot.journal.epoch import standing_on_record
+from bot.journal.ids import new_id
+
+PATIENCE_S: Final = 30.0
+"""Nobody at a terminal is cut off after three seconds, as Slack does."""
+SHOWN: Final = 50
+PLAN_SHOWN: Final = 8
+"""Characters of a plan's digest that a person types; one incident never has two plans at a time."""
+
+Words = Mapping[str, str]
+Broken = Callable[[Txn], Glass]
+"""Gives, inside the transaction of the act, the glass it is done with. Raises Refused."""
+
+
+class Unknown(Refused):
+    """There is no such incident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """The words, bound to a desk. Each gives lines of text; raises Refused, and Busy when the journal is away."""
+
+    desk: Desk
+
+    def read(self, word: str, words: Words) -> str:
+        """A word that changes nothing; KeyError for one there is none of."""
+        return READS[word](self, words)
+
+    def act(self, word: str, words: Words, glass: Broken) -> str:
+        """A word that changes something, with a broken glass; KeyError for one there is none of."""
+        return ACTS[word](self, words, glass)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _list(self, words: Words) -> str:
+        journal = self.desk.journal
+        incidents = journal.recent(SHOWN) if words.get("all") else journal.live()
+        now = journal.clock()
+        rows = [
+            f"{item.ref:<8} {item.severity} {item.status:<12} {span(now - item.opened_at):>10}  "
+            f"{item.firing} firing  {item.title}"
+            for item in incidents
+        ]
+        return "\n".join(rows) or "No incident is open."
+
+    def _timeline(self, words: Words) -> str:
+        incident = self._find(words)
+        lines = ((entry, line(entry, incident)) for entry in self.desk.journal.entries(incident.id))
+        return "\n".join(f"{entry.seq:>4}  {entry.at:%Y-%m-%d %H:%M:%S}  {text}" for entry, text in lines if text)
+
+    def _plan(self, words: Words) -> str:
+        """The step that waits for an approval, as it would be carried out, and the word that approves just this."""
+        incident = self._find(words)
+        run, step = _asking(incident)
+        shown = [
+            f"{incident.ref} {run.title}: {step.spec.title}",
+            *(f"  {text}" for text in step.plan.get("lines", ())),
+        ]
+        shown += [f"  ! {text}" for text in (step.spec.warning, *step.plan.get("warnings", ())) if text]
+        shown += [f"  [ ] {text}" for text in step.spec.checklist]
+        shown.append(f"To carry it out: fixfirst approve {incident.ref} {_plan_name(step)}")
+        return "\n".join(shown)
+
+    def _failover(self, words: Words) -> str:  # noqa: ARG002
+        since = self.desk.journal.ask(standing_on_record).frozen_since
+        if since is None:
+            return "Nothing waits for a confirmation."
+        return (
+            f"Frozen since {since:%Y-%m-%d %H:%M:%S} UTC: {WHY}. `fixfirst failover confirm` lets runbooks act again."
+        )
+
+    # -- acting -------------------------------------------------------------------------------------------------------
+
+    def _ack(self, words: Words, glass: Broken) -> str:
+        after = self._do(self._find(words), glass, lambda common: cmd.Acknowledge(**common)).incident
+        return f"{after.ref} is {after.status}."
+
+    def _resolve(self, words: Words, glass: Broken) -> str:
+        despite = bool(words.get("despite_firing"))
+        after = self._do(
+            self._find(words),
+            glass,
+            lambda common: cmd.Resolve(**common, reason=words["reason"], despite_firing=despite),
+        ).incident
+        return f"{after.ref} is {after.status}."
+
+    def _approve(self, words: Words, glass: Broken) -> str:
+        incident = self._find(words)
+        run, step = _asking(incident)
+        if words["plan"] != _plan_name(step):
+            raise Refused(f"That is not the plan at hand; `fixfirst approve {incident.ref}` shows it as it is now.")
+        outcome = self._do(
+            incident,
+            glass,
+            lambda common: cmd.ApproveStep(**common, run=run.id, step=step.spec.id, digest=step.plan_digest),
+        )
+        if any(isinstance(entry.event, StepRetried) for entry in outcome.entries):
+            return "That preview counts no more, so nothing was done; look at the new one first."
+        return f"{step.spec.title}: approved. `fixfirst timeline {incident.ref}` tells what comes of it."
+
+    def _confirm(self, words: Words, glass: Broken) -> str:  # noqa: ARG002
+        if self._write(lambda txn: txn.confirm(glass(txn).actor)):
+            return "Confirmed. Runbooks act again, each after a new preview."
+        return "Nothing waits for a confirmation."
+
+    def _do(self, incident: Incident, glass: Broken, make: Callable[[dict[str, Any]], cmd.Command]) -> Any:
+        def act(txn: Txn) -> Any:
+            with_ = glass(txn)
+            common: dict[str, Any] = {"incident": incident.id, "by": with_.actor, "at": txn.now, "source": "cli"}
+            self.desk.execute(
+                txn,
+                cmd.BreakGlass(
+                    **common,
+                    key=f"glass:{with_.id}:{incident.id}",
+                    glass=with_.id,
+                    reason=with_.reason,
+                    until=with_.until,
+                ),
+            )
+            return self.desk.execute(txn, make({**common, "key": f"cli:{new_id()}"}))
+
+        return self._write(act)
+
+    def _write(self, job: Callable[[Txn], Any]) -> Any:
+        try:
+            return self.desk.write(job).result(PATIENCE_S)
+        except TimeoutError as late:
+            raise Busy("the journal did not answer in time") from late
+
+    def _find(self, words: Words) -> Incident:
+        incident = self.desk.journal.find(words["ref"])
+        if incident is None:
+            archived = self.desk.journal.archived(words["ref"])
+            raise Unknown(str(archived or f"there is no incident {words['ref']}; fixfirst list shows them"))
+        return incident
+
+
+def _asking(incident: Incident) -> tuple[Run, StepRun]:
+    """The step that waits for a person. Raises Refused when none does."""
+    for run in incident.runs.values():
+        step = current_step(run) if run.status is RunStatus.RUNNING else None
+        if step is not None and step.status is StepStatus.ASKING:
+            return run, step
+    raise Refused(f"No step of {incident.ref} waits for an approval.")
+
+
+def _plan_name(step: StepRun) -> str:
+    """What a person types to approve this plan and no other; a step without a plan is named by its id."""
+    return step.plan_digest[:PLAN_SHOWN] or step.spec.id
+
+
+READS: Final[Mapping[str, Callable[[Hands, Words], str]]] = {
+    "list": Hands._list,
+    "timeline": Hands._timeline,
+    "plan": Hands._plan,
+    "failover": Hands._failover,
+}
+ACTS: Final[Mapping[str, Callable[[Hands, Words, Broken], str]]] = {
+    "ack": Hands._ack,
+    "resolve": Hands._resolve,
+    "approve": Hands._approve,
+    "confirm": Hands._confirm,
+}

@@ -1,0 +1,61 @@
+"""The logbook: what concerns no single incident, as records, and the one human line of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from bot.incident.people import Actor
+from bot.incident.timeline import who
+
+
+class Kind(StrEnum):
+    """What a record says. Stored for ever; a kind is never renamed."""
+
+    GLASS_BROKEN = "glass.broken"
+    GLASS_SHUT = "glass.shut"
+    FIRST_SEEN = "database.first_seen"
+    FAILED_OVER = "database.failed_over"
+    CONFIRMED = "database.confirmed"
+    RECONCILED = "database.reconciled"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record; `seq` counts from 1 in a workspace, `body` is plain JSON. Its hash covers the one before it."""
+
+    seq: int
+    at: datetime
+    kind: Kind
+    by: Actor
+    body: Mapping[str, Any]
+
+
+HOW_TO_CONFIRM = "the button in the intake channel or `fixfirst failover confirm`"
+
+
+def line(record: Record) -> str:
+    """What the record says, for people: the same in the log, in chat, by mail and in the terminal."""
+    name, body = who(record.by), record.body
+    match record.kind:
+        case Kind.GLASS_BROKEN:
+            until = datetime.fromisoformat(body["until"])
+            return f"{name} broke the glass, until {until:%H:%M} UTC: {body['reason']} (key {body['glass']})"
+        case Kind.GLASS_SHUT:
+            return f"{name} took the break-glass key {body['glass']} back"
+        case Kind.FIRST_SEEN:
+            return f"The database is watched for a fail-over, from {body['epoch']} on"
+        case Kind.FAILED_OVER:
+            return (
+                f"The database failed over ({body['before'] or 'unknown'} to {body['epoch']}): what was written in its "
+                "last seconds may be missing. People are still paged; no runbook acts and nothing is closed by itself "
+                f"until a person confirms, by {HOW_TO_CONFIRM}"
+            )
+        case Kind.CONFIRMED:
+            return (
+                f"{name} confirmed the database after its fail-over; runbooks may act again, each after a new preview"
+            )
+        case Kind.RECONCILED:
+            found = body["lines"]
+            return "\n".join(["What the world says after the fail-over:", *(f"- {text}" for text in found)])
