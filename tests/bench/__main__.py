@@ -1,7 +1,7 @@
 """`make bench`: the real `fixfirst serve` against a floor of our own, in the same minutes on the same machine.
 
 Three rounds; every ratio is the median of the rounds' own ratios. Ends with 1 when a promise of the table is missed.
-Loopback only, bounded in time (under seven minutes), and it cleans up after itself.
+Loopback only, bounded in time (under eight minutes), and it cleans up after itself.
 """
 
 import sys
@@ -13,6 +13,7 @@ from typing import Final
 
 from tests.bench import house, measure, report
 from tests.bench.measure import Click, Pair
+from tests.databases import PostgreSQL, postgresql
 
 ROUNDS: Final = 3
 IDLE_S: Final = 5.0
@@ -20,31 +21,31 @@ CLICK_AT_MOST: Final = 5.0
 CLICK_BELOW_MS: Final = 50.0
 INTAKE_AT_LEAST: Final = 0.4
 CARD_BELOW_S: Final = 1.0
+PAGE_BELOW_S: Final = 2.0
 MEMORY_BELOW_MB: Final = 120.0
 COLD_START_BELOW_S: Final = 2.0
 
 
 def starts(folder: Path, outside: int) -> list[report.Line]:
-    """Cold starts on an empty folder and on a known one, idle memory, and the way from webhook to card."""
+    """Cold starts on an empty folder and on a known one, idle memory, and the way from webhook to page and card."""
     first: list[float] = []
     again: list[float] = []
     idle: list[float] = []
-    middle: list[float] = []
-    worst: list[float] = []
+    reached: dict[str, tuple[float, float]] = {}
     for number in range(ROUNDS):
         with house.product(folder / f"start-{number}", outside) as bot:
             first.append(bot.cold_start)
             if number == 0:
                 time.sleep(IDLE_S)
                 idle.append(bot.resident() / 1e6)
-                p50, p99 = measure.cards(bot.port, outside)
-                middle.append(p50)
-                worst.append(p99)
+                reached = measure.reach(bot.port, outside)
         with house.product(folder / f"start-{number}", outside) as bot:
             again.append(bot.cold_start)
     return [
-        report.absolute("webhook to card at Slack, p50", middle, "s", None),
-        report.absolute("webhook to card at Slack, p99", worst, "s", CARD_BELOW_S),
+        report.absolute("webhook to page at PagerDuty, p50", [reached["paged"][0]], "s", None),
+        report.absolute("webhook to page at PagerDuty, p99", [reached["paged"][1]], "s", PAGE_BELOW_S),
+        report.absolute("webhook to card at Slack, p50", [reached["posted"][0]], "s", None),
+        report.absolute("webhook to card at Slack, p99", [reached["posted"][1]], "s", CARD_BELOW_S),
         report.absolute("memory after 5 s of idling", idle, "MB", MEMORY_BELOW_MB),
         report.absolute("cold start on an empty folder", first, "s", COLD_START_BELOW_S),
         report.absolute("cold start on a known folder", again, "s", COLD_START_BELOW_S),
@@ -58,8 +59,8 @@ def loads(folder: Path, outside: int) -> list[report.Line]:
     intakes: dict[str, list[Pair]] = defaultdict(list)
     storms: list[Pair] = []
     with (
-        house.floor(folder / "bare", keeps=False) as bare,
-        house.floor(folder / "keeper", keeps=True) as keeper,
+        house.floor(folder / "bare") as bare,
+        house.floor(folder / "keeper", str(folder / "floor.db")) as keeper,
         house.product(folder / "product", outside) as bot,
     ):
         measure.warm_up(bare, keeper, bot.port)
@@ -87,6 +88,22 @@ def loads(folder: Path, outside: int) -> list[report.Line]:
     return lines
 
 
+def on_postgresql(folder: Path, outside: int, databases: PostgreSQL) -> list[report.Line]:
+    """Durable intake, floor and product by turns on one PostgreSQL, each with a database of its own."""
+    intakes: dict[str, list[Pair]] = defaultdict(list)
+    with (
+        house.floor(folder / "keeper-pg", databases.empty()) as keeper,
+        house.product(folder / "product-pg", outside, databases.new()) as bot,
+    ):
+        measure.warm_up(keeper, bot.port)
+        for _ in range(ROUNDS):
+            for kind, traffic in measure.KINDS.items():
+                for concurrency in measure.CONCURRENCY:
+                    pair = measure.intake(keeper, bot.port, traffic, concurrency)
+                    intakes[f"PostgreSQL: durable intake, {kind}, c={concurrency}"].append(pair)
+    return [report.rates(name, pairs, INTAKE_AT_LEAST) for name, pairs in intakes.items()]
+
+
 def main() -> int:
     """Runs it all; the exit status says whether every promise was kept."""
     began = time.monotonic()
@@ -94,6 +111,8 @@ def main() -> int:
         folder = Path(name)
         with house.outside(folder / "outside") as outside:
             lines = [*loads(folder, outside), *starts(folder, outside)]
+        with postgresql() as databases, house.outside(folder / "outside-pg") as outside:
+            lines += on_postgresql(folder, outside, databases)
     missed = [line.name for line in lines if line.kept is False]
     verdict = f"Missed: {'; '.join(missed)}." if missed else "Every promise is kept."
     took = f"{time.monotonic() - began:.0f} s, {ROUNDS} rounds"

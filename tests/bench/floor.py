@@ -1,9 +1,10 @@
-"""The floor: what checking, and what keeping, cost at least on this machine. `python -m tests.bench.floor PORT [FILE]`.
+"""The floor: what checking, and what keeping, cost at least on this machine: `python -m tests.bench.floor PORT WHERE`.
 
-Without a FILE, `/slack/events` checks the signature and answers, and `/hooks/alertmanager` checks an HMAC and answers:
-nothing is kept, and Bolt has no part in it. With one, the command goes through Bolt, on a pool of threads as in the
-product, to a listener that does nothing but acknowledge; a webhook is parsed, every alert upserted, and answered after
-a commit on disk that it shares with whoever else is waiting. No groups, no history, no outbox.
+Without a WHERE, `/slack/events` checks the signature and answers, and `/hooks/alertmanager` checks an HMAC and answers:
+nothing is kept, and Bolt has no part in it. With one, a file of SQLite or the URL of PostgreSQL, the command goes
+through Bolt, on a pool of threads as in the product, to a listener that does nothing but acknowledge; a webhook is
+parsed, every alert upserted, and answered after a commit on disk that it shares with whoever else is waiting. No
+groups, no history, no outbox.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+import psycopg
 import uvicorn
 from slack_bolt import Ack, App, BoltRequest
 from slack_bolt.authorization import AuthorizeResult
@@ -38,6 +40,14 @@ UPSERT: Final = (
     "INSERT INTO alert VALUES (?, ?, ?, ?, 1, ?) "
     "ON CONFLICT (fingerprint) DO UPDATE SET status = excluded.status, last = excluded.last, times = times + 1"
 )
+PG_TABLE: Final = (
+    "CREATE TABLE alert (fingerprint text PRIMARY KEY, status text, first float8, last float8, times int, body jsonb)"
+)
+PG_UPSERT: Final = (
+    "INSERT INTO alert SELECT f, s, a, b, 1, j FROM unnest(%s::text[], %s::text[], %s::float8[], %s::float8[], "
+    "%s::jsonb[]) AS given (f, s, a, b, j) "
+    "ON CONFLICT (fingerprint) DO UPDATE SET status = excluded.status, last = excluded.last, times = alert.times + 1"
+)
 Door = Callable[[Request], Awaitable[Response]]
 Row = tuple[str, str, float, float, str]
 Waiting = tuple[list[Row], "asyncio.Future[None]"]
@@ -46,8 +56,8 @@ Waiting = tuple[list[Row], "asyncio.Future[None]"]
 class Keeper:
     """One thread that commits whatever has come in meanwhile."""
 
-    def __init__(self, file: str) -> None:
-        self._file = file
+    def __init__(self, where: str) -> None:
+        self._where = where
         self._waiting: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -61,14 +71,10 @@ class Keeper:
         await done
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        connection = sqlite3.connect(self._file, isolation_level=None)
-        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", TABLE):
-            connection.execute(statement)
+        commit = _postgresql(self._where) if self._where.startswith("postgresql") else _sqlite(self._where)
         while True:
             batch = self._take()
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(UPSERT, [row for rows, _ in batch for row in rows])
-            connection.execute("COMMIT")
+            commit([row for rows, _ in batch for row in rows])
             loop.call_soon_threadsafe(_tell, [done for _, done in batch])
 
     def _take(self) -> list[Waiting]:
@@ -79,6 +85,30 @@ class Keeper:
             except queue.Empty:
                 break
         return batch
+
+
+def _sqlite(file: str) -> Callable[[list[Row]], None]:
+    connection = sqlite3.connect(file, isolation_level=None)
+    for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", TABLE):
+        connection.execute(statement)
+
+    def commit(rows: list[Row]) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(UPSERT, rows)
+        connection.execute("COMMIT")
+
+    return commit
+
+
+def _postgresql(url: str) -> Callable[[list[Row]], None]:
+    connection = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+    connection.execute(PG_TABLE)
+
+    def commit(rows: list[Row]) -> None:
+        last = {row[0]: row for row in rows}  # one statement may touch a row only once
+        connection.execute(PG_UPSERT, [list(column) for column in zip(*last.values(), strict=True)])
+
+    return commit
 
 
 def _tell(waiting: list["asyncio.Future[None]"]) -> None:
@@ -152,9 +182,9 @@ def _served(slack: Door, intake: Door) -> Starlette:
 
 
 if __name__ == "__main__":
-    port, *file = sys.argv[1:]
+    port, *where = sys.argv[1:]
     uvicorn.run(
-        keeping(Keeper(*file)) if file else bare(),
+        keeping(Keeper(*where)) if where else bare(),
         port=int(port),
         http="httptools",
         timeout_keep_alive=75,

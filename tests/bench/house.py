@@ -107,31 +107,35 @@ def outside(folder: Path) -> Iterator[int]:
         yield port
 
 
-def posted(port: int) -> dict[str, float]:
-    """When the card of each lone incident came in, by its number; seconds of the monotonic clock."""
-    with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/posted", timeout=5) as answer:
+def came_in(port: int, what: str) -> dict[str, float]:
+    """When what was `posted` or `paged` of each lone incident came in, by its number; on the monotonic clock."""
+    with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/{what}", timeout=5) as answer:
         return dict(json.load(answer))
 
 
 @contextmanager
-def floor(folder: Path, *, keeps: bool) -> Iterator[int]:
-    """The floor, which keeps alerts in a new database or does nothing with them; gives its port."""
+def floor(folder: Path, *where: str) -> Iterator[int]:
+    """The floor, which keeps alerts in this new database, or does nothing with them; gives its port."""
     port = free_port()
-    with child(folder, "-m", "tests.bench.floor", str(port), *([str(folder / "floor.db")] if keeps else [])):
+    with child(folder, "-m", "tests.bench.floor", str(port), *where):
         wait_for(port, traffic.command("list"))
         yield port
 
 
 @contextmanager
-def product(folder: Path, outside_port: int) -> Iterator["Product"]:
-    """The real `fixfirst serve`, connected to the outside world. What `folder` holds already is what it finds."""
+def product(folder: Path, outside_port: int, database: str = "") -> Iterator["Product"]:
+    """The real `fixfirst serve`, connected to the outside world. What `folder` holds already is what it finds.
+
+    `database` is the URL of one with the schema; without it, a file of SQLite in `folder`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = folder / "fixfirst.toml"
     names = {"team": traffic.TEAM, "channel": traffic.CHANNEL, "group": traffic.GROUP, "person": traffic.PERSON}
     config.write_text(CONFIG.format(doors=port, pages=free_port(), outside=outside_port, **names))
+    env = {**SECRETS, "FIXFIRST_DATABASE": database} if database else SECRETS
     began = time.monotonic()
-    with child(folder, "-m", "bot.cli", "serve", "--json", "--config", str(config), env=SECRETS) as pid:
+    with child(folder, "-m", "bot.cli", "serve", "--json", "--config", str(config), env=env) as pid:
         wait_for(port, next(traffic.repeats()))
         yield Product(port, pid, time.monotonic() - began)
 

@@ -1,6 +1,7 @@
 """The outside world in one small process: Slack, PagerDuty and Prometheus that say yes. `... outside PORT`.
 
-`GET /posted` tells when each card came in, by the text of its title, in seconds of the machine's monotonic clock.
+`GET /posted` tells when each card came in, and `GET /paged` each page, by the number in its incident's service, in
+seconds of the machine's monotonic clock.
 """
 
 import itertools
@@ -24,6 +25,7 @@ def app() -> Starlette:
     """Everything that the bot calls."""
     numbers = itertools.count(1)
     posted: dict[str, float] = {}
+    paged: dict[str, float] = {}
 
     async def slack(request: Request) -> Response:
         now, body, number = time.monotonic(), await request.body(), next(numbers)
@@ -44,21 +46,27 @@ def app() -> Starlette:
                     posted.setdefault(found[1].decode(), now)
         return JSONResponse(answer)
 
-    async def page(_: Request) -> Response:
+    async def page(request: Request) -> Response:
+        if found := LONE.search(await request.body()):
+            paged.setdefault(found[1].decode(), time.monotonic())
         return JSONResponse({"status": "success", "message": "Event processed", "dedup_key": GROUP}, 202)
 
     async def query(_: Request) -> Response:
         return JSONResponse({"status": "success", "data": {"resultType": "vector", "result": []}})
 
-    async def when(_: Request) -> Response:
+    async def when_posted(_: Request) -> Response:
         return JSONResponse(posted)
+
+    async def when_paged(_: Request) -> Response:
+        return JSONResponse(paged)
 
     return Starlette(
         routes=[
             Route("/api/v1/{_:path}", query, methods=["GET", "POST"]),
             Route("/api/{method}", slack, methods=["POST", "GET"]),
             Route("/v2/enqueue", page, methods=["POST"]),
-            Route("/posted", when),
+            Route("/posted", when_posted),
+            Route("/paged", when_paged),
         ]
     )
 

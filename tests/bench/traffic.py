@@ -104,6 +104,7 @@ def first_of_its_group(number: int) -> bytes:
     """A webhook that opens an incident of its own."""
     one = alert(0, f"lone-{number}")
     one["labels"] |= {"service": f"lone-{number}", "model_name": f"lone-{number}"}
+    one["annotations"] |= {"summary": f"lone-{number} answers with errors"}
     return webhook(one)
 
 
