@@ -127,14 +127,14 @@ class LocalEngine:
             job.modify(next_run_time=now)
 
     def _look(self) -> None:
-        """Does what there is to do. Raises Busy when a part of it could not be looked at; the others are done."""
+        """Does what there is to do, deadlines first. Raises Busy when a part was not looked at; the others were."""
         self._wait = None
         if self._owes:
             self.take_over()
             self._owes = False
         if not self._journal.work_waits(self._journal.clock()):
             return
-        parts = (self._drain, lambda: self.work.fire(safely), lambda: self.work.dispatch(self.wake))
+        parts = (lambda: self.work.fire(safely), self._drain, lambda: self.work.dispatch(self.wake))
         went_well = [safely(part) for part in parts]
         if not all(went_well):
             raise Busy("a part of the turn went wrong")

@@ -25,6 +25,9 @@ AGAIN_EVERY: Final = timedelta(seconds=0.25)
 second for long (chat.update is Tier 3, 50 a minute and more), so a storm over many groups edits each more seldom."""
 AGAIN_AT_ONCE: Final = timedelta(seconds=1)
 """So much of it may be saved up: after a quiet moment four groups need not wait for each other."""
+DRAINS_AT_ONCE: Final = 50
+"""Groups worked in between two looks at deadlines and pages: some tenths of a second. After a storm that came while
+nobody was there, thousands may wait."""
 KEEP_DELIVERED: Final = timedelta(days=7)
 NOTHING: Final = timedelta(0)
 
@@ -113,9 +116,14 @@ class Work:
             return NOTHING
 
     def drain_all(self, run: Run) -> tuple[int, timedelta | None]:
-        """Works in the news of every group that may be: how many those were, and how long the next has to wait."""
+        """Works in the news of groups that may be, the longest waiting first: of how many, and how long the next waits.
+
+        Of no more than DRAINS_AT_ONCE; where there are more, their commits bring the caller back.
+        """
         drained, waits = 0, []
         for group_key in self.journal.waiting_groups():
+            if drained == DRAINS_AT_ONCE:
+                break
             if wait := self.pace(group_key):
                 waits.append(wait)
                 continue

@@ -17,6 +17,13 @@ def queued(postgres: PostgreSQL) -> Iterator[Cluster]:
         yield servers
 
 
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Cluster]:
+    """A server on SQLite, which has nobody beside it."""
+    with cluster(sqlite_url(tmp_path), queue=False) as server:
+        yield server
+
+
 @pytest.fixture(params=["sqlite", "postgresql", "queue"])
 def servers(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Servers with each engine: what is said of one must be true of the other."""

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from bot.contracts import Transient
-from bot.incident.effects import Effect, PageEffect
+from bot.engine.work import DRAINS_AT_ONCE
+from bot.incident.effects import Effect, Page, PageEffect
 from bot.incident.events import AckDeadlineMissed
 from bot.incident.policy import Policy
 from bot.incident.state import Incident
@@ -39,6 +40,31 @@ def test_what_did_not_work_is_tried_again(servers: Cluster) -> None:
     servers.joins().start().fires("chat")
     until(lambda: "Page" in servers.world.kinds())
     assert len(tries) == 3
+
+
+def test_what_is_late_and_whoever_is_to_be_woken_wait_for_no_pile_of_news(alone: Cluster) -> None:
+    alone.policy = Policy(ack_within=timedelta(milliseconds=1))
+    server = alone.joins()
+    server.fires("first")
+    for group in server.journal.waiting_groups():
+        server.desk.drain(group).result()
+    (first,) = server.journal.live()
+    server.fires(*(f"later-{number}" for number in range(4 * DRAINS_AT_ONCE)))
+    open_at_the_page: list[int] = []
+
+    def act(_server: str, effect: Effect, incident: Incident) -> None:
+        if isinstance(effect, Page) and incident.id == first.id:
+            open_at_the_page.append(len(server.journal.live()))
+
+    alone.world.act = act
+    server.start()
+    until(lambda: len(server.journal.live()) > 4 * DRAINS_AT_ONCE, within_s=30)
+    entries = server.journal.entries(first.id)
+    noticed = next(entry.recorded_at for entry in entries if isinstance(entry.event, AckDeadlineMissed))
+    before = [incident for incident in server.journal.live() if incident.opened_at < noticed]
+    assert len(before) <= 1 + DRAINS_AT_ONCE
+    assert open_at_the_page
+    assert open_at_the_page[0] <= 1 + 2 * DRAINS_AT_ONCE
 
 
 def test_a_deadline_that_passes_is_acted_on_once(servers: Cluster) -> None:
