@@ -31,20 +31,16 @@ WHOLE: Final = os.environ.get("CHAOS") == "all"
 SEED: Final = int(os.environ.get("CHAOS_SEED", "20261121"))
 ECHOES: Final = 0.3
 """The share of what Slack and PagerDuty send that comes once more."""
-PLANS: Final = (
-    {
-        "one on SQLite": Plan(kills=200, seed=SEED),
-        "three on PostgreSQL": Plan(kills=200, seed=SEED, servers=3, hangs=20, crashes=10),
-        "six on PostgreSQL, of which four hang": Plan(
-            kills=60, seed=SEED, servers=6, hangs=100, hanging=4, models_every=30
-        ),
-    }
-    if WHOLE
-    else {
-        "one on SQLite": Plan(kills=12, seed=SEED),
-        "three on PostgreSQL": Plan(kills=12, seed=SEED, servers=3, hangs=2, crashes=2),
-    }
-)
+KILLS: Final = int(os.environ.get("CHAOS_KILLS", "200" if WHOLE else "12"))
+HANGS, CRASHES = max(2, KILLS // 10), max(2, KILLS // 20)
+PLANS: Final = {
+    "one on SQLite": Plan(KILLS, SEED),
+    "three on PostgreSQL": Plan(KILLS, SEED, servers=3, hangs=HANGS, crashes=CRASHES),
+}
+if WHOLE:
+    PLANS["six on PostgreSQL, of which four hang"] = Plan(
+        KILLS // 4, SEED, servers=6, hangs=100, hanging=4, models_every=30
+    )
 LATE: Final = timedelta(seconds=10)
 
 

@@ -28,6 +28,8 @@ PATIENCE_S: Final = 3.0
 """How long a sender waits for an answer; Alertmanager waits longer, but then tries no other server."""
 AGAIN_S: Final = 0.1
 TAKEN_S: Final = 90.0
+BACKLOG: Final = 60
+"""With so much to send a monitor says nothing new: what piles up while the only server is dead is taken in later."""
 
 Answer = tuple[int, Mapping[str, str], bytes]
 
@@ -81,7 +83,8 @@ class Monitor:
 
     def _speak(self) -> None:
         while not self._ebbing:
-            self._say(self._next_word())
+            if len(self._queue) < BACKLOG:
+                self._say(self._next_word())
             time.sleep(self._every_s)
 
     def _next_word(self) -> str:
