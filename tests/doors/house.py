@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from bot.app import App
 from bot.config import Config, read
 from bot.workbench.server import Servers, Site, bind
-from tests.story.night import Afterwards
+from tests.hands import Afterwards
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 OLD_TOKEN, NEW_TOKEN = "canary-old-alertmanager", "canary-new-alertmanager"

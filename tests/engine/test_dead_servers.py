@@ -14,7 +14,8 @@ from bot.journal import Job
 from bot.journal.servers import BEAT_EVERY, DEAD_AFTER
 from bot.outbox import LEASE, Outbox
 from tests.databases import PostgreSQL
-from tests.journal.conftest import HandClock, House
+from tests.hands import HandClock
+from tests.journal.conftest import House
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

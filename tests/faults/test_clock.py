@@ -19,7 +19,8 @@ from bot.incident import events as ev
 from bot.journal.clock import FOLLOWED, SteadyClock, Steps
 from tests.doors.house import alert, open_house, webhook
 from tests.faults.process import eventually, started
-from tests.story.night import MAYA, START, STEP, HandClock, Night, open_night, told
+from tests.hands import START, HandClock
+from tests.story.night import MAYA, STEP, Night, open_night, told
 
 HOUR = timedelta(hours=1)
 SETTINGS = {"an hour ahead": HOUR, "an hour back": -HOUR, "five minutes back": timedelta(minutes=-5)}

@@ -15,8 +15,9 @@ from bot.workbench.server import bind
 from tests.doors.house import alert as house_alert
 from tests.doors.house import webhook
 from tests.faults.process import eventually, started
+from tests.hands import START
 from tests.integrations.postbox import Postbox, open_postbox
-from tests.story.night import INTAKE, MAYA, START, Night, alert, open_night, told
+from tests.story.night import INTAKE, MAYA, Night, alert, open_night, told
 from tests.story.test_paging import SECRET, TABLES, Bridge, open_bridge
 
 WHOLE = os.environ.get("CHAOS") == "all"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,19 +17,9 @@ from bot.intake.reading import Reading
 from bot.journal import Journal
 from bot.journal.database import migrate, open_engine, sqlite_url
 from bot.journal.tables import metadata
+from tests.hands import HandClock
 
 MAYA = Actor(ActorKind.MEMBER, "U0MAYA", "Maya", frozenset({Right.RESPOND}))
-
-
-@dataclass
-class HandClock:
-    now: datetime = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def after(self, **span: float) -> None:
-        self.now += timedelta(**span)
 
 
 @dataclass

@@ -25,7 +25,8 @@ from bot.journal.archive_file import BadArchive, Content, read, write
 from bot.journal.chains import examine
 from bot.journal.codec import canonical
 from bot.journal.heads import examine_heads, next_head, publish
-from tests.journal.conftest import MAYA, HandClock, House
+from tests.hands import HandClock
+from tests.journal.conftest import MAYA, House
 from tests.migrations.fill import fill, redacts
 
 

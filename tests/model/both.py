@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
@@ -26,11 +26,11 @@ from bot.journal.post import DEAD, DONE, WAITING
 from bot.journal.tables import incident as incidents
 from bot.journal.tables import outbox
 from bot.outbox import Outbox
+from tests.hands import HandClock
 from tests.model.plain import FALLBACK, No, Plain, Words
 from tests.model.plain_run import NoStep
 from tests.model.plain_world import World
 
-START: Final = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 TICK: Final = timedelta(milliseconds=1)
 POLICY: Final = Policy(pagers=("PagerDuty", FALLBACK))
 
@@ -45,14 +45,6 @@ _OUTBOX: Final = (
     .where(incidents.c.workspace == bindparam("workspace"))
     .order_by(incidents.c.number, outbox.c.position)
 )
-
-
-@dataclass
-class HandClock:
-    now: datetime = START
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 @dataclass

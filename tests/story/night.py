@@ -8,11 +8,10 @@ audited: nothing may have gone wrong on the wire beyond what the story itself sa
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -30,55 +29,16 @@ from bot.workbench.settings import Ports
 from bot.workbench.slack.deliver import http_post, sign
 from bot.workbench.slack.model import Json, Message, View
 from bot.workbench.slack.people import Outcome
+from tests.hands import START, Afterwards, HandClock
 from tests.story.scopes import SCOPES
 from tests.story.wire import Heard, Numbers, Wire
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 ANY_PORTS = Ports(**dict.fromkeys(Ports.__dataclass_fields__, 0))
-START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 MAYA, JONAS, PRIYA, SAM, GUEST = "U0MAYA", "U0JONAS", "U0PRIYA", "U0SAM", "U0GUEST"
 INTAKE, ELSEWHERE = "C0INCIDENTS", "C0INFERENCE"
 STEP = timedelta(seconds=5)
-
-
-@dataclass
-class HandClock:
-    """Wall time for everybody: the bot's as datetime, the workbench's as seconds."""
-
-    now: datetime = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def seconds(self) -> float:
-        return self.now.timestamp()
-
-
-class Afterwards(Executor):
-    """What the bot does after its acknowledgement: kept until told to, then done in order."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Callable[[], None]] = []
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except Exception as error:  # noqa: BLE001 - belongs to whoever holds the future
-                future.set_exception(error)
-
-        self.waiting.append(run)
-        return future
-
-    def run(self) -> int:
-        ran = 0
-        while self.waiting:
-            self.waiting.pop(0)()
-            ran += 1
-        return ran
 
 
 def alert(fingerprint: str = "f1", /, *, firing: bool = True, at: datetime = START, **labels: str) -> dict[str, Any]:

@@ -7,10 +7,9 @@ outbox and what follows an acknowledgement are turned by hand.
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,10 +46,10 @@ from bot.workbench.slack.config import WorkspaceConfig
 from bot.workbench.slack.model import Channel, Message
 from bot.workbench.slack.workspace import Workspace
 from tests.core.case import act
+from tests.hands import START, Afterwards, HandClock
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
-START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 MAYA, JONAS, PRIYA, SAM, GUEST = "U0MAYA", "U0JONAS", "U0PRIYA", "U0SAM", "U0GUEST"
 INTAKE = "C0INCIDENTS"
 SIGNING_SECRET = "a signing secret of the tests"
@@ -64,46 +63,6 @@ BURNING: Mapping[str, Any] = {
     "model": "llama-70b",
 }
 MONITOR = Actor(ActorKind.SOURCE, "alertmanager", "Alertmanager")
-
-
-@dataclass
-class HandClock:
-    """One time for everybody, moved by the test."""
-
-    now: datetime = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def seconds(self) -> float:
-        return self.now.timestamp()
-
-
-class Afterwards(Executor):
-    """What follows an acknowledgement: kept until told to, then done in order."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Callable[[], None]] = []
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        future: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except Exception as error:  # noqa: BLE001 - belongs to whoever holds the future
-                future.set_exception(error)
-
-        self.waiting.append(run)
-        return future
-
-    def run(self) -> int:
-        """Does what waits, and what comes of it; how many things that were."""
-        ran = 0
-        while self.waiting:
-            self.waiting.pop(0)()
-            ran += 1
-        return ran
 
 
 class Rota:

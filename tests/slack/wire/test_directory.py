@@ -11,7 +11,8 @@ from slack_sdk import WebClient
 from bot.incident.people import ActorKind, Refused, Right
 from bot.slack.directory import Directory
 from bot.workbench.slack.faults import Fault
-from tests.slack.wire.office import GUEST, JONAS, MAYA, SAM, HandClock, Office
+from tests.hands import HandClock
+from tests.slack.wire.office import GUEST, JONAS, MAYA, SAM, Office
 
 
 def test_responders_are_known_after_one_look_and_without_asking_again(office: Office) -> None:

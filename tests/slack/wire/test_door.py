@@ -12,7 +12,8 @@ from slack_bolt import BoltResponse
 
 from bot.settings import Secret
 from bot.slack.door import genuine
-from tests.slack.wire.office import INTAKE, MAYA, SIGNING_SECRET, START, Office
+from tests.hands import START
+from tests.slack.wire.office import INTAKE, MAYA, SIGNING_SECRET, Office
 
 NOW = int(START.timestamp())
 
