@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -42,13 +43,13 @@ from tests.bench.notified import Notifying
 from tests.databases import PostgreSQL, postgresql
 
 SERVERS: Final = 3
-IDLE_S: Final = 15.0
+IDLE_S: Final = 10.0
 ACKNOWLEDGE_S: Final = 4
 PROBES, PROBES_EVERY_S = 40, 0.27
 COMMANDS: Final = 80
 LOAD_S: Final = 5.0
-KILLS: Final = 4
-STEADY_S: Final = 11.0
+KILLS: Final = 3
+STEADY_S: Final = 9.5
 """After a start a server judges nobody for eight seconds (bot/journal/servers.py)."""
 HANGS_S: Final = 20.0
 READY_S: Final = 60.0
@@ -257,40 +258,42 @@ def together(folder: Path, variant: str, outside_port: int, database: str) -> It
             server.stop()
 
 
-def measured(postgres: PostgreSQL, variant: str, folder: Path) -> dict[str, str]:
-    """All figures of one variant."""
+def measured(postgres: PostgreSQL, variant: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """Each figure of one variant with its name, as soon as it is known."""
     world = World()
     listener = bind(0, "--outside-port")
     rest = Servers([Site(world.app(), listener)])
     rest.start()
     database = postgres.new()
-    found: dict[str, str] = {}
     with together(folder, variant, listener.getsockname()[1], database) as servers:
         elsewhere = Elsewhere(database, variant)
         warm_up(servers[0].port)
         time.sleep(2 * ACKNOWLEDGE_S)  # every escalation of the warm-up is over
-        found["statements of three idle servers"] = idle(postgres)
-        found["memory of a server, threads"] = f"{servers[1].resident_mb():.0f} MB, {servers[1].threads()}"
-        held = postgres.connections(database)
-        found["connections of three servers"] = f"{held}"
-        found["committed elsewhere to page, p50 / p99"] = probes(world, 1_000, elsewhere.fires)
-        found["webhook to page, p50 / p99"] = probes(world, 2_000, knock(servers[0].port))
+        yield "statements of three idle servers", idle(postgres)
+        yield "memory of a server, threads", f"{servers[1].resident_mb():.0f} MB, {servers[1].threads()}"
+        yield "connections of three servers", f"{postgres.connections(database)}"
+        yield "committed elsewhere to page, p50 / p99", probes(world, 1_000, elsewhere.fires)
+        yield "webhook to page, p50 / p99", probes(world, 2_000, knock(servers[0].port))
         time.sleep(ACKNOWLEDGE_S + 2)
-        found["deadlines late, p50 / p99"] = deadlines(elsewhere.journal)
-        found["new alerts at c=16"], found["slash command, p50 / p99"] = load(servers[0].port)
-        found["page of a killed server, p50"] = kills(world, servers, elsewhere, 3_000)
+        yield "deadlines late, p50 / p99", deadlines(elsewhere.journal)
+        alerts, clicks = load(servers[0].port)
+        yield "new alerts at c=16", alerts
+        yield "slash command, p50 / p99", clicks
+        yield "page of a killed server, p50", kills(world, servers, elsewhere, 3_000)
         elsewhere.journal.close()
     rest.stop()
-    return found
 
 
 def main(variants: Sequence[str]) -> None:
     """A Markdown table, one column for each variant."""
+    rows: dict[str, list[str]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="fixfirst-bench-") as name, postgresql() as postgres:
-        columns = {variant: measured(postgres, variant, Path(name)) for variant in variants}
-    rows = next(iter(columns.values()))
-    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    lines += [f"| {row} | " + " | ".join(column[row] for column in columns.values()) + " |" for row in rows]
+        for variant in variants:
+            for figure, found in measured(postgres, variant, Path(name)):
+                sys.stderr.write(f"{variant}: {figure}: {found}\n")
+                rows[figure].append(found)
+    lines = ["| | " + " | ".join(variants) + " |", "|---|" + "---|" * len(variants)]
+    lines += [f"| {figure} | " + " | ".join(found) + " |" for figure, found in rows.items()]
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -140,6 +140,17 @@ def test_whatever_is_lost_of_the_queue_the_sweep_does_the_work(queued: Cluster, 
     assert len([line for line in lines if line["event"] == "queue_broken"]) <= 1
 
 
+def test_a_worker_whose_connections_are_cut_begins_anew(queued: Cluster) -> None:
+    server = queued.joins().start()
+    queued.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    server.fires("chat")
+    until(lambda: {"Page", "Tell"} <= set(queued.world.kinds()))
+    until(lambda: queued.sql("SELECT count(*) FROM procrastinate_jobs") == [(0,)], within_s=25)
+
+
 def test_jobs_of_a_dead_worker_come_back_one_by_one_and_one_that_ended_stops_no_other(
     queued: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
