@@ -43,15 +43,16 @@ from tests.bench.notified import Notifying
 from tests.databases import PostgreSQL, postgresql
 
 SERVERS: Final = 3
-IDLE_S: Final = 10.0
+IDLE_S: Final = 8.0
 ACKNOWLEDGE_S: Final = 4
-PROBES, PROBES_EVERY_S = 40, 0.27
+SELDOM, SELDOM_S = 20, 1.37
+"""So seldom that every server is at rest in between, and by turns at another moment of its second."""
+OFTEN, OFTEN_S = 40, 0.27
 COMMANDS: Final = 80
-LOAD_S: Final = 5.0
+LOAD_S: Final = 4.0
 KILLS: Final = 3
 STEADY_S: Final = 9.5
 """After a start a server judges nobody for eight seconds (bot/journal/servers.py)."""
-HANGS_S: Final = 20.0
 READY_S: Final = 60.0
 POLICY: Final = f'[deadlines]\nacknowledge = "{ACKNOWLEDGE_S}s"\nescalations = 1\n'
 PROGRAMS: Final = {"polling": "bot.cli", "notify": "tests.bench.notified", "queue": "bot.cli"}
@@ -78,7 +79,9 @@ class World:
             number = found[1].decode() if found else ""
             if self.hangs and self.hangs == number and request.client:
                 self.hangs, self.hangs_at = "", request.client.port
-                await asyncio.sleep(HANGS_S)
+                while not await request.is_disconnected():
+                    await asyncio.sleep(0.05)
+                return Response(status_code=504)
             self.pages.setdefault(number, time.monotonic())
             return JSONResponse({"status": "success", "message": "Event processed", "dedup_key": "d"}, 202)
 
@@ -184,12 +187,12 @@ def idle(postgres: PostgreSQL) -> str:
         return f"{count() / IDLE_S:.1f}/s"
 
 
-def probes(world: World, first: int, fire: Callable[[int], float]) -> str:
+def probes(world: World, numbers: range, every_s: float, fire: Callable[[int], float]) -> str:
     """From the commit, or the request, to the page at PagerDuty."""
     at = {}
-    for number in range(first, first + PROBES):
+    for number in numbers:
         at[str(number)] = fire(number)
-        time.sleep(PROBES_EVERY_S)
+        time.sleep(every_s)
     until(lambda: at.keys() <= world.pages.keys(), 20)
     return quantiles([world.pages[number] - sent for number, sent in at.items()])
 
@@ -201,6 +204,16 @@ def knock(port: int) -> Callable[[int], float]:
         return began
 
     return fire
+
+
+def processor_time(postgres: PostgreSQL, servers: Sequence[Server]) -> float:
+    """Seconds that all of them have worked so far."""
+    ticks = 0
+    for pid in [server.pid for server in servers] + postgres.processes():
+        with contextlib.suppress(OSError):
+            after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(after_name[11]) + int(after_name[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def deadlines(journal: Journal) -> str:
@@ -272,8 +285,14 @@ def measured(postgres: PostgreSQL, variant: str, folder: Path) -> Iterator[tuple
         yield "statements of three idle servers", idle(postgres)
         yield "memory of a server, threads", f"{servers[1].resident_mb():.0f} MB, {servers[1].threads()}"
         yield "connections of three servers", f"{postgres.connections(database)}"
-        yield "committed elsewhere to page, p50 / p99", probes(world, 1_000, elsewhere.fires)
-        yield "webhook to page, p50 / p99", probes(world, 2_000, knock(servers[0].port))
+        yield (
+            "committed elsewhere to page, p50 / p99",
+            probes(world, range(1_000, 1_000 + SELDOM), SELDOM_S, elsewhere.fires),
+        )
+        before = processor_time(postgres, servers)
+        yield "webhook to page, p50 / p99", probes(world, range(2_000, 2_000 + OFTEN), OFTEN_S, knock(servers[0].port))
+        spent = processor_time(postgres, servers) - before
+        yield "processor time for an incident, servers and PostgreSQL", f"{1e3 * spent / OFTEN:.0f} ms"
         time.sleep(ACKNOWLEDGE_S + 2)
         yield "deadlines late, p50 / p99", deadlines(elsewhere.journal)
         alerts, clicks = load(servers[0].port)
