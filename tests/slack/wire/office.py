@@ -323,6 +323,7 @@ def open_office(folder: Path, **changes: Any) -> Iterator[Office]:
         "intake_channel": INTAKE,
         "pin_reaction": "pushpin",
         "responders": ("S0RESPOND",),
+        "owner": "",
         "socket_mode": False,
         "bot_token": Secret(BOT_TOKEN),
         "signing_secret": Secret(SIGNING_SECRET),
