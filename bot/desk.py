@@ -192,7 +192,7 @@ class Desk:
                 ledger[message.source][row.fingerprint] = changed[message.source, row.fingerprint] = row
             for item in intake.news:
                 facts = {"began": item.began, "ended": item.ended, "truncated": message.truncated}
-                news.append(News(message.source, item.key, item.group_key, facts))
+                news.append(News(message.source, item.group_key, facts))
             counts.append(len(intake.news))
         txn.store_alerts([row for row in changed.values() if not self._is_repeat(before[row.source], row)])
         txn.put_news(news)

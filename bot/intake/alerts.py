@@ -1,6 +1,5 @@
 """The rules of the alert ledger: what a delivery changes, and what of it is news for an incident."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -46,12 +45,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class GroupNews:
-    """What changed in one group: how many alerts began and how many ended. `key` is the same for the same change."""
+    """What changed in one group: how many alerts began and how many ended."""
 
     group_key: str
     began: int
     ended: int
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +157,4 @@ def _news(changed: Iterable[Alert]) -> Iterable[GroupNews]:
         by_group.setdefault(row.group_key, []).append(row)
     for group_key, rows in by_group.items():
         began = sum(row.status is AlertStatus.FIRING for row in rows)
-        facts = sorted(f"{row.fingerprint} {row.status} {row.changes}" for row in rows)
-        digest = hashlib.sha256("\n".join([group_key, *facts]).encode()).hexdigest()
-        yield GroupNews(group_key, began, len(rows) - began, digest)
+        yield GroupNews(group_key, began, len(rows) - began)

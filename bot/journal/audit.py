@@ -134,7 +134,7 @@ def try_out(journal: Journal, within_s: float) -> None:
 
 def _leave_nothing(txn: Txn) -> str | None:
     row = new_id()
-    values = {"id": row, "workspace": txn.workspace, "source": "health", "key": row, "group_key": "", "payload": {}}
+    values = {"id": row, "workspace": txn.workspace, "source": "health", "group_key": "", "payload": {}}
     txn.direct.run(_WRITE, {**values, "received_at": txn.now, "drained_at": txn.now})
     txn.direct.run(_TAKE_BACK, {"row": row})
     schema: str | None = txn.direct.scalar(_SCHEMA)

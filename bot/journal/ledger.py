@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Table, bindparam, func, select, update
+from sqlalchemy import Table, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.incident.alert import Alert, AlertStatus, GroupState
@@ -21,7 +21,6 @@ class News:
     """A group has changed: what the second stage of intake has to work in. `payload` is plain JSON without secrets."""
 
     source: str
-    key: str
     group_key: str
     payload: Mapping[str, Any]
 
@@ -40,11 +39,6 @@ _KNOWN: Final[PerDatabase] = {
 }
 
 
-def _per_dialect(build: Callable[[Callable[[Table], Any]], Any]) -> PerDatabase:
-    """The statement for each database; both know INSERT ... ON CONFLICT, each from a module of its own."""
-    return {"sqlite": build(sqlite.insert), "postgresql": build(postgresql.insert)}
-
-
 def _storing(into: Callable[[Table], Any]) -> Any:
     statement = into(alert)
     keys = ("workspace", "source", "fingerprint")
@@ -52,7 +46,8 @@ def _storing(into: Callable[[Table], Any]) -> Any:
     return statement.on_conflict_do_update(index_elements=list(keys), set_=changing)
 
 
-_STORE: Final = _per_dialect(_storing)
+# Both know INSERT ... ON CONFLICT, each from a module of its own.
+_STORE: Final[PerDatabase] = {"sqlite": _storing(sqlite.insert), "postgresql": _storing(postgresql.insert)}
 _COUNT: Final = (
     update(alert)
     .where(
@@ -62,9 +57,7 @@ _COUNT: Final = (
     )
     .values(times=alert.c.times + bindparam("more"), last_seen=bindparam("latest"))
 )
-_PUT: Final = _per_dialect(
-    lambda into: into(inbox).on_conflict_do_nothing(index_elements=["workspace", "source", "key"])
-)
+_PUT: Final = insert(inbox)
 
 _GROUP: Final = (alert.c.workspace == bindparam("whose"), alert.c.group_key == bindparam("group"))
 _FIRING: Final = (*_GROUP, alert.c.status == AlertStatus.FIRING.value)
@@ -121,13 +114,12 @@ def count(direct: Direct, workspace: str, heard: Iterable[Heard]) -> None:
 
 
 def put(direct: Direct, workspace: str, news: Iterable[News], now: datetime) -> None:
-    """Remembers that groups have news to be worked into an incident; once per source and key."""
+    """Remembers that groups have news to be worked into an incident."""
     rows = [
         {
             "id": new_id(),
             "workspace": workspace,
             "source": item.source,
-            "key": item.key,
             "group_key": item.group_key,
             "payload": dict(item.payload),
             "received_at": now,
@@ -136,7 +128,7 @@ def put(direct: Direct, workspace: str, news: Iterable[News], now: datetime) -> 
         for item in news
     ]
     if rows:
-        direct.run_many(_PUT[direct.database], rows)
+        direct.run_many(_PUT, rows)
 
 
 def waiting_groups(direct: Direct, workspace: str) -> list[str]:

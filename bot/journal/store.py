@@ -298,7 +298,7 @@ class Txn(_Reader):
         ledger.count(self.direct, self.workspace, heard)
 
     def put_news(self, news: Sequence[ledger.News]) -> None:
-        """Remembers that groups have news, once per key."""
+        """Remembers that groups have news."""
         ledger.put(self.direct, self.workspace, news, self.now)
         if news and self._journal.hand_on is not None:
             groups = sorted({item.group_key for item in news})

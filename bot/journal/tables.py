@@ -189,19 +189,18 @@ Index(
     alert.c.incident,
 )
 
-# What reached us and still has to be worked into an incident: the durable command of the second stage of intake.
+# What reached us and still has to be worked into an incident: the durable command of the second stage of intake. It is
+# written with the change of the ledger's row that it is about, so it needs no key of its own to be there once.
 inbox = Table(
     "inbox",
     metadata,
     Column("id", String(36), primary_key=True),
     Column("workspace", String(80), nullable=False),
     Column("source", String(40), nullable=False),
-    Column("key", String(64), nullable=False),
     Column("group_key", String(300), nullable=False),
     Column("payload", JSON, nullable=False),
     Column("received_at", UtcTime, nullable=False),
     Column("drained_at", UtcTime),
-    UniqueConstraint("workspace", "source", "key"),
 )
 Index(
     "ix_inbox_waiting",

@@ -19,6 +19,8 @@ from tests.journal.conftest import House
 from tests.migrations.conftest import filled, leave_behind, up_to_date
 from tests.migrations.fill import FILLED, is_ours, pour_out
 
+GIVEN_UP = {"inbox": {"key"}}
+"""Columns that a later version has no use for."""
 REVISIONS = sorted(script.revision for script in ScriptDirectory(MIGRATIONS).walk_revisions())
 
 
@@ -36,8 +38,10 @@ def test_every_row_is_there_afterwards_as_it_was(left_behind: Callable[[str], st
     up_to_date(url)
     after = pour_out(url)
     for table, rows in before.items():
+        given_up = GIVEN_UP.get(table, set()) - after[table][0].keys()
         kept = [{name: value for name, value in row.items() if name in rows[0]} for row in after[table]]
-        assert kept == rows, f"{table} is not what it was"
+        expected = [{name: value for name, value in row.items() if name not in given_up} for row in rows]
+        assert kept == expected, f"{table} is not what it was"
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
