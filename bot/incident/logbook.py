@@ -41,7 +41,8 @@ def line(record: Record) -> str:
     match record.kind:
         case Kind.GLASS_BROKEN:
             until = datetime.fromisoformat(body["until"])
-            return f"{name} broke the glass, until {until:%H:%M} UTC: {body['reason']} (key {body['glass']})"
+            whom = "" if name.startswith(body["name"]) else f" for {body['name']}"
+            return f"{name} broke the glass{whom}, until {until:%H:%M} UTC: {body['reason']} (key {body['glass']})"
         case Kind.GLASS_SHUT:
             return f"{name} took the break-glass key {body['glass']} back"
         case Kind.FIRST_SEEN:
