@@ -23,6 +23,8 @@ from tests.chaos.traffic import Echo, Monitor
 
 SETTLED_S: Final = 150.0
 """Longer than what a dead server had claimed stays its own, with two pauses of a page after it."""
+SETTLED_A_KILL_S: Final = 3.0
+"""So much longer for each kill: a night leaves the more to be said in Slack the longer it was."""
 HANG_S: Final = DEAD_AFTER.total_seconds() + 3.0
 """So long a server is stopped: the others have taken it for dead by then, and have taken over what it had in hand."""
 FAULTS: Final = 0.2
@@ -99,10 +101,11 @@ def fight(servers: Servers, plant: Plant, echo: Echo, plan: Plan) -> Fought:
     monitor.ebb()
     for person in fought.people:
         person.go_home()
-    eventually(lambda: all_told(bench), SETTLED_S, "PagerDuty has told all it had to tell", every=0.05)
-    eventually(lambda: at_rest(servers.database), SETTLED_S, "everything is delivered", every=0.2)
+    settled = SETTLED_S + SETTLED_A_KILL_S * plan.kills
+    eventually(lambda: all_told(bench), settled, "PagerDuty has told all it had to tell", every=0.05)
+    eventually(lambda: at_rest(servers.database), settled, "everything is delivered", every=0.2)
     if plan.servers:
-        eventually(lambda: no_job_is_left(servers.database), SETTLED_S, "the queue is empty", every=0.2)
+        eventually(lambda: no_job_is_left(servers.database), settled, "the queue is empty", every=0.2)
     servers.stop()
     return fought
 
