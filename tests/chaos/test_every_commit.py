@@ -25,7 +25,7 @@ from bot.journal.writer import Writer
 from bot.slack.actions import StepDo
 from tests.chaos.plant import MEASURED, RUNBOOK, Plant, served, settings
 from tests.chaos.reckoning import again
-from tests.story.night import INTAKE, MAYA, Night, action_ids, alert, measuring, open_night
+from tests.story.night import INTAKE, JONAS, MAYA, Night, action_ids, alert, measuring, open_night
 
 T = TypeVar("T")
 COMMITS: Final = 145
@@ -148,7 +148,7 @@ def starts_a_run(night: Night) -> None:
 
 
 def answers_its_steps(night: Night) -> None:
-    """Says go to each step; where nobody knows whether it happened, looks, and leaves it at that."""
+    """Somebody else says go to each step; where nobody knows whether it happened, Maya looks, and leaves it at that."""
     for _ in range(20):
         going = run(night)
         assert going is not None
@@ -157,7 +157,7 @@ def answers_its_steps(night: Night) -> None:
             return
         message = next((one for one in night.messages() if one.ts == step.ts), None)
         if message is not None and StepDo.APPROVE in action_ids(message):
-            night.clicks(MAYA, message, StepDo.APPROVE, night.incident.channel)
+            night.clicks(JONAS, message, StepDo.APPROVE, night.incident.channel)
         elif message is not None and StepDo.SKIP in action_ids(message) and step.status is StepStatus.INTERRUPTED:
             night.clicks(MAYA, message, StepDo.SKIP, night.incident.channel)
         else:
