@@ -29,12 +29,15 @@ ENOUGH: Final = 2
 
 
 class Responder:
-    """One person, who looks after a part of the incidents. `noted` are the notes of which they were told that they
-    are in the journal, `unsure` the others."""
+    """One person, who looks after a part of the incidents, and the `second` one, who approves what cannot be undone.
 
-    def __init__(self, bench: Workbench, user: str, share: tuple[int, int], seed: int) -> None:
+    `noted` are the notes of which they were told that they are in the journal, `unsure` the others.
+    """
+
+    def __init__(self, bench: Workbench, user: str, second: str, share: tuple[int, int], seed: int) -> None:
         self._bench = bench
         self._user = user
+        self._second = second
         self._which, self._of = share
         self._dice = random.Random(seed)
         self._last: dict[str, float] = {}
@@ -98,16 +101,17 @@ class Responder:
     def _answer(self, channel: str, message: Message) -> None:
         offered = action_ids(message)
         if StepDo.APPROVE in offered:
-            self._press(channel, message, StepDo.APPROVE)
+            self._approve(channel, message)
         elif StepDo.RETRY in offered and self._may(message.ts):
             # Something went wrong, or nobody knows whether it happened: a person looks, and decides.
             again = self._dice.random() < 0.3 and self._tries.get(message.ts, 0) < ENOUGH
             self._tries[message.ts] = self._tries.get(message.ts, 0) + again
             self._bench.workspace.click(self._user, channel, message.ts, StepDo.RETRY if again else StepDo.SKIP)
 
-    def _press(self, channel: str, message: Message, do: StepDo) -> None:
+    def _approve(self, channel: str, message: Message) -> None:
+        """The one beside does: what cannot be taken back takes two."""
         if self._may(message.ts):
-            self._bench.workspace.click(self._user, channel, message.ts, do)
+            self._bench.workspace.click(self._second, channel, message.ts, StepDo.APPROVE)
 
     def _take(self, channel: str) -> None:
         """Acknowledges, and says so in a note that nobody else writes."""
@@ -140,7 +144,8 @@ def mark(message: Message) -> dict[str, str]:
 
 def responders(bench: Workbench, seed: int) -> list[Responder]:
     users = (MAYA, JONAS, PRIYA)
-    return [Responder(bench, user, (which, len(users)), seed + which) for which, user in enumerate(users)]
+    pairs = zip(users, users[1:] + users[:1], strict=True)
+    return [Responder(bench, *pair, (which, len(users)), seed + which) for which, pair in enumerate(pairs)]
 
 
 def somebody_acts_in_pagerduty(bench: Workbench, dice: random.Random) -> None:
