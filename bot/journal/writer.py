@@ -166,10 +166,10 @@ class Writer:
             try:
                 result = batch.run(Direct(connection), job)
             except Exception as error:
-                if _has_lost_all(error):
-                    raise
+                if _has_lost_all(error) or isinstance(error, OperationalError):
+                    raise  # and the connection is given up with it
                 transaction.rollback()
-                return partial(future.set_exception, _as_told(error))
+                return partial(future.set_exception, error)
         batch.keep()
         batch.committed()
         return partial(future.set_result, result)
