@@ -44,7 +44,6 @@ LARGE_BODY: Final = 64 * 1024
 """A body above this is parsed off the event loop, so that a storm does not hold up a click."""
 PARSED_AT_ONCE: Final = 2
 """Of these. One of 16 MiB takes a hundred or two as objects, and Python works on one at a time anyway."""
-ACCEPTED: Final = '{"ok":true,"alerts":%d,"groups_with_news":%d}'
 TELL_BUSY_EVERY_S: Final = 5.0
 BODIES_AT_ONCE: Final = 4
 """Largest bodies that are held at once, at each of the two kinds of doors."""
@@ -65,7 +64,21 @@ class Limits:
     other: int = 1024 * 1024
 
 
-Door = Callable[[Request], Awaitable[Response]]
+Door = Callable[[Request], Awaitable[ASGIApp]]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to alerts that are on disk: how many they were, and how many groups have news by them."""
+
+    alerts: int
+    groups: int
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        body = b'{"ok":true,"alerts":%d,"groups_with_news":%d}' % (self.alerts, self.groups)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 class Straight:
@@ -147,7 +160,7 @@ class Doors:
     def _guarded(self, door: Door) -> Door:
         """Turns what goes wrong at a door into an answer that says what to do, and one log line without secrets."""
 
-        async def guarded(request: Request) -> Response:
+        async def guarded(request: Request) -> ASGIApp:
             try:
                 return await door(request)
             except TooLarge as error:
@@ -162,7 +175,7 @@ class Doors:
 
         return guarded
 
-    async def _alerts(self, source: str, parse: Parse, request: Request) -> Response:
+    async def _alerts(self, source: str, parse: Parse, request: Request) -> ASGIApp:
         """The door of one alert source: its token before its body, its body before its meaning."""
         tokens = self._tokens.get(source, ())
         if not tokens:
@@ -172,7 +185,7 @@ class Doors:
         async with self._alert_bodies.read(request) as body:
             message = await self._parsed(parse, body)
         news = 0 if self._desk.knows(message) else await self._taken_in(message)
-        return Response(ACCEPTED % (len(message.deliveries), news), media_type="application/json")
+        return Accepted(len(message.deliveries), news)
 
     async def _parsed(self, parse: Parse, body: bytes) -> Message:
         if len(body) <= LARGE_BODY:

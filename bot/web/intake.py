@@ -4,9 +4,10 @@ One wake-up and one commit then serve many webhooks, which is what keeps a storm
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -26,8 +27,19 @@ GATHER_S: Final = 0.001
 """Who was answered together sends again at the same time. To wait this long for them costs less than a commit each."""
 GATHER_AT_MOST: Final = 64
 
+TELL_EVERY_S: Final = 1.0
+"""One line in the log for all that has come in meanwhile; in a storm it would be hundreds a second."""
+
 Receive = Callable[[Sequence[Message]], "Future[list[int]]"]
 Waiting = tuple[Message, "asyncio.Future[int]"]
+
+
+@dataclass(slots=True)
+class Flight:
+    """A batch on its way to the disk, and the clock that runs for it."""
+
+    batch: list[Waiting]
+    late: asyncio.TimerHandle | None = None
 
 
 class Intake:
@@ -40,6 +52,9 @@ class Intake:
         self._expected = 1
         """How many are likely to come in at the same time, by how many did last."""
         self._gathering: asyncio.TimerHandle | None = None
+        self._news: Counter[str] = Counter()
+        self._told_at = float("-inf")
+        self._telling: asyncio.TimerHandle | None = None
 
     async def take(self, message: Message) -> int:
         """Returns the number of groups with news once the message is on disk. Raises Busy, or why it cannot be kept."""
@@ -48,11 +63,7 @@ class Intake:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((message, done))
         self._gather()
-        try:
-            async with asyncio.timeout(COMMIT_WITHIN_S):
-                return await done
-        except TimeoutError as late:
-            raise Busy("the journal did not answer in time") from late
+        return await done
 
     def _gather(self) -> None:
         """Sends what waits when all are here that can be expected, or have been waited for."""
@@ -87,14 +98,31 @@ class Intake:
             self._waiting.clear()
             return
         self._under_way = True
+        flight = Flight(batch)
+        self._watch(flight)
 
         def landed(ended: "Future[list[int]]") -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self._landed, batch, ended)
+                loop.call_soon_threadsafe(self._landed, flight, ended)
 
         future.add_done_callback(landed)
 
-    def _landed(self, batch: list[Waiting], ended: "Future[list[int]]") -> None:
+    def _watch(self, flight: Flight) -> None:
+        """One clock for all in a batch: one for each would cost more than to read what it sent."""
+        flight.late = asyncio.get_running_loop().call_later(COMMIT_WITHIN_S, self._give_up, flight)
+
+    def _give_up(self, flight: Flight) -> None:
+        """Nobody waits any longer for this batch, nor behind it; whoever comes later has as long again."""
+        late = Busy("the journal did not answer in time")
+        for _, done in (*flight.batch, *self._waiting):
+            _fail(done, late)
+        self._waiting.clear()
+        self._watch(flight)
+
+    def _landed(self, flight: Flight, ended: "Future[list[int]]") -> None:
+        batch = flight.batch
+        if flight.late is not None:
+            flight.late.cancel()
         self._under_way = False
         error = ended.exception()
         if error is None:
@@ -102,7 +130,7 @@ class Intake:
                 if not done.done():
                     done.set_result(news)
             if groups := sum(ended.result()):
-                _tell(batch, groups)
+                self._tell(batch, groups)
         elif len(batch) > 1 and not isinstance(error, Busy):
             # One of them cannot be written. It must not take its neighbours with it.
             for alone in batch:
@@ -114,19 +142,29 @@ class Intake:
         if self._waiting:
             self._gather()
 
+    def _tell(self, batch: Sequence[Waiting], groups: int) -> None:
+        """What has changed. What is merely repeated has no line: that is nearly everything in a storm."""
+        messages = [message for message, _ in batch]
+        self._news.update(
+            webhooks=len(messages),
+            alerts=sum(len(message.deliveries) for message in messages),
+            groups_with_news=groups,
+            truncated=sum(message.truncated for message in messages),
+        )
+        if self._telling is None:
+            loop = asyncio.get_running_loop()
+            wait = self._told_at + TELL_EVERY_S - loop.time()
+            if wait <= 0:
+                self._say()
+            else:
+                self._telling = loop.call_later(wait, self._say)
+
+    def _say(self) -> None:
+        self._telling, self._told_at = None, asyncio.get_running_loop().time()
+        log.info("alerts_received", **self._news)
+        self._news.clear()
+
 
 def _fail(done: "asyncio.Future[int]", error: BaseException) -> None:
     if not done.done():
         done.set_exception(error)
-
-
-def _tell(batch: Sequence[Waiting], groups: int) -> None:
-    """One line for what changed. What is merely repeated has none: that is nearly everything in a storm."""
-    messages = [message for message, _ in batch]
-    log.info(
-        "alerts_received",
-        webhooks=len(messages),
-        alerts=sum(len(message.deliveries) for message in messages),
-        groups_with_news=groups,
-        truncated=sum(message.truncated for message in messages),
-    )
