@@ -6,10 +6,12 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.incident.events import Severity
 from bot.intake.alerts import Delivery, Message
 from bot.journal import Busy
+from bot.web import intake as room
 from bot.web.intake import ALERTS_TOGETHER, CAPACITY, Intake
 
 
@@ -167,3 +169,22 @@ def test_too_many_waiting_are_turned_away_at_once() -> None:
         assert sum(await asyncio.gather(*tasks[:-1])) == CAPACITY + 1
 
     asyncio.run(story())
+
+
+def test_in_a_storm_the_log_says_now_and_then_what_came_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "TELL_EVERY_S", 0.02)
+
+    async def story() -> list[int]:
+        disk = Disk()
+        intake = Intake(disk.receive)
+        with capture_logs() as lines:
+            for name in ("a", "b", "c"):
+                await come_in(intake, message(name, alerts=2))
+                await disk.commit()
+            assert [line["alerts"] for line in lines] == [2], "the first is told at once"
+            async with asyncio.timeout(5):
+                while len(lines) < 2:
+                    await asyncio.sleep(0)
+        return [line["alerts"] for line in lines]
+
+    assert asyncio.run(story()) == [2, 4]
