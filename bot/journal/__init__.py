@@ -2,7 +2,8 @@
 
 from bot.journal.ledger import News
 from bot.journal.rows import Archived, Job
-from bot.journal.store import Journal, Txn
+from bot.journal.store import Journal
+from bot.journal.txn import Txn
 from bot.journal.writer import Busy
 
 __all__ = ["Archived", "Busy", "Job", "Journal", "News", "Txn"]

@@ -23,8 +23,9 @@ from bot.journal.direct import Direct
 from bot.journal.post import WAITING
 from bot.journal.rows import entry_from_row
 from bot.journal.statements import ENTRIES_OF
-from bot.journal.store import Journal, Txn
+from bot.journal.store import Journal
 from bot.journal.tables import alert, archive, blob, event, inbox, incident, outbox
+from bot.journal.txn import Txn
 
 AT_A_TIME: Final = 100
 

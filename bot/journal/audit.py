@@ -26,8 +26,9 @@ from bot.journal.direct import Direct
 from bot.journal.ids import new_id
 from bot.journal.post import WAITING
 from bot.journal.statements import NEWS_WAITING
-from bot.journal.store import Journal, Txn
+from bot.journal.store import Journal
 from bot.journal.tables import inbox, incident, outbox
+from bot.journal.txn import Txn
 from bot.journal.writer import Busy
 
 

@@ -12,7 +12,7 @@ from bot.incident.people import Actor, Refused
 from bot.incident.redact import redact
 from bot.journal import logbook
 from bot.journal.direct import Direct
-from bot.journal.store import Txn
+from bot.journal.txn import Txn
 
 KEY: Final = "ffglass_"
 """What a key begins with, so that people and scanners know one."""

@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from bot.journal.chains import Damage
 from bot.journal.codec import time_in
 from bot.journal.direct import Direct
-from bot.journal.store import Txn
 from bot.journal.tables import archive, event, head
+from bot.journal.txn import Txn
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from sqlalchemy import bindparam, null, select, update
 from bot.incident.people import Refused
 from bot.incident.state import fold
 from bot.journal.codec import digests_in
-from bot.journal.store import Txn
 from bot.journal.tables import blob, event
+from bot.journal.txn import Txn
 
 _ENTRY: Final = select(event.c.id, event.c.kind, event.c.body).where(
     event.c.incident == bindparam("incident_id"), event.c.seq == bindparam("nth")

@@ -1,348 +1,31 @@
 """The journal as the rest of the bot sees it: write transactions through one writer, reads from anywhere."""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Engine, Select
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from bot.incident.alert import Alert, GroupState
-from bot.incident.commands import Command
-from bot.incident.effects import Effect
 from bot.incident.entry import Entry
-from bot.incident.events import VERSION, Event
-from bot.incident.failover import WHY, Standing
-from bot.incident.people import Actor
-from bot.incident.state import Incident, evolve, fold
-from bot.intake.tally import Heard
+from bot.incident.state import Incident
 from bot.journal import errands, ledger, post, servers
 from bot.journal import statements as sql
-from bot.journal.chain import entry_hash, new_salt, text_digest
-from bot.journal.codec import actor_out, event_out
+from bot.journal.chain import entry_hash
 from bot.journal.direct import Direct
-from bot.journal.epoch import Epoch, Glance
+from bot.journal.epoch import Epoch
 from bot.journal.ids import new_id
 from bot.journal.rows import Archived, Job, entry_from_row, envelope
+from bot.journal.txn import DueAt, JournalBatch, Memory, Reader, Txn
 from bot.journal.writer import Busy, Writer
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
-DueAt = Callable[[Incident], datetime | None]
 
-ANNOUNCED_AT_A_TIME = 8
+ANNOUNCED_AT_A_TIME: Final = 8
 """Incidents looked at together; nearly always the first one after is in an announcement of its own."""
-HELD_FOR = timedelta(seconds=5)
-"""How soon it is looked at again what waits after a fail-over."""
-REMEMBERED = 512
-"""Folded incidents kept in memory; each is checked against the database's own count before it is trusted."""
-
-
-class Memory:
-    """Folded incidents by id, the least used forgotten first. Thread-safe."""
-
-    def __init__(self, size: int = REMEMBERED) -> None:
-        self._size = size
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Incident] = OrderedDict()
-
-    def get(self, incident_id: str) -> Incident | None:
-        with self._lock:
-            kept = self._kept.get(incident_id)
-            if kept is not None:
-                self._kept.move_to_end(incident_id)
-            return kept
-
-    def put(self, item: Incident) -> None:
-        with self._lock:
-            known = self._kept.get(item.id)
-            if known is None or known.seq <= item.seq:
-                self._kept[item.id] = item
-                self._kept.move_to_end(item.id)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
-
-
-class _Reader:
-    """The queries that reading and writing share."""
-
-    def __init__(self, direct: Direct, workspace: str, memory: Memory) -> None:
-        self.direct = direct
-        self.workspace = workspace
-        self._memory = memory
-
-    def incident(self, incident_id: str) -> Incident | None:
-        """The incident as of now; from memory when nothing was added since."""
-        seq = self.direct.scalar(sql.SEQ_OF, {"incident_id": incident_id})
-        return None if seq is None else self._as_of(incident_id, seq)
-
-    def _as_of(self, incident_id: str, seq: int) -> Incident | None:
-        kept = self._memory.get(incident_id)
-        if kept is not None and kept.seq == seq:
-            return kept
-        folded = fold(self.entries(incident_id))
-        if folded is not None:
-            self._memory.put(folded)
-        return folded
-
-    def entries(self, incident_id: str) -> tuple[Entry, ...]:
-        """All entries of an incident, in order."""
-        its = {"incident_id": incident_id}
-        found: dict[str, str] = dict(self.direct.all(sql.TEXTS_OF, its))
-        return tuple(entry_from_row(row, found) for row in self.direct.named(sql.ENTRIES_OF, its))
-
-    def one(self, query: Select[str, int], **values: Any) -> Incident | None:
-        """The incident that a query for id and seq finds in this workspace."""
-        return next(iter(self.many(query, **values)), None)
-
-    def many(self, query: Select[str, int], **values: Any) -> tuple[Incident, ...]:
-        """As `one`, all of them."""
-        rows = self.direct.all(query, {"workspace": self.workspace, **values})
-        found = (self._as_of(incident_id, seq) for incident_id, seq in rows)
-        return tuple(item for item in found if item is not None)
-
-
-class Txn(_Reader):
-    """One write transaction as a job sees it; everything it does is kept or dropped together."""
-
-    def __init__(self, direct: Direct, journal: "Journal", memory: Memory, now: datetime) -> None:
-        super().__init__(direct, journal.workspace, memory)
-        self.now = now
-        self.touched: dict[str, Incident] = {}
-        self._journal = journal
-        self._errands: list[errands.Errand] = []
-        self._epoch = journal.epoch
-
-    def incident(self, incident_id: str) -> Incident | None:
-        """The incident, held until the commit: what is decided about it is decided about it as it is."""
-        if incident_id in self.touched:
-            return self.touched[incident_id]
-        seq = self.direct.scalar(sql.LOCKED_SEQ_OF, {"incident_id": incident_id})
-        return None if seq is None else self._as_of(incident_id, seq)
-
-    def seen(self, key: str) -> Incident | None:
-        """The incident in which a command with this key has made something happen before."""
-        found = self.direct.scalar(sql.SEEN, {"workspace": self.workspace, "key": key})
-        return None if found is None else self.incident(found)
-
-    def next_number(self) -> int:
-        """The number of the next incident; people say INC-42."""
-        return int(self.direct.scalar(sql.HIGHEST_NUMBER, {"workspace": self.workspace}) or 0) + 1
-
-    def latest_in_group(self, group_key: str) -> Incident | None:
-        """The group's latest incident, over or not, held until the commit."""
-        return self.one(sql.LOCKED_BY_GROUP, group_key=group_key)
-
-    def newest(self) -> Incident | None:
-        """The incident that opened last."""
-        return self.one(sql.RECENT, most=1)
-
-    def append(self, command: Command, what: Event, nth: int) -> tuple[Incident, Entry]:
-        """Adds one entry, the `nth` of its command, with its projection. The only place where truth is written."""
-        before = self.incident(command.incident)
-        seq, prev_hash = (0, "") if before is None else self._head(before.id)
-        texts: list[dict[str, Any]] = []
-
-        def keep(text: str) -> str:
-            salt = new_salt()
-            digest = text_digest(salt, text)
-            texts.append({"digest": digest, "incident": command.incident, "salt": salt, "text": text})
-            return digest
-
-        kind, body = event_out(what, keep)
-        row: dict[str, Any] = {
-            "id": new_id(),
-            "workspace": self.workspace,
-            "incident": command.incident,
-            "seq": seq + 1,
-            "kind": kind,
-            "v": VERSION,
-            "at": command.at,
-            "recorded_at": self.now,
-            "precision": command.precision.value,
-            "by": actor_out(command.by),
-            "source": command.source,
-            "source_id": command.source_id,
-            "key": command.key if nth == 1 else f"{command.key}#{nth}",
-            "body": body,
-        }
-        row |= {"prev_hash": prev_hash, "hash": entry_hash(envelope(row), prev_hash)}
-        entry = entry_from_row(row, {text["digest"]: text["text"] for text in texts})
-        after = evolve(before, entry)
-        self._project(after, row["hash"], is_new=before is None)
-        self.direct.run(sql.NEW_ENTRY, row)
-        self.direct.run_many(sql.NEW_TEXTS, texts)
-        self.touched[after.id] = after
-        return after, entry
-
-    def _head(self, incident_id: str) -> tuple[int, str]:
-        seq, head_hash = self.direct.all(sql.HEAD_OF, {"incident_id": incident_id})[0]
-        return seq, head_hash
-
-    def _project(self, item: Incident, head_hash: str, *, is_new: bool) -> None:
-        values = {
-            "status": item.status.value,
-            "live": item.is_live,
-            "group_key": item.group_key,
-            "generation": item.generation,
-            "seq": item.seq,
-            "head_hash": head_hash,
-            "channel": item.channel,
-            "detected_at": item.detected_at,
-            "acknowledged_at": item.acknowledged.at if item.acknowledged else None,
-            "mitigated_at": item.mitigated.at if item.mitigated else None,
-            "resolved_at": item.resolved.at if item.resolved else None,
-            "next_due_at": self._journal.due_at(item),
-        }
-        if is_new:
-            named = {"id": item.id, "workspace": item.workspace, "number": item.number}
-            self.direct.run(sql.NEW_INCIDENT, {**named, **values})
-        else:
-            self.direct.run(sql.CHANGED_INCIDENT, {"incident_id": item.id, **values})
-
-    def enqueue(self, incident_id: str, effects: Sequence[Effect]) -> None:
-        """Adds what must be done outside, in the same commit as what made it necessary."""
-        self._errands += post.enqueue(self.direct, self.workspace, incident_id, effects, self.now)
-
-    def hand_on(self) -> None:
-        """Tells the engine of what is to be done now, if it wants to be told; the last thing a transaction does."""
-        if self._errands and self._journal.hand_on is not None:
-            self._journal.hand_on(self.direct, self._errands)
-
-    def standing(self) -> Standing:
-        """Whether the database is the one that a person last vouched for, as it is in this transaction."""
-        return self._epoch.look(self.direct, self.workspace, self.now)
-
-    def glance(self) -> Glance:
-        """What tells whether anything has changed about the database or the logbook."""
-        return self._epoch.glance(self.direct, self.workspace, self.now)
-
-    def confirm(self, by: Actor) -> bool:
-        """A person vouches for the database after a fail-over; False when there was nothing to confirm."""
-        return self._epoch.confirm(self.direct, self.workspace, by, self.now)
-
-    def claim(self, job: str, until: datetime) -> Job | None:
-        """Takes an outbox job into this server's hands; None when it is not to be had, or not its turn yet.
-
-        After a fail-over that nobody has confirmed, acts are not to be had.
-        """
-        standing = self.standing()
-        hand = post.Hand(self._journal.server, until, self._journal.pulse.dead_before(self.now))
-        taken = post.claim(self.direct, job, self.now, hand)
-        if taken is not None and standing.holds(taken.effect):
-            self.postpone(taken, self.now + HELD_FOR, WHY, warned=False)
-            return None
-        return taken
-
-    def hold(self, job: Job, until: datetime) -> bool:
-        """Keeps a job for longer; False when it is not ours any more."""
-        return post.hold(self.direct, job, until)
-
-    def finish(self, job: Job) -> bool:
-        """The job is done; False when it was not ours any more, and then nothing it brought back may count."""
-        return post.settle(self.direct, job, {"state": post.DONE, "ended_at": self.now})
-
-    def bury(self, job: Job, reason: str) -> bool:
-        """The job cannot be done."""
-        values = {"state": post.DEAD, "ended_at": self.now, "last_error": reason}
-        return post.settle(self.direct, job, values)
-
-    def postpone(self, job: Job, until: datetime, reason: str, *, warned: bool) -> bool:
-        """It did not work; another attempt is due at `until`."""
-        values = {"due_at": until, "last_error": reason, "warned": job.warned or warned}
-        return post.settle(self.direct, job, values)
-
-    def come_back(self, job: Job, at: datetime, progress: dict[str, Any]) -> bool:
-        """It goes on at `at`; this was no failed attempt."""
-        return post.settle(self.direct, job, {"due_at": at, "progress": progress, "attempts": 0})
-
-    def release_all(self) -> None:
-        """Gives back every claim of a process that is gone."""
-        post.release_all(self.direct, self.workspace)
-
-    def tidy(self, before: datetime) -> None:
-        """Forgets what was delivered and drained before then, and the servers that are long dead."""
-        post.tidy(self.direct, self.workspace, before)
-        servers.forget(self.direct, self.workspace, self.now)
-
-    def look_again(self, incident_id: str) -> None:
-        """What is due for the incident has to wait after a fail-over."""
-        self.direct.run(sql.CHANGED_INCIDENT, {"incident_id": incident_id, "next_due_at": self.now + HELD_FOR})
-
-    def refresh_due(self) -> None:
-        """Computes every live incident's next deadline anew, for when the settings behind them have changed.
-
-        Where they have not, nothing is written and nobody waited for, however many servers begin while others work.
-        What has been added to meanwhile has its deadline from whoever added it.
-        """
-        for incident_id, seq, known in self.direct.all(sql.UNFINISHED, {"workspace": self.workspace}):
-            item = self._as_of(incident_id, seq)
-            due_at = None if item is None else self._journal.due_at(item)
-            if due_at != known:
-                self.direct.run(sql.DUE_ANEW, {"incident_id": incident_id, "as_of": seq, "due_at": due_at})
-
-    def known_alerts(self, source: str, fingerprints: Sequence[str]) -> dict[str, Alert]:
-        """The ledger's rows of these fingerprints."""
-        return ledger.known(self.direct, self.workspace, source, fingerprints)
-
-    def store_alerts(self, alerts: Sequence[Alert]) -> None:
-        """Writes rows of the ledger."""
-        ledger.store(self.direct, self.workspace, alerts)
-
-    def count_repeats(self, heard: Sequence[Heard]) -> None:
-        """Adds up how often rows of the ledger were heard again."""
-        ledger.count(self.direct, self.workspace, heard)
-
-    def put_news(self, news: Sequence[ledger.News]) -> None:
-        """Remembers that groups have news."""
-        ledger.put(self.direct, self.workspace, news, self.now)
-        if news and self._journal.hand_on is not None:
-            groups = sorted({item.group_key for item in news})
-            self._errands += errands.of_news(self.direct, self.workspace, groups, self.now)
-
-    def take_news(self, group_key: str) -> list[dict[str, Any]]:
-        """The group's news, which are drained with this transaction."""
-        return ledger.take(self.direct, self.workspace, group_key, self.now)
-
-    def group_state(self, group_key: str, incident_id: str | None) -> GroupState:
-        """How the group stands in the ledger."""
-        return ledger.group_state(self.direct, self.workspace, group_key, incident_id)
-
-    def adopt_alerts(self, group_key: str, incident_id: str) -> None:
-        """The group's firing alerts belong to this incident now."""
-        ledger.adopt(self.direct, self.workspace, group_key, incident_id)
-
-
-class _Batch:
-    """What one commit touches; nothing of it is remembered before it is on disk."""
-
-    def __init__(self, journal: "Journal") -> None:
-        self._journal = journal
-        self._now = journal.clock()
-        self._kept: dict[str, Incident] = {}
-        self._txn: Txn | None = None
-
-    def run(self, direct: Direct, job: Callable[[Txn], Any]) -> Any:
-        self._txn = Txn(direct, self._journal, self._journal.memory, self._now)
-        self._txn.touched.update(self._kept)
-        result = job(self._txn)
-        self._txn.hand_on()
-        return result
-
-    def keep(self) -> None:
-        if self._txn is not None:
-            self._kept.update(self._txn.touched)
-
-    def drop(self) -> None:
-        self._txn = None
-
-    def committed(self) -> None:
-        for item in self._kept.values():
-            self._journal.memory.put(item)
 
 
 class Journal:
@@ -375,7 +58,7 @@ class Journal:
         # On PostgreSQL every statement sees what is committed by then, inside a transaction or not; without one, a
         # question is asked in one round trip instead of three.
         self._plain = engine if self.is_ours_alone else engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._writer = Writer(engine, lambda: _Batch(self))
+        self._writer = Writer(engine, lambda: JournalBatch(self))
 
     @property
     def is_ours_alone(self) -> bool:
@@ -392,10 +75,10 @@ class Journal:
         return self._writer.submit(job, urgent=urgent)
 
     @contextmanager
-    def _reading(self) -> Iterator[_Reader]:
+    def _reading(self) -> Iterator[Reader]:
         try:
             with self._plain.connect().execution_options(reading=True) as connection, connection.begin():
-                yield _Reader(Direct(connection), self.workspace, self.memory)
+                yield Reader(Direct(connection), self.workspace, self.memory)
         except OperationalError as error:
             raise Busy(f"the journal could not be read: {error}") from error
 
