@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,12 +36,10 @@ COURIERS: Final = ("pager", "slack", "runbook", "health", "postmortem")
 
 def until(happened: Callable[[], object], within_s: float = PATIENCE_S) -> None:
     """Waits for what other threads do."""
-    pause = threading.Event()
-    for _ in range(int(within_s / 0.01)):
-        if happened():
-            return
+    pause, deadline = threading.Event(), time.monotonic() + within_s
+    while not happened():
+        assert time.monotonic() < deadline, "it never happened"
         pause.wait(0.01)
-    raise AssertionError("it never happened")
 
 
 @dataclass

@@ -243,15 +243,12 @@ def test_a_job_that_another_server_took_over_and_ended_is_no_bug(
     def act(_server: str, effect: Effect, _incident: Incident) -> None:
         queued.sql("DELETE FROM procrastinate_jobs WHERE status = 'doing'")
 
-    def interrupted() -> bool:
-        gc.collect()  # only then asyncio says that nobody asked what became of a task
-        return "queue_interrupted" in {line["event"] for line in lines}
-
     server = queued.joins().start()
     queued.world.act = act
     with capture_logs() as lines:
         server.fires("chat")
-        until(interrupted)
+        until(lambda: "queue_interrupted" in {line["event"] for line in lines})
+        gc.collect()  # only then asyncio says that nobody asked what became of a task
     assert [line for line in lines if "bug" in line["event"]] == []
     assert [record for record in caplog.records if record.name == "asyncio"] == []
     until(lambda: server.journal.numbers()["outbox"]["states"].get("waiting", 0) == 0)
