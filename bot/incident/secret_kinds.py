@@ -82,6 +82,13 @@ RULES: Final[tuple[Rule, ...]] = (
         "https://hooks.slack.com/services/new",
     ),
     Rule(
+        "break-glass key of ours",
+        Sort.KEY,
+        (r"ffglass_[0-9a-f]{40}",),
+        ("ffgl~ass_0123456789abcdef0123456789abcdef01234567",),
+        "ffglass_expired",
+    ),
+    Rule(
         "GitHub token",
         Sort.KEY,
         (r"gh[pousr]_[A-Za-z0-9]{30,}", r"github_pat_[A-Za-z0-9_]{30,}"),
