@@ -29,7 +29,7 @@ def test_from_the_fault_to_the_postmortem_in_three_minutes(newcomer: Newcomer) -
     card.get_by_role("link", name=re.compile("inc-1")).click()
     expect(newcomer.pinned()).to_contain_text("Nobody has it yet")
     expect(page.locator(".page-status")).to_be_visible()
-    expect(newcomer.message("Likely cause")).to_be_visible()
+    expect(newcomer.pinned()).to_contain_text("Telemetry: OUTAGE")
     newcomer.top_of(newcomer.pinned())
     newcomer.picture("03-incident-channel")
 
