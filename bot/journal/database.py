@@ -75,6 +75,8 @@ def _postgresql(url: str) -> dict[str, Any]:
 
 def conninfo(url: str) -> str:
     """How libpq reaches the same PostgreSQL, under the same limits, for who must bring connections of his own."""
+    from psycopg.conninfo import make_conninfo  # a twentieth of a cold start, and on SQLite nobody asks
+
     address = make_url(url)
     _, arguments = address.get_dialect()().create_connect_args(address)
     return make_conninfo(**{**arguments, **_postgresql(url)})

@@ -212,7 +212,7 @@ def _evidence(incident: Incident) -> str:
         missing = line(incident.evidence_missing)
         return f":black_circle: Telemetry could not be read: {missing}" if missing else ""
     mark = VERDICT_MARKS.get(found.verdict, ":black_circle:")
-    cause = f"{line(found.cause, 400)}{confidence(found)}" if has_cause(found) else ""
+    cause = f"*Likely cause* · {line(found.cause, 400)}{confidence(found)}" if has_cause(found) else ""
     at = found.report.get("at")
     since = f" at {clock(datetime.fromisoformat(at))}" if isinstance(at, str) else ""
     return f"{mark} *Telemetry: {line(found.verdict, 40)}*{since} · {line(found.impact, 400)}\n{cause}"
