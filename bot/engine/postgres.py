@@ -17,8 +17,9 @@ from typing import Any, Final, TypeVar
 
 import structlog
 from procrastinate import App, PsycopgConnector
-from procrastinate.exceptions import ConnectorException
+from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from psycopg import AsyncConnection
+from psycopg import Error as PsycopgError
 from psycopg.conninfo import conninfo_to_dict
 
 from bot.desk import Desk
@@ -48,6 +49,8 @@ STALLED_EVERY_S: Final = 10.0
 for the next job. Together they cost an idle server less than one statement a second."""
 RECONNECT_AFTER_S: Final = 1.0
 OPEN_WITHIN_S: Final = 5.0
+CUT_OFF: Final = (ProcrastinateException, PsycopgError, OSError)
+"""What a database that restarts, or a queue that somebody has changed, looks like from here."""
 LET_FINISH_S: Final = 15.0
 """Longer than any courier may take."""
 
@@ -92,19 +95,25 @@ class Jobs:
             self._loop.run_until_complete(self._task)
 
     async def _work_on(self) -> None:
-        while True:
+        while not self._task.cancelling():
             app = self.app()
             try:
-                await app.open_async()
-                await self._fetch(app)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the sweeps go on, and so must this
+                await self._open_and_fetch(app)
+            except CUT_OFF as error:
                 log.warning("queue_interrupted", reason=str(error) or type(error).__name__)
-            finally:
-                self.flowing.clear()
-                self._behind()
-                with contextlib.suppress(Exception):  # nothing depends on how it ends
-                    await app.close_async()
+            except Exception as bug:
+                log.exception("queue_bug", exc_info=bug)  # the sweeps go on, and so must this
             await asyncio.sleep(RECONNECT_AFTER_S)
+
+    async def _open_and_fetch(self, app: App) -> None:
+        try:
+            await app.open_async()
+            await self._fetch(app)
+        finally:
+            self.flowing.clear()
+            self._behind()
+            with contextlib.suppress(*CUT_OFF):  # a database that is gone cannot be taken leave of
+                await app.close_async()
 
     async def _fetch(self, app: App) -> None:
         rescue = asyncio.create_task(self._rescue(app))

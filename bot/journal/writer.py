@@ -1,4 +1,4 @@
-"""Threads that write. Each commits what has queued up meanwhile in one go, every job behind a savepoint of its own.
+"""Threads that write. Each commits what has queued up meanwhile in one go, each of several jobs behind a savepoint.
 
 On SQLite there is one thread: that makes a commit on disk affordable for every webhook, and decides the order of
 commands. PostgreSQL orders commands by its row locks, so there are several, with one job a transaction: jobs that wait

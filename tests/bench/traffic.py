@@ -17,7 +17,8 @@ SERVICES: Final = 20
 _numbers: Final = itertools.count(1)
 
 
-def _post(path: str, body: bytes, kind: str, *headers: str) -> bytes:
+def post(path: str, body: bytes, kind: str, *headers: str) -> bytes:
+    """A whole request."""
     lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Type: {kind}", f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, *headers, "", ""]).encode() + body
 
@@ -70,7 +71,7 @@ def webhook(*alerts: dict[str, Any]) -> bytes:
         "alerts": alerts,
     }
     sealed = json.dumps(body, separators=(",", ":")).encode()
-    return _post("/hooks/alertmanager", sealed, "application/json", f"Authorization: Bearer {ALERT_TOKEN}")
+    return post("/hooks/alertmanager", sealed, "application/json", f"Authorization: Bearer {ALERT_TOKEN}")
 
 
 def repeats(alerts: int = 1) -> Iterator[bytes]:
@@ -129,7 +130,7 @@ def command(text: str) -> bytes:
     stamp = str(int(time.time()))
     signature = hmac.new(SLACK_SECRET.encode(), f"v0:{stamp}:".encode() + body, hashlib.sha256).hexdigest()
     kind = "application/x-www-form-urlencoded"
-    return _post(
+    return post(
         "/slack/events", body, kind, f"X-Slack-Request-Timestamp: {stamp}", f"X-Slack-Signature: v0={signature}"
     )
 

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from sqlalchemy import text
@@ -20,6 +20,7 @@ from sqlalchemy import text
 from bot.journal.database import open_engine
 from bot.workbench.launch import Options, Workbench
 from tests.bench.load import Result, Stream, paced
+from tests.bench.traffic import post
 from tests.chaos.servers import one_on_sqlite
 from tests.doors.house import alert, webhook
 from tests.story.night import ANY_PORTS
@@ -103,21 +104,9 @@ def _requests(bench: Workbench) -> Iterator[bytes]:
             "pod": f"vllm-{number}",
         }
         notes = {"summary": f"model-{number % GROUPS:02d} answers with errors"}
-        yield _post(bench, webhook([alert(f"f{number:05d}", labels=labels, annotations=notes)]))
-
-
-def _post(bench: Workbench, body: dict[str, Any]) -> bytes:
-    sealed = json.dumps(body).encode()
-    head = (
-        "POST /hooks/alertmanager HTTP/1.1",
-        "Host: 127.0.0.1",
-        "Content-Type: application/json",
-        f"Content-Length: {len(sealed)}",
-        f"Authorization: Bearer {bench.secrets.alertmanager_token}",
-        "",
-        "",
-    )
-    return "\r\n".join(head).encode() + sealed
+        body = json.dumps(webhook([alert(f"f{number:05d}", labels=labels, annotations=notes)])).encode()
+        token = f"Authorization: Bearer {bench.secrets.alertmanager_token}"
+        yield post("/hooks/alertmanager", body, "application/json", token)
 
 
 def _settle(url: str, bench: Workbench) -> None:
