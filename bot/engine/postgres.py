@@ -10,14 +10,16 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import structlog
-from procrastinate import App, PsycopgConnector
-from procrastinate.exceptions import ConnectorException, ProcrastinateException
+from procrastinate import App, JobContext, PsycopgConnector
+from procrastinate.exceptions import ConnectorException, ProcrastinateException, UniqueViolation
+from procrastinate.jobs import Job, Status
+from procrastinate.worker import Worker
 from psycopg import AsyncConnection
 from psycopg import Error as PsycopgError
 from psycopg.conninfo import conninfo_to_dict
@@ -46,7 +48,8 @@ BEAT_EVERY_S: Final = 5.0
 STALLED_AFTER_S: Final = 15.0
 STALLED_EVERY_S: Final = 10.0
 """What a dead worker was at, another server's sweep takes up long before its job comes back; these only free the lane
-for the next job. Together they cost an idle server less than one statement a second."""
+for the next job. Together they cost an idle server less than one statement a second. Longer than the end of a job may
+take to be written."""
 RECONNECT_AFTER_S: Final = 1.0
 OPEN_WITHIN_S: Final = 5.0
 CUT_OFF: Final = (ProcrastinateException, PsycopgError, OSError)
@@ -72,6 +75,8 @@ class Jobs:
         self._loop: asyncio.AbstractEventLoop
         self._task: asyncio.Task[None]
         self._thread = threading.Thread(target=self._run, name="errands", daemon=True)
+        self._at: set[int | None] = set()
+        self._doubted: set[int | None] = set()
         self.flowing = threading.Event()
         """Set while a worker fetches jobs here."""
 
@@ -116,41 +121,72 @@ class Jobs:
                 await app.close_async()
 
     async def _fetch(self, app: App) -> None:
-        rescue = asyncio.create_task(self._rescue(app))
+        worker = Worker(
+            app,
+            queues=[self._queue],
+            concurrency=AT_ONCE,
+            fetch_job_polling_interval=POLL_EVERY_S,
+            delete_jobs="always",  # what happened is in the journal, and what went wrong in the log
+            install_signal_handlers=False,
+            update_heartbeat_interval=BEAT_EVERY_S,
+            stalled_worker_timeout=STALLED_AFTER_S,
+            shutdown_graceful_timeout=LET_FINISH_S,
+            worker_middleware=[self._known],
+        )
+        rescue = asyncio.create_task(self._rescue(app, worker))
         self.flowing.set()
         try:
-            await app.run_worker_async(
-                queues=[self._queue],
-                concurrency=AT_ONCE,
-                fetch_job_polling_interval=POLL_EVERY_S,
-                delete_jobs="always",  # what happened is in the journal, and what went wrong in the log
-                install_signal_handlers=False,
-                update_heartbeat_interval=BEAT_EVERY_S,
-                stalled_worker_timeout=STALLED_AFTER_S,
-                shutdown_graceful_timeout=LET_FINISH_S,
-            )
+            await worker.run()  # type: ignore[no-untyped-call]
         finally:
             rescue.cancel()
 
-    async def _rescue(self, app: App) -> None:
+    async def _known(self, job: Callable[[], Awaitable[None]], context: JobContext, _: Worker) -> None:
+        self._at.add(context.job.id)
+        try:
+            await job()
+        finally:
+            self._at.discard(context.job.id)
+
+    async def _rescue(self, app: App, worker: Worker) -> None:
         while True:
             await asyncio.sleep(STALLED_EVERY_S)
-            with contextlib.suppress(ConnectorException):
-                await self.retry_stalled(app)
+            with contextlib.suppress(*CUT_OFF):
+                await self.free_lanes(app, worker.worker_id)
 
-    async def retry_stalled(self, app: App) -> int:
-        """Gives jobs of dead workers back, one by one: one that meanwhile ended keeps no other from it. How many."""
-        retried = 0
-        for job in await app.job_manager.get_stalled_jobs(queue=self._queue, seconds_since_heartbeat=STALLED_AFTER_S):
+    async def free_lanes(self, app: App, worker: int | None = None) -> int:
+        """Gives back, one by one, the jobs that keep a lane while nobody is at them: those of dead workers, and of
+        `worker`, which is this one. How many lanes are free again."""
+        freed = 0
+        for job in [*await self._of_the_dead(app), *await self._forsaken(app, worker)]:
             try:
-                await app.job_manager.retry_job(job)
-            except ConnectorException as error:
-                log.info("job_not_retried", job=job.id, reason=str(error.__cause__ or error))
+                await self._give_back(app, job)
+            except ConnectorException as error:  # it ended meanwhile, and keeps no other from being freed
+                log.info("job_not_freed", job=job.id, reason=str(error.__cause__ or error))
             else:
-                retried += 1
-        if retried:
-            log.info("jobs_retried", count=retried)
-        return retried
+                freed += 1
+        if freed:
+            log.info("lanes_freed", count=freed)
+        return freed
+
+    async def _of_the_dead(self, app: App) -> Iterable[Job]:
+        return await app.job_manager.get_stalled_jobs(queue=self._queue, seconds_since_heartbeat=STALLED_AFTER_S)
+
+    async def _forsaken(self, app: App, worker: int | None) -> Iterable[Job]:
+        """Jobs that are this worker's by the database, but were never begun, or have ended: the connection was cut
+        when one of the two was said. One look is not enough, for it may be said just now."""
+        if worker is None:
+            return []
+        mine = await app.job_manager.list_jobs_async(queue=self._queue, status="doing", worker_id=worker)
+        idle = [job for job in mine if job.id not in self._at]
+        forsaken = [job for job in idle if job.id in self._doubted]
+        self._doubted = {job.id for job in idle}
+        return forsaken
+
+    async def _give_back(self, app: App, job: Job) -> None:
+        try:
+            await app.job_manager.retry_job(job)
+        except UniqueViolation:  # the same was left anew meanwhile, and waits for this one's lane
+            await app.job_manager.finish_job(job, Status.ABORTED, delete_job=True)
 
     def app(self) -> App:
         """A worker's app with a pool of its own, not yet open."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import procrastinate
 import pytest
 from alembic import command
 from procrastinate import App
+from procrastinate.manager import JobManager
 from structlog.testing import capture_logs
 
 from bot.engine.leaving import queue_of
@@ -24,7 +26,7 @@ from bot.incident.state import Incident
 from bot.journal import Txn
 from bot.journal.database import _alembic, conninfo, open_engine
 from tests.databases import PostgreSQL
-from tests.engine.replica import WORKSPACE, Cluster, Replica, until
+from tests.engine.replica import PATIENCE_S, WORKSPACE, Cluster, Replica, until
 from tests.journal.conftest import MAYA
 
 
@@ -120,6 +122,13 @@ def test_lanes_are_carried_out_in_order_and_one_at_a_time_by_whichever_server(qu
     assert len({server for server, _, _ in queued.world.done}) == 3, "all of them took part"
 
 
+@pytest.fixture
+def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that nobody is told of are found soon, and so are those that nobody is at."""
+    monkeypatch.setattr("bot.engine.postgres.POLL_EVERY_S", 0.1)
+    monkeypatch.setattr("bot.engine.postgres.STALLED_EVERY_S", 0.1)
+
+
 NOTIFYING = "procrastinate_jobs_notify_queue_job_inserted_v1"
 LOSSES = {
     "the notification": f"ALTER TABLE procrastinate_jobs DISABLE TRIGGER {NOTIFYING}",
@@ -140,6 +149,7 @@ def test_whatever_is_lost_of_the_queue_the_sweep_does_the_work(queued: Cluster, 
     assert len([line for line in lines if line["event"] == "queue_broken"]) <= 1
 
 
+@pytest.mark.usefixtures("looking_often")
 def test_a_worker_whose_connections_are_cut_begins_anew(queued: Cluster) -> None:
     server = queued.joins().start()
     queued.sql(
@@ -151,27 +161,43 @@ def test_a_worker_whose_connections_are_cut_begins_anew(queued: Cluster) -> None
     until(lambda: queued.sql("SELECT count(*) FROM procrastinate_jobs") == [(0,)], within_s=25)
 
 
+def freed(queued: Cluster, server: Replica, at: Callable[[App], object] = lambda _: None) -> int:
+    """How many lanes another server frees, of whose app `at` is told just before."""
+
+    async def look() -> int:
+        jobs = Jobs(Work(server.desk, server.outbox), conninfo(queued.url), lambda: None)
+        app = jobs.app()
+        await app.open_async()
+        try:
+            at(app)
+            return await jobs.free_lanes(app)
+        finally:
+            await app.close_async()
+
+    return asyncio.run(look())
+
+
+def taken(queued: Cluster, last_heartbeat: str = "now()") -> int:
+    """A worker, last heard of then, has fetched all jobs there are. Its number."""
+    ((worker,),) = queued.sql(
+        f"INSERT INTO procrastinate_workers (last_heartbeat) VALUES ({last_heartbeat}) RETURNING id"
+    )
+    queued.sql(f"UPDATE procrastinate_jobs SET status = 'doing', worker_id = {worker}")
+    assert isinstance(worker, int)
+    return worker
+
+
+A_MINUTE_AGO = "now() - interval '1 minute'"
+
+
 def test_jobs_of_a_dead_worker_come_back_one_by_one_and_one_that_ended_stops_no_other(
     queued: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = queued.joins()
     server.fires(*(f"chat-{number}" for number in range(3)))
-    queued.sql("INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 minute')")
-    queued.sql(
-        "UPDATE procrastinate_jobs SET status = 'doing', worker_id = (SELECT max(id) FROM procrastinate_workers)"
-    )
+    taken(queued, A_MINUTE_AGO)
 
-    async def rescue() -> int:
-        jobs = Jobs(Work(server.desk, server.outbox), conninfo(queued.url), lambda: None)
-        app = jobs.app()
-        await app.open_async()
-        try:
-            monkeypatch.setattr(app.job_manager, "get_stalled_jobs", first_of_them_ends(app))
-            return await jobs.retry_stalled(app)
-        finally:
-            await app.close_async()
-
-    def first_of_them_ends(app: App) -> Callable[..., Any]:
+    def first_of_them_ends(app: App) -> None:
         listed = app.job_manager.get_stalled_jobs
 
         async def then_one_ends(**which: Any) -> Any:
@@ -179,32 +205,76 @@ def test_jobs_of_a_dead_worker_come_back_one_by_one_and_one_that_ended_stops_no_
             queued.sql("DELETE FROM procrastinate_jobs WHERE id = (SELECT min(id) FROM procrastinate_jobs)")
             return found
 
-        return then_one_ends
+        monkeypatch.setattr(app.job_manager, "get_stalled_jobs", then_one_ends)
 
-    assert asyncio.run(rescue()) == 2
+    assert freed(queued, server, first_of_them_ends) == 2
     assert queued.jobs("status") == [("todo",), ("todo",)]
+
+
+def test_a_dead_workers_job_gives_way_to_the_same_job_left_anew(queued: Cluster) -> None:
+    server = queued.joins()
+    server.fires("chat")
+    taken(queued, A_MINUTE_AGO)
+    for group in server.journal.waiting_groups():
+        server.desk.drain(group).result()  # as the sweep does, long before the job comes back
+    queued.sql("DELETE FROM alert")
+    queued.sql("DELETE FROM procrastinate_jobs WHERE task_name = 'deliver'")
+    server.fires("chat")
+    (_, (anew, status)) = queued.jobs("id, status")
+    assert status == "todo", "and it can never be fetched, for its lane is the dead worker's"
+    assert freed(queued, server) == 1
+    assert queued.jobs("id, status") == [(anew, "todo")]
 
 
 def test_jobs_of_a_worker_that_lives_are_left_to_it(queued: Cluster) -> None:
     server = queued.joins()
     server.fires("chat")
-    queued.sql("INSERT INTO procrastinate_workers DEFAULT VALUES")
+    taken(queued)
+    assert freed(queued, server) == 0
+
+
+@pytest.mark.usefixtures("looking_often")
+def test_a_worker_gives_back_what_it_holds_only_by_the_database(queued: Cluster) -> None:
+    """The connection was cut when it fetched the job, or when it told of its end."""
+    queued.joins().start()
     queued.sql(
-        "UPDATE procrastinate_jobs SET status = 'doing', worker_id = (SELECT max(id) FROM procrastinate_workers)"
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args, status, worker_id)"
+        f" SELECT '{queue_of(WORKSPACE)}', 'drain', 'held', 'held', '{{\"row\": \"gone\"}}', 'doing', max(id)"
+        " FROM procrastinate_workers"
     )
-
-    async def rescue() -> int:
-        jobs = Jobs(Work(server.desk, server.outbox), conninfo(queued.url), lambda: None)
-        app = jobs.app()
-        await app.open_async()
-        try:
-            return await jobs.retry_stalled(app)
-        finally:
-            await app.close_async()
-
-    assert asyncio.run(rescue()) == 0
+    with capture_logs() as lines:
+        until(lambda: queued.jobs() == [])
+    assert [line["count"] for line in lines if line["event"] == "lanes_freed"] == [1]
 
 
+def test_a_worker_keeps_the_job_it_is_at_however_long_it_takes(
+    queued: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.engine.postgres.STALLED_EVERY_S", 0.02)
+    looks, enough = itertools.count(1), threading.Event()
+    listed = JobManager.list_jobs_async
+
+    async def counted(self: JobManager, **which: Any) -> Any:
+        found = await listed(self, **which)
+        if found and next(looks) == 5:
+            enough.set()
+        return found
+
+    monkeypatch.setattr(JobManager, "list_jobs_async", counted)
+
+    def act(_server: str, _effect: Effect, _incident: Incident) -> None:
+        enough.wait(PATIENCE_S)
+
+    queued.world.act = act
+    server = queued.joins().start()
+    with capture_logs() as lines:
+        server.fires("chat")
+        until(lambda: "Page" in queued.world.kinds())
+    assert enough.is_set()
+    assert [line for line in lines if line["event"] in ("lanes_freed", "job_not_freed")] == []
+
+
+@pytest.mark.usefixtures("looking_often")
 def test_nothing_is_left_of_jobs_that_were_done(queued: Cluster) -> None:
     server = queued.joins().start()
     server.fires("chat")
