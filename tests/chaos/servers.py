@@ -114,7 +114,11 @@ def several_on_postgresql(bench: Workbench, postgres: PostgreSQL, number: int) -
     ports = [(_free_port(), _free_port()) for _ in range(number)]
     children = [_server(bench, place, at, database) for place, at in enumerate(ports)]
     with balancer(bench.ports.doors, [doors for doors, _ in ports]):
-        yield Servers(bench, children, database, postgres.crash)
+        servers = Servers(bench, children, database, postgres.crash)
+        try:
+            yield servers
+        finally:
+            servers.stop()  # also after a night that ended early: else they keep the database busy for all that follow
 
 
 def _server(bench: Workbench, number: int, ports: tuple[int, int], database: str) -> Child:
