@@ -8,8 +8,10 @@ BIN    := $(VENV)/bin
 try: $(VENV)/.installed
 	$(BIN)/fixfirst try
 
+# A process for each core first; then, one by one, what needs the machine to itself.
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder -m "not alone"
+	$(BIN)/pytest -m alone
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -79,7 +79,7 @@ def resolve(path: Path, server: str, ref: str, reason: str, despite_firing: bool
 @_reading
 @click.pass_context
 def failover(context: click.Context, path: Path, server: str) -> None:
-    """Say whether automation is frozen because the database failed over."""
+    """Say whether automation is frozen because the database failed over or was restored."""
     context.obj = Reach(path, server)
     if context.invoked_subcommand is None:
         with hands_at(context.obj) as hands:

@@ -16,8 +16,16 @@ ON_BUILD_MACHINE = os.environ.get("CI") == "true"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests in the browser come last: Playwright's loop, once running, lets nobody else on its thread run one."""
-    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+    """A file is run by one process. Tests in the browser come last: Playwright's loop, once running, lets nobody else
+    on its thread run one."""
+    items.sort(key=_in_browser)
+    for item in items:
+        last = " in the browser" if _in_browser(item) else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path}{last}"))
+
+
+def _in_browser(item: pytest.Item) -> bool:
+    return "browser" in getattr(item, "fixturenames", ())
 
 
 @pytest.hookimpl(wrapper=True)

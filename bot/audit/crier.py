@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from bot.contracts import Permanent, Transient
-from bot.incident.logbook import Kind, Record, line
+from bot.incident.logbook import FREEZES, Kind, Record, line
 from bot.integrations.fallback import Notice, Voice
 from bot.journal import Busy, Journal, Txn, logbook
 from bot.journal.epoch import Glance
@@ -71,7 +71,7 @@ class Crier:
             by_another_way = self._by_another_way(record)
             heard = by_another_way and self.chat is None
             self._stood_in.add(record.seq)
-        if self.reconcile and record.kind in (Kind.FAILED_OVER, Kind.CONFIRMED):
+        if self.reconcile and record.kind in (*FREEZES, Kind.CONFIRMED):
             self.reconcile(record)
         if heard or (self.chat is None and not self.stand_ins):
             self.journal.write(lambda txn: logbook.told(txn.direct, txn.workspace, record.seq)).result()

@@ -1,7 +1,8 @@
 """What a fail-over of the database stops, until a person has confirmed: pure.
 
-A standby that takes over may lack the last seconds. What is missing then cannot be told from what never happened, so
-while the record is in doubt the bot wakes people and tells them, but neither acts on the world nor closes anything.
+A standby that takes over may lack the last seconds, and a backup all that came after it. What is missing then cannot
+be told from what never happened, so while the record is in doubt the bot wakes people and tells them, but neither acts
+on the world nor closes anything.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ CLOSES: Final = (ev.Resolved, ev.UndoStarted)
 """What the passing of time does not bring about meanwhile; escalations, handovers and reminders it does."""
 ASKS: Final = (cmd.ApproveStep, cmd.UndoStep, cmd.CheckTimers)
 """Commands for which it matters."""
-WHY: Final = "the database failed over, and nobody has confirmed yet"
+WHY: Final = "the database failed over or was restored, and nobody has confirmed yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def standing(latest: Record | None) -> Standing:
     if latest is None:
         return Standing()
     match latest.kind:
-        case Kind.FAILED_OVER:
+        case Kind.FAILED_OVER | Kind.RESTORED:
             return Standing(latest.body["epoch"], frozen_since=latest.at)
         case Kind.CONFIRMED:
             return Standing(latest.body["epoch"], previews_from=latest.at)

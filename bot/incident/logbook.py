@@ -17,6 +17,7 @@ class Kind(StrEnum):
     GLASS_SHUT = "glass.shut"
     FIRST_SEEN = "database.first_seen"
     FAILED_OVER = "database.failed_over"
+    RESTORED = "database.restored"
     CONFIRMED = "database.confirmed"
     RECONCILED = "database.reconciled"
 
@@ -32,7 +33,13 @@ class Record:
     body: Mapping[str, Any]
 
 
+FREEZES = (Kind.FAILED_OVER, Kind.RESTORED)
+"""After one of these the record may lack what the world has seen."""
 HOW_TO_CONFIRM = "the button in the intake channel or `fixfirst failover confirm`"
+_FROZEN = (
+    "People are still paged; no runbook acts and nothing is closed by itself until a person confirms, by "
+    f"{HOW_TO_CONFIRM}"
+)
 
 
 def line(record: Record) -> str:
@@ -50,13 +57,12 @@ def line(record: Record) -> str:
         case Kind.FAILED_OVER:
             return (
                 f"The database failed over ({body['before'] or 'unknown'} to {body['epoch']}): what was written in its "
-                "last seconds may be missing. People are still paged; no runbook acts and nothing is closed by itself "
-                f"until a person confirms, by {HOW_TO_CONFIRM}"
+                f"last seconds may be missing. {_FROZEN}"
             )
+        case Kind.RESTORED:
+            return f"The journal was restored from {body['backup']}: what came after that is missing. {_FROZEN}"
         case Kind.CONFIRMED:
-            return (
-                f"{name} confirmed the database after its fail-over; runbooks may act again, each after a new preview"
-            )
+            return f"{name} confirmed the database as it is now; runbooks may act again, each after a new preview"
         case Kind.RECONCILED:
             found = body["lines"]
-            return "\n".join(["What the world says after the fail-over:", *(f"- {text}" for text in found)])
+            return "\n".join(["What the world says:", *(f"- {text}" for text in found)])

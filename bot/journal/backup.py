@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, make_url
 from bot.journal.chains import Examined, examine
 from bot.journal.database import NewerSchema, migrate, open_engine
 from bot.journal.direct import Direct
+from bot.journal.epoch import put_restore_on_record
 
 BESIDE: Final = ("-wal", "-shm")
 """What SQLite keeps beside a database in WAL mode."""
@@ -88,6 +89,8 @@ def _examined(file: Path, workspace: str) -> Examined:
 def restore(backup: Path, database: Path, workspace: str, now: datetime) -> tuple[Examined, Path | None]:
     """Puts a backup in the place of the database, which stays beside it under a dated name; nobody may be using it.
 
+    What came after the backup has happened all the same: automation is frozen until a person confirms.
+
     Gives what was found in it and where the old one is. Raises NoBackup.
     """
     _look_through(backup)
@@ -95,6 +98,7 @@ def restore(backup: Path, database: Path, workspace: str, now: datetime) -> tupl
     fresh = database.with_name(f"{database.name}.restoring")
     _copy(backup, fresh)
     _bring_up_to_date(fresh)
+    _put_on_record(fresh, workspace, backup.name, now)
     examined = prove(fresh, workspace)
     kept = _set_aside(database, f"{now:%Y%m%dT%H%M%SZ}") if database.exists() else None
     fresh.rename(database)
@@ -116,6 +120,15 @@ def _bring_up_to_date(fresh: Path) -> None:
         migrate(engine)
     except NewerSchema as error:
         raise NoBackup(f"the backup comes from a newer version than this one: {error}") from error
+    finally:
+        engine.dispose()
+
+
+def _put_on_record(fresh: Path, workspace: str, backup: str, now: datetime) -> None:
+    engine = open_engine(f"sqlite:///{fresh}")
+    try:
+        with engine.begin() as connection:
+            put_restore_on_record(Direct(connection), workspace, backup, now)
     finally:
         engine.dispose()
     with closing(sqlite3.connect(fresh)) as copy:

@@ -1,7 +1,7 @@
 """Which history of the database we work on, and whether a person has vouched for it.
 
 A PostgreSQL standby that takes over begins another timeline, which any user may read. Where a provider hides it, or
-the database was restored by hand, the operator says so with `database_epoch`.
+the database was restored by hand, the operator says so with `database_epoch`. `fixfirst restore` says so itself.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sqlalchemy import Engine, bindparam, exists, false, func, literal_column, o
 from sqlalchemy.exc import NotSupportedError, ProgrammingError
 
 from bot.incident.failover import Standing, standing
-from bot.incident.logbook import Kind, Record
+from bot.incident.logbook import FREEZES, Kind, Record
 from bot.incident.people import BOT, Actor
 from bot.journal import logbook
 from bot.journal.direct import Direct
@@ -22,7 +22,7 @@ from bot.journal.tables import outbox
 
 log = structlog.get_logger()
 
-ABOUT: Final = (Kind.FIRST_SEEN, Kind.FAILED_OVER, Kind.CONFIRMED)
+ABOUT: Final = (Kind.FIRST_SEEN, *FREEZES, Kind.CONFIRMED)
 _TIMELINE: Final = select(func.substr(func.pg_walfile_name(func.pg_current_wal_lsn()), 1, 8))
 _LATEST: Final = select(func.max(table.c.seq)).where(
     table.c.workspace == bindparam("workspace"), or_(*(table.c.kind == literal_column(f"'{kind}'") for kind in ABOUT))
@@ -48,6 +48,13 @@ _DOUBT: Final = (
 def standing_on_record(direct: Direct, workspace: str) -> Standing:
     """How we stood when somebody last looked."""
     return standing(logbook.latest(direct, workspace, ABOUT))
+
+
+def put_restore_on_record(direct: Direct, workspace: str, backup: str, now: datetime) -> None:
+    """The journal is that of a backup from now on, and lacks whatever came after that."""
+    direct.run(_DOUBT, {"whose": workspace})
+    body = {"epoch": standing_on_record(direct, workspace).epoch, "backup": backup}
+    logbook.append(direct, workspace, Kind.RESTORED, by=BOT, body=body, now=now)
 
 
 @dataclass(frozen=True, slots=True)

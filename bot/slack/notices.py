@@ -1,6 +1,6 @@
 """What the intake channel is told that concerns no incident: records of the logbook."""
 
-from bot.incident.logbook import Kind, Record, line
+from bot.incident.logbook import FREEZES, Kind, Record, line
 from bot.slack.actions import Do
 from bot.slack.blocks import Message, actions, button, confirm, message, section
 from bot.slack.text import USER, esc, user
@@ -10,12 +10,12 @@ def notice(record: Record, owner: str = "") -> Message:
     """The record as a message that calls the owner, a Slack user id; a fail-over's has the button to confirm it."""
     text = line(record)
     called = f"{user(owner)} " if USER.fullmatch(owner) and record.kind is not Kind.RECONCILED else ""
-    mark = ":warning: " if record.kind in (Kind.GLASS_BROKEN, Kind.FAILED_OVER) else ""
+    mark = ":warning: " if record.kind in (Kind.GLASS_BROKEN, *FREEZES) else ""
     sure = confirm(
         "Is the record whole?",
         "Runbooks act again at once, each after a new preview. Look first at what the message below says is missing.",
         "Yes, go on",
     )
     unfreeze = button("Confirm: runbooks may act again", Do.FAILOVER, record.body.get("epoch", ""), confirm=sure)
-    asks = record.kind is Kind.FAILED_OVER
+    asks = record.kind in FREEZES
     return message(text, [section(f"{mark}{called}{esc(text)}"), actions(unfreeze) if asks else None])

@@ -27,6 +27,8 @@ from tests.chaos.traffic import Echo
 from tests.story.night import ANY_PORTS
 from tests.story.wire import Numbers
 
+pytestmark = pytest.mark.alone
+
 WHOLE: Final = os.environ.get("CHAOS") == "all"
 SEED: Final = int(os.environ.get("CHAOS_SEED", "20261121"))
 ECHOES: Final = 0.3

@@ -25,6 +25,8 @@ from tests.chaos.servers import one_on_sqlite
 from tests.doors.house import alert, webhook
 from tests.story.night import ANY_PORTS
 
+pytestmark = pytest.mark.alone
+
 SECONDS: Final = 60 if os.environ.get("CHAOS") == "all" else 6
 A_SECOND: Final = 167
 ALERTS: Final = SECONDS * A_SECOND

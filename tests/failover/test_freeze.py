@@ -19,6 +19,7 @@ from bot.incident.logbook import Kind
 from bot.incident.run import RunStatus, StepStatus
 from bot.incident.state import Incident, Status
 from bot.journal import Journal, logbook
+from bot.journal.backup import back_up, file_of, restore
 from bot.journal.epoch import Glance
 from bot.slack.actions import StepDo
 from tests.databases import PostgreSQL
@@ -127,6 +128,23 @@ def test_what_cannot_be_asked_is_said(night: Night) -> None:
     assert "Alertmanager could not be asked: Alertmanager does not answer" in notices(night)
     assert "PagerDuty could not be asked: PagerDuty answered 500" in notices(night)
     assert "Slack agrees with the record." in notices(night)
+
+
+def test_a_restored_backup_freezes_until_somebody_has_looked_at_what_is_missing(night: Night, tmp_path: Path) -> None:
+    journal = file_of(night.config.database)
+    assert journal is not None
+    back_up(journal, tmp_path / "monday.db", night.config.workspace)
+    incident = night.burns()
+    night.stop_bot()
+    restore(tmp_path / "monday.db", journal, night.config.workspace, night.clock())
+    night.start_bot()
+    looks(night)
+    assert is_frozen(night)
+    assert "The journal was restored from monday.db: what came after that is missing." in notices(night)
+    assert "is open and belongs to nothing that is open here" in notices(night), "the page of the incident it has lost"
+    assert night.app.journal.incident(incident.id) is None
+    assert "Confirmed" in presses_confirm(night, MAYA)
+    assert not is_frozen(night)
 
 
 def test_while_chat_is_down_the_freeze_is_told_by_the_pager_and_in_chat_when_it_is_back(night: Night) -> None:
