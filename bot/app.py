@@ -18,6 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
+from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -48,7 +49,7 @@ from bot.integrations.fallback import Fallback, Voice
 from bot.journal import Journal
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
-from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, open_engine
+from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, open_engine, unreachable
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.postmortem.shelf import Shelf
@@ -95,10 +96,17 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def open_journal(config: Config, clock: Clock | None = None) -> Journal:
-    """The journal with its schema up to date. Its clock, unless one is given, is the machine's, or PostgreSQL's."""
+    """The journal with its schema up to date. Its clock, unless one is given, is the machine's, or PostgreSQL's.
+
+    Raises NewerSchema, Unreachable.
+    """
     config.data_dir.mkdir(parents=True, exist_ok=True)
     engine = open_engine(config.database)
-    migrate(engine)
+    try:
+        migrate(engine)
+    except OperationalError as error:
+        engine.dispose()
+        raise unreachable(config.database, error) from error
     if clock is None:
         clock = SteadyClock() if engine.dialect.name == "sqlite" else DatabaseClock(engine)
     leaving = Leaving(config.workspace) if config.queue else None
@@ -377,8 +385,20 @@ def _unmeasured(query: str, expect: str) -> Reading:
     raise Permanent(f"no Prometheus is connected to measure {query} {expect}")
 
 
+def _started(config: Config) -> App:
+    try:
+        app = App(config)
+        # What is there at the start stays: to look through it for garbage stops everything for 40 ms, again and again.
+        gc.collect()
+        gc.freeze()
+        app.start()
+    except OperationalError as error:
+        raise unreachable(config.database, error) from error
+    return app
+
+
 def serve(config: Config) -> None:
-    """Runs the bot until it is told to end. Raises AlreadyRunning, PortTaken."""
+    """Runs the bot until it is told to end. Raises AlreadyRunning, PortTaken, NewerSchema, Unreachable."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # On PostgreSQL any number of servers may work together.
     held = alone(config.data_dir) if config.database.startswith("sqlite") else contextlib.nullcontext()
@@ -387,11 +407,7 @@ def serve(config: Config) -> None:
         bind("doors", config.doors.host, config.doors.port) as doors,
         bind("pages", config.pages.host, config.pages.port) as pages,
     ):
-        app = App(config)
-        # What is there at the start stays: to look through it for garbage stops everything for 40 ms, again and again.
-        gc.collect()
-        gc.freeze()
-        app.start()
+        app = _started(config)
         log.info(
             "serving",
             doors=":".join(str(part) for part in doors.getsockname()[:2]),

@@ -26,13 +26,13 @@ def main() -> None:
 def serve(path: Path, plain: bool) -> None:
     """Run the bot."""
     from bot.app import AlreadyRunning, serve
-    from bot.journal.database import NewerSchema
+    from bot.journal.database import NewerSchema, Unreachable
     from bot.web.listen import PortTaken
 
     _logging(plain=plain)
     try:
         serve(config_at(path))
-    except (AlreadyRunning, NewerSchema, PortTaken) as error:
+    except (AlreadyRunning, NewerSchema, PortTaken, Unreachable) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -57,12 +57,12 @@ def desk_at(path: Path) -> Iterator[Any]:
     """
     from bot.app import open_journal
     from bot.desk import Desk
-    from bot.journal.database import NewerSchema
+    from bot.journal.database import NewerSchema, Unreachable
 
     config = config_at(path, load_for_terminal)
     try:
         journal = open_journal(config)
-    except NewerSchema as error:
+    except (NewerSchema, Unreachable) as error:
         raise click.ClickException(str(error)) from error
     try:
         yield Desk(journal, config.policy, config.reading, lambda: None)

@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 BUSY_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_S: Final = 5
@@ -116,6 +116,16 @@ def _alembic(engine: Engine) -> Config:
     config.set_main_option("script_location", MIGRATIONS)
     config.attributes["engine"] = engine
     return config
+
+
+class Unreachable(Exception):
+    """The database does not answer; the message says which, without its password, and why."""
+
+
+def unreachable(url: str, error: OperationalError) -> Unreachable:
+    """Says so in a sentence."""
+    why = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
+    return Unreachable(f"the database {make_url(url).render_as_string(hide_password=True)} cannot be opened: {why}")
 
 
 class NewerSchema(Exception):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Table, bindparam, func, insert, select, update
+from sqlalchemy import Table, bindparam, func, insert, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.incident.alert import Alert, AlertStatus, GroupState
@@ -60,7 +60,10 @@ _COUNT: Final = (
 _PUT: Final = insert(inbox)
 
 _GROUP: Final = (alert.c.workspace == bindparam("whose"), alert.c.group_key == bindparam("group"))
-_FIRING: Final = (*_GROUP, alert.c.status == AlertStatus.FIRING.value)
+# Only the words of its condition tell a database that it may use an index over some of the rows.
+_HOMELESS: Final = (*_GROUP, alert.c.incident.is_(None), alert.c.status == literal_column(f"'{AlertStatus.FIRING}'"))
+_AT_HOME: Final = (*_GROUP, alert.c.incident.is_not(None))
+_FIRING: Final = (*_AT_HOME, alert.c.status == AlertStatus.FIRING.value)
 _WAITING: Final = (inbox.c.workspace == bindparam("whose"), inbox.c.drained_at.is_(None))
 _ITS_NEWS: Final = (*_WAITING, inbox.c.group_key == bindparam("group"))
 _GROUPS_WITH_NEWS: Final = (
@@ -68,10 +71,11 @@ _GROUPS_WITH_NEWS: Final = (
 )
 _NEWS: Final = select(inbox).where(*_ITS_NEWS).order_by(inbox.c.id).with_for_update()
 _DRAIN: Final = update(inbox).where(*_ITS_NEWS)
-_ADOPT: Final = update(alert).where(*_FIRING, alert.c.incident.is_distinct_from(bindparam("new_home")))
+_TAKE_IN: Final = update(alert).where(*_HOMELESS)
+_MOVE: Final = update(alert).where(*_FIRING, alert.c.incident != bindparam("new_home"))
 _BURNING: Final = select(func.count(), func.min(alert.c.severity), func.min(alert.c.starts_at)).where(*_FIRING)
 _ENDED: Final = select(func.count()).where(
-    *_GROUP, alert.c.status == AlertStatus.RESOLVED.value, alert.c.incident == bindparam("which")
+    *_AT_HOME, alert.c.status == AlertStatus.RESOLVED.value, alert.c.incident == bindparam("which")
 )
 _SAMPLES_OF: Final = (
     select(*(alert.c[name] for name in _FIELDS))
@@ -147,12 +151,13 @@ def take(direct: Direct, workspace: str, group_key: str, now: datetime) -> list[
 
 def adopt(direct: Direct, workspace: str, group_key: str, incident: str) -> None:
     """From now on the group's firing alerts belong to this incident."""
-    named = {"whose": workspace, "group": group_key, "new_home": incident, "incident": incident}
-    direct.run(_ADOPT, named)
+    its = {"whose": workspace, "group": group_key, "incident": incident}
+    direct.run(_TAKE_IN, its)
+    direct.run(_MOVE, {**its, "new_home": incident})
 
 
 def group_state(direct: Direct, workspace: str, group_key: str, incident: str | None) -> GroupState:
-    """How the group stands; alerts that ended count only where they belonged to `incident`."""
+    """How the alerts stand that were adopted; those that ended count only where they belonged to `incident`."""
     its = {"whose": workspace, "group": group_key}
     firing, worst, started = direct.all(_BURNING, its)[0]
     ended = direct.scalar(_ENDED, {**its, "which": incident}) if incident is not None else 0

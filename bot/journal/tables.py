@@ -187,6 +187,15 @@ alert = Table(
     Column("times", Integer, nullable=False),
     Column("changes", Integer, nullable=False),
 )
+# What burns and has no incident yet: few at any time, and next to each other. A place in the index below costs a page
+# of its own on the disk, so it is taken only when there is an incident, for all of a group's alerts at once.
+Index(
+    "ix_alert_homeless",
+    alert.c.workspace,
+    alert.c.group_key,
+    sqlite_where=text("incident IS NULL AND status = 'firing'"),
+    postgresql_where=text("incident IS NULL AND status = 'firing'"),
+)
 # Holds all that is asked about a group, in the order in which its worst alerts are shown: a storm's group is large.
 Index(
     "ix_alert_group",
@@ -197,6 +206,8 @@ Index(
     alert.c.starts_at.desc(),
     alert.c.fingerprint,
     alert.c.incident,
+    sqlite_where=text("incident IS NOT NULL"),
+    postgresql_where=text("incident IS NOT NULL"),
 )
 
 # What reached us and still has to be worked into an incident: the durable command of the second stage of intake. It is

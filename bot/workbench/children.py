@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
 STOP_S = 8.0  # how long a child may take to end after SIGTERM before it is killed
@@ -45,20 +44,19 @@ class Child:
         self._argv = argv
         self._env = {**os.environ, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
-        self._output: IO[bytes] | None = None
 
     def start(self) -> None:
         """Begin the program. Its own session, so that a Ctrl-C in the terminal ends it through us, in order."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._output = self.log.open("ab")
-        self._process = subprocess.Popen(  # noqa: S603 - the argument list is ours, no shell reads it
-            self._argv,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            env=self._env,
-            start_new_session=True,
-        )
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - the argument list is ours, no shell reads it
+                self._argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                start_new_session=True,
+            )
 
     @property
     def running(self) -> bool:
@@ -95,6 +93,3 @@ class Child:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if self._output is not None:
-            self._output.close()
-            self._output = None

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bot.workbench.server import free_port
 from tests.bench import traffic
 from tests.bench.load import LOOPBACK
 
@@ -52,13 +53,6 @@ SECRETS: Final = {
 
 class NotReady(Exception):
     """A child did not come up, or did not answer as it must."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -101,7 +95,7 @@ def wait_for(port: int, request: bytes) -> None:
 @contextmanager
 def outside(folder: Path) -> Iterator[int]:
     """The outside world; gives its port."""
-    port = free_port()
+    port = free_port(0, "child")
     with child(folder, "-m", "tests.bench.outside", str(port)):
         wait_for(port, b"GET /posted HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         yield port
@@ -116,7 +110,7 @@ def came_in(port: int, what: str) -> dict[str, float]:
 @contextmanager
 def floor(folder: Path, *where: str) -> Iterator[int]:
     """The floor, which keeps alerts in this new database, or does nothing with them; gives its port."""
-    port = free_port()
+    port = free_port(0, "child")
     with child(folder, "-m", "tests.bench.floor", str(port), *where):
         wait_for(port, traffic.command("list"))
         yield port
@@ -129,10 +123,10 @@ def product(folder: Path, outside_port: int, database: str = "") -> Iterator["Pr
     `database` is the URL of one with the schema; without it, a file of SQLite in `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = free_port(0, "child")
     config = folder / "fixfirst.toml"
     names = {"team": traffic.TEAM, "channel": traffic.CHANNEL, "group": traffic.GROUP, "person": traffic.PERSON}
-    config.write_text(CONFIG.format(doors=port, pages=free_port(), outside=outside_port, **names))
+    config.write_text(CONFIG.format(doors=port, pages=free_port(0, "child"), outside=outside_port, **names))
     env = {**SECRETS, "FIXFIRST_DATABASE": database} if database else SECRETS
     began = time.monotonic()
     with child(folder, "-m", "bot.cli", "serve", "--json", "--config", str(config), env=env) as pid:

@@ -147,7 +147,20 @@ class Reckoning:
                 wrong.append(f"{one.ref} has the channels {channels}, and knows of {one.channel}")
             places = ("incident",) if one.announced_with else ("intake", "incident")
             wrong += [f"{one.ref} has no card: {at}" for at in places if (one.id, at) not in surfaces]
-        return wrong
+        return wrong + [
+            effect for one in self.incidents if any(one.ref in w for w in wrong) for effect in self._effects(one)
+        ]
+
+    def _effects(self, incident: Incident) -> list[str]:
+        """What became of everything that was to be done in Slack about an incident, a sentence each."""
+        asked = text(
+            "SELECT position, kind, state, attempts, claim, last_error, progress FROM outbox"
+            " WHERE incident = :id AND courier = 'slack' ORDER BY position"
+        )
+        with opened(self.fought.servers.database) as database:
+            return [
+                f"{incident.ref} " + " ".join(map(str, row)) for row in database.execute(asked, {"id": incident.id})
+            ]
 
     # -- timers -------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from bot.workbench.children import Child, StartFailed
 from bot.workbench.launch import Workbench
+from bot.workbench.server import free_port
 from tests.databases import PostgreSQL
 
 LOOPBACK: Final = "127.0.0.1"
@@ -111,7 +112,7 @@ def one_on_sqlite(bench: Workbench) -> Servers:
 def several_on_postgresql(bench: Workbench, postgres: PostgreSQL, number: int) -> Iterator[Servers]:
     """Servers with ports of their own; what the workbench sends to the bot's port goes to any that answers."""
     database = postgres.new()
-    ports = [(_free_port(), _free_port()) for _ in range(number)]
+    ports = [(free_port(0, "doors"), free_port(0, "pages")) for _ in range(number)]
     children = [_server(bench, place, at, database) for place, at in enumerate(ports)]
     with balancer(bench.ports.doors, [doors for doors, _ in ports]):
         servers = Servers(bench, children, database, postgres.crash)
@@ -135,12 +136,6 @@ def _server(bench: Workbench, number: int, ports: tuple[int, int], database: str
         ready_url=f"http://{LOOPBACK}:{doors}/healthz",
         env={**bench.secrets.bot_environment(), "FIXFIRST_DATABASE": database},
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

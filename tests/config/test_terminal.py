@@ -15,6 +15,7 @@ from bot.config import load
 from bot.desk import Desk
 from bot.incident.events import Severity
 from bot.intake.alerts import Delivery, Message
+from bot.workbench.server import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "fixfirst.example.toml"
 RUNBOOKS = Path(__file__).parents[2] / "runbooks"
@@ -208,3 +209,18 @@ def test_the_version_and_the_help(types: Type) -> None:
     words = "serve check lint list ack approve resolve failover break-glass timeline health verify audit try"
     for name in words.split():
         assert f"  {name} " in commands
+
+
+@pytest.mark.parametrize(
+    "words", [("serve",), ("list",), ("ack", "42", "--reason", "chat is down"), ("audit", "verify")]
+)
+def test_a_database_that_does_not_answer_is_named_without_its_password(
+    types: Type, folder: Path, words: tuple[str, ...]
+) -> None:
+    doors, pages = free_port(0, "doors"), free_port(0, "pages")
+    (folder / "fixfirst.toml").write_text(f"[doors]\nport = {doors}\n[pages]\nport = {pages}\n", encoding="utf-8")
+    result = types(*words, FIXFIRST_DATABASE="postgresql://bot:hunter2@127.0.0.1:1/incidents")
+    assert result.exit_code == 1, result.output
+    assert "the database postgresql+psycopg://bot:***@127.0.0.1:1/incidents cannot be opened" in result.stderr
+    assert "Connection refused" in result.stderr
+    assert "hunter2" not in result.output
