@@ -18,7 +18,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
-from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -49,7 +48,7 @@ from bot.integrations.fallback import Fallback, Voice
 from bot.journal import Journal
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
-from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, open_engine, unreachable
+from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, open_engine, reaching
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.postmortem.shelf import Shelf
@@ -102,11 +101,8 @@ def open_journal(config: Config, clock: Clock | None = None) -> Journal:
     """
     config.data_dir.mkdir(parents=True, exist_ok=True)
     engine = open_engine(config.database)
-    try:
+    with reaching(config.database):
         migrate(engine)
-    except OperationalError as error:
-        engine.dispose()
-        raise unreachable(config.database, error) from error
     if clock is None:
         clock = SteadyClock() if engine.dialect.name == "sqlite" else DatabaseClock(engine)
     leaving = Leaving(config.workspace) if config.queue else None
@@ -386,14 +382,12 @@ def _unmeasured(query: str, expect: str) -> Reading:
 
 
 def _started(config: Config) -> App:
-    try:
+    with reaching(config.database):
         app = App(config)
         # What is there at the start stays: to look through it for garbage stops everything for 40 ms, again and again.
         gc.collect()
         gc.freeze()
         app.start()
-    except OperationalError as error:
-        raise unreachable(config.database, error) from error
     return app
 
 

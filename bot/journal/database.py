@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -122,10 +123,15 @@ class Unreachable(Exception):
     """The database does not answer; the message says which, without its password, and why."""
 
 
-def unreachable(url: str, error: OperationalError) -> Unreachable:
-    """Says so in a sentence."""
-    why = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
-    return Unreachable(f"the database {make_url(url).render_as_string(hide_password=True)} cannot be opened: {why}")
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Says in a sentence that the database cannot be had. Raises Unreachable."""
+    try:
+        yield
+    except OperationalError as error:
+        why = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
+        name = make_url(url).render_as_string(hide_password=True)
+        raise Unreachable(f"the database {name} cannot be opened: {why}") from error
 
 
 class NewerSchema(Exception):
