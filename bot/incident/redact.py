@@ -89,6 +89,16 @@ def redact_named(name: str, text: str) -> str:
     return BLANK if text and _names_a_secret(name) else redact(text)
 
 
+def redact_texts(texts: Mapping[str, str], longest_name: int, longest: int) -> dict[str, str]:
+    """As `redact_named` for each, names and values cut to so many characters: the labels of an alert, in a storm."""
+    return {
+        name[:longest_name]: text
+        if (text := said[:longest]) in _clean and not _names_a_secret(name)
+        else redact_named(name, text)
+        for name, said in texts.items()
+    }
+
+
 def redact_all(data: Any) -> Any:
     """Plain data with every text in it redacted. Never to be done to JSON as text: that could make it no JSON."""
     if isinstance(data, str):

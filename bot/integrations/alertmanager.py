@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from bot.contracts import Malformed, Permanent, Transient
-from bot.incident.redact import redact, redact_named
+from bot.incident.redact import redact, redact_texts
 from bot.intake.alerts import Delivery, Message
 from bot.intake.body import read_json
 from bot.intake.reading import Reading, first
@@ -84,7 +84,7 @@ def _texts(value: Any, where: str) -> Mapping[str, str]:
     for key, text in value.items():
         if not isinstance(text, str):
             raise Malformed(f"{where}.{_shown(key)} must be a text")
-    return {key[:MAX_NAME]: redact_named(key, text[:MAX_VALUE]) for key, text in value.items()}
+    return redact_texts(value, MAX_NAME, MAX_VALUE)
 
 
 def _time(value: Any, where: str) -> datetime:

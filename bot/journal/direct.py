@@ -69,6 +69,13 @@ class _Prepared:
             for name, convert, default in self.binds
         }
 
+    def many(self, names: Sequence[str], rows: Iterable[Row]) -> list[Any]:
+        """The parameters for each row, whose values are in the order of `names`."""
+        if not self.positional:
+            return [self.parameters(dict(zip(names, row, strict=True))) for row in rows]
+        plan = [(names.index(name), convert) for name, convert, _ in self.binds]
+        return [[convert(row[place]) if convert else row[place] for place, convert in plan] for row in rows]
+
     def rows(self, fetched: Iterable[Sequence[Any]]) -> list[Row]:
         if not self.results:
             return [tuple(row) for row in fetched]
@@ -174,15 +181,16 @@ class Direct:
         count: int = self._execute(prepared.sql, prepared.parameters(given)).rowcount
         return count
 
-    def run_many(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
-        """The same change with each of these; all have the same names."""
-        if not given:
+    def run_many(self, statement: Statement, names: tuple[str, ...], rows: Sequence[Row]) -> None:
+        """The same change with each of these rows, whose values are in the order of `names`."""
+        if not rows:
             return
         if self.database == "postgresql" and isinstance(statement, Insert):
-            self.run(_in_one(statement, tuple(given[0])), {"rows": json.dumps(given, default=_plainly)})
+            given = [dict(zip(names, row, strict=True)) for row in rows]
+            self.run(_in_one(statement, names), {"rows": json.dumps(given, default=_plainly)})
             return
-        prepared = self._ready(statement, given[0])
-        parameters = [prepared.parameters(one) for one in given]
+        prepared = self._ready(statement, names)
+        parameters = prepared.many(names, rows)
         cursor = self._driver.cursor()
         try:
             cursor.executemany(prepared.sql, parameters)
@@ -205,7 +213,7 @@ class Direct:
         """A statement without parameters, as it is: SAVEPOINT and its like."""
         self._execute(sql, ())
 
-    def _ready(self, statement: Statement, given: Mapping[str, Any]) -> _Prepared:
+    def _ready(self, statement: Statement, given: Iterable[str]) -> _Prepared:
         # Which columns are meant matters to a change; a query takes its parameters by name.
         shape = () if isinstance(statement, Select) else tuple(given)
         key = (f"{self.database}+{self._dialect.driver}", statement, shape)

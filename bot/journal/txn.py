@@ -28,6 +28,7 @@ from bot.journal.rows import Job, entry_from_row, envelope
 
 DueAt = Callable[[Incident], datetime | None]
 
+_COLUMNS_OF_A_TEXT: Final = ("digest", "incident", "salt", "text")
 HELD_FOR: Final = timedelta(seconds=5)
 """How soon it is looked at again what waits after a fail-over."""
 REMEMBERED: Final = 512
@@ -180,7 +181,9 @@ class Txn(Reader):
         after = evolve(before, entry)
         self._project(after, row["hash"], is_new=before is None)
         self.direct.run(sql.NEW_ENTRY, row)
-        self.direct.run_many(sql.NEW_TEXTS, texts)
+        self.direct.run_many(
+            sql.NEW_TEXTS, _COLUMNS_OF_A_TEXT, [tuple(text[name] for name in _COLUMNS_OF_A_TEXT) for text in texts]
+        )
         self.touched[after.id] = after
         return after, entry
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from bot.contracts import Malformed
 from bot.journal import Busy
@@ -26,7 +26,8 @@ class Bodies:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """The whole body, read no further than the limit. Raises TooLarge, Malformed; Busy when there is no room."""
+        """The whole body, read no further than the limit. Raises TooLarge, Malformed; Busy when there is no room;
+        ClientDisconnect."""
         limit = self._limit
         if request.headers.get("content-encoding", "identity") != "identity":
             raise Malformed("a compressed body is not accepted; send it plain")
@@ -36,7 +37,12 @@ class Bodies:
         chunks: list[bytes] = []
         size = 0
         try:
-            async for chunk in request.stream():
+            more = True
+            while more:
+                part = await request.receive()
+                if part["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                chunk, more = part.get("body", b""), part.get("more_body", False)
                 if size + len(chunk) > limit:
                     raise TooLarge(f"the body is over the limit of {limit} bytes")
                 if self._held + len(chunk) > self._room:
