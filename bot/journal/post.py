@@ -37,12 +37,17 @@ _OURS: Final = outbox.c.workspace == bindparam("whose")
 _EARLIER: Final = outbox.alias("earlier")
 # The statements of every delivery are built once: to build one costs more than to carry it out.
 _LAST: Final = select(func.max(outbox.c.position)).where(outbox.c.incident == bindparam("its"))
-_TWIN: Final = select(outbox.c.body).where(
-    outbox.c.incident == bindparam("its"),
-    outbox.c.lane == bindparam("queue"),
-    outbox.c.kind == bindparam("what"),
-    _WAITING,
-    outbox.c.claim.is_(None),
+# Locked until the commit: whoever takes it meanwhile would read the incident without what it is joined for.
+_TWIN: Final = (
+    select(outbox.c.body)
+    .where(
+        outbox.c.incident == bindparam("its"),
+        outbox.c.lane == bindparam("queue"),
+        outbox.c.kind == bindparam("what"),
+        _WAITING,
+        outbox.c.claim.is_(None),
+    )
+    .with_for_update()
 )
 _NEW: Final = insert(outbox)
 _FREE: Final = or_(

@@ -41,6 +41,10 @@ class Library(Protocol):
 class Past(Protocol):
     """What was written down."""
 
+    @property
+    def is_ours_alone(self) -> bool:
+        """Whether no other server writes it, and so none shows it either."""
+
     def entry(self, entry_id: str) -> Entry | None:
         """One entry of the journal."""
 

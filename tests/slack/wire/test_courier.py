@@ -12,6 +12,7 @@ from bot.incident import commands as cmd
 from bot.incident import effects as ef
 from bot.incident import events as ev
 from bot.incident.events import Severity
+from bot.journal import Journal
 from bot.slack.actions import Do
 from bot.slack.courier import channel_name
 from bot.workbench.slack.faults import Fault
@@ -46,6 +47,18 @@ def test_a_card_that_says_the_same_is_not_sent_again(office: Office) -> None:
     edits = len(office.calls("chat.update"))
     deliver(office, ef.RefreshCard())
     assert len(office.calls("chat.update")) == edits
+
+
+def test_where_other_servers_show_it_too_a_card_is_sent_even_if_this_one_sent_the_same_last(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Journal, "is_ours_alone", False)
+    office.burns()
+    office.delivers()
+    deliver(office, ef.RefreshCard())
+    edits = len(office.calls("chat.update"))
+    deliver(office, ef.RefreshCard())
+    assert len(office.calls("chat.update")) == edits + 2, "another server may have shown something else in between"
 
 
 def test_a_thousand_alerts_are_one_card(office: Office) -> None:
