@@ -14,6 +14,8 @@ import structlog
 from slack_bolt import App, BoltRequest
 
 from bot.settings import Secret
+from bot.slack.listeners import TURN
+from bot.slack.modals import first_input
 
 log = structlog.get_logger()
 
@@ -23,6 +25,15 @@ REMEMBER: Final = 50_000
 """Signatures kept to tell a replay; older than the window they are useless anyway."""
 
 Answer = tuple[int, Mapping[str, str], bytes]
+
+WAIT: Final = (
+    "The journal does not answer yet. I go on trying, and tell you here what came of it. If it cannot wait: "
+    "acknowledge in the pager itself, or with `fixfirst ack` on the server."
+)
+PRESS_AGAIN: Final = (
+    "The journal does not answer yet, so nobody knows whether this was kept. Press again in a moment: "
+    "twice counts once."
+)
 
 
 def genuine(secret: Secret, timestamp: str, body: bytes, signature: str, now: float) -> bool:
@@ -67,8 +78,11 @@ class SlackDoor:
         self._lock = threading.Lock()
         self._seen: OrderedDict[str, float] = OrderedDict()
 
-    def handle(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Status, headers and body. 401 for what is not from Slack; a replay is answered and does nothing."""
+    def handle(self, body: bytes, headers: Mapping[str, str], turn: threading.Semaphore | None = None) -> Answer:
+        """Status, headers and body. 401 for what is not from Slack; a replay is answered and does nothing.
+
+        Whoever takes `turn` first answers the request; once it is taken, the person hears by another way.
+        """
         named = {name.lower(): value for name, value in headers.items()}
         now = self._clock().timestamp()
         signature = named.get("x-slack-signature", "")
@@ -79,7 +93,8 @@ class SlackDoor:
             log.warning("slack_replay_ignored")
             return 200, {}, b""
         try:
-            request = BoltRequest(body=readable(body, named.get("content-type", "")), headers=dict(headers))
+            text = readable(body, named.get("content-type", ""))
+            request = BoltRequest(body=text, headers=dict(headers), context={TURN: turn or threading.Semaphore()})
         except (ValueError, RecursionError):
             log.warning("slack_request_unreadable")
             return 400, {"content-type": "application/json"}, b'{"error":"the body is no form and no JSON"}'
@@ -93,6 +108,22 @@ class SlackDoor:
             self._forget(signature)
         out = {name: values[0] for name, values in response.headers.items() if values}
         return response.status, out, (response.body or "").encode()
+
+    def meanwhile(self, body: bytes) -> Answer:
+        """Before Slack gives up on us: a form stays open with all that was written in it, everybody else is told to
+        wait. Button presses have no answer of their own to tell it in."""
+        try:
+            form = dict(parse_qsl(body.decode("utf-8")))
+            said = json.loads(form.get("payload", "{}"))
+            if said.get("type") == "view_submission":
+                answer = {"response_action": "errors", "errors": {first_input(said["view"]): PRESS_AGAIN}}
+            elif "command" in form:
+                answer = {"response_type": "ephemeral", "text": WAIT}
+            else:
+                return 200, {}, b""
+        except (ValueError, LookupError, TypeError, AttributeError):  # what it is, `handle` will say in the log
+            return 200, {}, b""
+        return 200, {"content-type": "application/json"}, json.dumps(answer).encode()
 
     def _forget(self, signature: str) -> None:
         """It was not carried out, so the very same request may come again."""

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Semaphore
 from typing import Any, Final
 
 import structlog
-from slack_bolt import Ack, App, BoltResponse, Respond
+from slack_bolt import Ack, App, BoltContext, BoltResponse, Respond
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.error import BoltUnhandledRequestError
 from slack_sdk import WebClient
@@ -35,15 +36,22 @@ log = structlog.get_logger()
 
 COMMAND: Final = "/incident"
 DIRECT_THREADS: Final = 8
+TURN: Final = "turn"
+"""Where Bolt's context of a request holds what may be taken once, by whoever answers it; a socket has none."""
+Turn = Semaphore | None
 BUSY: Final = Reply(problem="The journal is busy and nothing was recorded; please try again in a moment.")
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """How one kind of request is answered: at once, or later when we first had to ask who it is."""
+    """How one kind of request is answered: at once, or later when we first had to ask who it is.
+
+    Later as well when it took so long that our own door has taken the `turn` to answer, before Slack gave up.
+    """
 
     at_once: Callable[[Reply], None]
     later: Callable[[Reply], None]
+    turn: Turn = None
 
 
 class Listeners:
@@ -81,16 +89,18 @@ class Listeners:
         """Bolt fills in arguments by their names and takes `self` for one of them, so it is given plain functions."""
 
         @app.command(COMMAND)
-        def command(ack: Ack, body: dict[str, Any], respond: Respond) -> None:
-            self._command(ack, body, respond)
+        def command(ack: Ack, body: dict[str, Any], respond: Respond, context: BoltContext) -> None:
+            self._command(ack, body, respond, context.get(TURN))
 
         @app.action(re.compile(".*"))
-        def action(ack: Ack, body: dict[str, Any], action: dict[str, Any], respond: Respond) -> None:
-            self._action(ack, body, action, respond)
+        def action(
+            ack: Ack, body: dict[str, Any], action: dict[str, Any], respond: Respond, context: BoltContext
+        ) -> None:
+            self._action(ack, body, action, respond, context.get(TURN))
 
         @app.view(re.compile(r"modal\..*"))
-        def submission(ack: Ack, body: dict[str, Any], view: dict[str, Any]) -> None:
-            self._submission(ack, body, view)
+        def submission(ack: Ack, body: dict[str, Any], view: dict[str, Any], context: BoltContext) -> None:
+            self._submission(ack, body, view, context.get(TURN))
 
         @app.event("reaction_added")
         def reaction(ack: Ack, event: dict[str, Any], body: dict[str, Any]) -> None:
@@ -125,7 +135,11 @@ class Listeners:
         """Carries `work` out for this person. Unknown people are looked up after the acknowledgement."""
         actor = self._directory.stranger(user_id, team_id) or self._directory.known(user_id)
         if actor is not None:
-            door.at_once(answer_of(work, actor))
+            reply = answer_of(work, actor)
+            if door.turn is None or door.turn.acquire(blocking=False):
+                door.at_once(reply)
+            else:
+                door.later(reply)
             return
         acknowledge()
 
@@ -156,7 +170,7 @@ class Listeners:
 
     # -- slash command ----------------------------------------------------------------------------------------------
 
-    def _command(self, ack: Ack, body: dict[str, Any], respond: Respond) -> None:
+    def _command(self, ack: Ack, body: dict[str, Any], respond: Respond, turn: Turn) -> None:
         word, _, rest = heard(str(body.get("text") or "")).strip().partition(" ")
         channel, trigger = str(body.get("channel_id", "")), str(body.get("trigger_id", ""))
         user = str(body.get("user_id", ""))
@@ -177,7 +191,7 @@ class Listeners:
             _say(respond, reply)
             self._follow_up(reply, trigger, lambda more: _say(respond, more))
 
-        self._serve(user, str(body.get("team_id", "")), work, Door(at_once, later), ack)
+        self._serve(user, str(body.get("team_id", "")), work, Door(at_once, later, turn), ack)
 
     def _follow_up(self, reply: Reply, trigger: str, say: Callable[[Reply], None]) -> None:
         """What a reply still needs from Slack or from slow sources: a modal to open, a report to wait for."""
@@ -195,7 +209,7 @@ class Listeners:
 
     # -- buttons ----------------------------------------------------------------------------------------------------
 
-    def _action(self, ack: Ack, body: dict[str, Any], action: dict[str, Any], respond: Respond) -> None:
+    def _action(self, ack: Ack, body: dict[str, Any], action: dict[str, Any], respond: Respond, turn: Turn) -> None:
         user = body.get("user") or {}
         trigger = str(body.get("trigger_id", ""))
         view = body.get("view")
@@ -220,7 +234,7 @@ class Listeners:
             self._follow_up(reply, trigger, lambda more: _say(respond, more))
 
         team = str(user.get("team_id") or (body.get("team") or {}).get("id", ""))
-        self._serve(str(user.get("id", "")), team, work, Door(answer, answer), ack)
+        self._serve(str(user.get("id", "")), team, work, Door(answer, answer, turn), ack)
 
     def _refill(self, view: Mapping[str, Any], runbook: str) -> None:
         """The run form again, with the fields of the runbook that was just chosen."""
@@ -232,7 +246,7 @@ class Listeners:
 
     # -- forms ------------------------------------------------------------------------------------------------------
 
-    def _submission(self, ack: Ack, body: dict[str, Any], view: dict[str, Any]) -> None:
+    def _submission(self, ack: Ack, body: dict[str, Any], view: dict[str, Any], turn: Turn) -> None:
         user = body.get("user") or {}
         values = modals.values(view.get("state") or {})
         key = f"slack:view:{view.get('root_view_id') or view.get('id')}"
@@ -243,7 +257,7 @@ class Listeners:
 
         def at_once(reply: Reply) -> None:
             if reply.problem:
-                ack(response_action="errors", errors={reply.field or _first_input(view): reply.problem})
+                ack(response_action="errors", errors={reply.field or modals.first_input(view): reply.problem})
             else:
                 ack()
 
@@ -251,7 +265,7 @@ class Listeners:
             if reply.problem:
                 self._whisper(str(user.get("id", "")), str(view.get("private_metadata", "")), reply)
 
-        self._serve(str(user.get("id", "")), str(user.get("team_id", "")), work, Door(at_once, later), ack)
+        self._serve(str(user.get("id", "")), str(user.get("team_id", "")), work, Door(at_once, later, turn), ack)
 
     def _whisper(self, user: str, metadata: str, reply: Reply) -> None:
         """An answer to somebody whose form has already closed, where they can see it."""
@@ -331,7 +345,7 @@ class Listeners:
         broken = _broken("slack_listener_bug", error)
         if body.get("type") == "view_submission":
             # An empty answer would close the form with all that was written in it.
-            errors = {_first_input(body["view"]): broken.problem}
+            errors = {modals.first_input(body["view"]): broken.problem}
             return BoltResponse(status=200, body={"response_action": "errors", "errors": errors})
         if body.get("response_url"):
             self._later(lambda: _say(respond, broken))
@@ -368,12 +382,6 @@ def _value(action: Mapping[str, Any]) -> str:
     if action.get("type") == "overflow" or action.get("action_id") == Do.MORE:
         return str((action.get("selected_option") or {}).get("value", ""))
     return str(action.get("value", ""))
-
-
-def _first_input(view: Mapping[str, Any]) -> str:
-    """The block to show an error at when it is about no field in particular."""
-    inputs = [block["block_id"] for block in view.get("blocks", []) if block.get("type") == "input"]
-    return str(inputs[-1]) if inputs else ""
 
 
 def _broken(event: str, error: BaseException) -> Reply:

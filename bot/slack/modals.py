@@ -245,6 +245,12 @@ def read_meta(text: str) -> tuple[str, str]:
     return str(data.get("incident", "")), str(data.get("runbook", ""))
 
 
+def first_input(view: Mapping[str, Any]) -> str:
+    """The block to show an error at when it is about no field in particular."""
+    inputs = [block["block_id"] for block in view.get("blocks", []) if block.get("type") == "input"]
+    return str(inputs[-1]) if inputs else ""
+
+
 def values(state: Mapping[str, Any]) -> dict[str, str]:
     """A submitted view's `state`, as field name to value: empty for nothing, checked boxes joined by commas."""
     found: dict[str, str] = {}

@@ -50,10 +50,16 @@ BODIES_AT_ONCE: Final = 4
 
 
 class Slack(Protocol):
-    """Slack's requests, answered synchronously and quickly."""
+    """Slack's requests, answered synchronously, and as a rule quickly."""
 
-    def handle(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
-        """Verifies, carries out, and gives status, headers, body."""
+    def handle(
+        self, body: bytes, headers: Mapping[str, str], turn: threading.Semaphore
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Verifies, carries out, and gives status, headers, body. Where `turn` is taken by then, the answer goes
+        another way."""
+
+    def meanwhile(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """What to answer when that takes too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,9 @@ class Doors:
 
     SLACK_AT_ONCE: Final = 64
     """Each has a thread: one may wait 2.5 s for a commit, and Slack gives up on the next one after 3."""
+    SLACK_WITHIN_S: Final = 2.7
+    """Longer than for a commit, which says itself that it was not to be had; a question to a database that hangs
+    does not."""
 
     def __init__(
         self,
@@ -250,10 +259,23 @@ class Doors:
         async with self._bodies.read(request) as body:
             if not self._slack_places.acquire(blocking=False):
                 raise Busy("too many Slack requests at once")
-            answer = self._slack_pool.submit(self._slack.handle, body, headers)
-            answer.add_done_callback(lambda _: self._slack_places.release())
-            status, out, content = await asyncio.wrap_future(answer)
+            turn = threading.Semaphore()
+            carried_out = self._slack_pool.submit(self._slack.handle, body, headers, turn)
+            carried_out.add_done_callback(lambda _: self._slack_places.release())
+            answer = asyncio.wrap_future(carried_out)
+            await asyncio.wait([answer], timeout=self.SLACK_WITHIN_S)
+            if not answer.done() and turn.acquire(blocking=False):
+                answer.add_done_callback(_heard_of)
+                log.warning("slack_answered_late", seconds=self.SLACK_WITHIN_S)
+                status, out, content = self._slack.meanwhile(body)
+            else:
+                status, out, content = await answer
         return Response(content, status, headers=dict(out))
+
+
+def _heard_of(late: "asyncio.Future[Any]") -> None:
+    if not late.cancelled() and (bug := late.exception()) is not None:
+        log.error("slack_door_bug", exc_info=bug)
 
 
 async def _committed(future: "Future[T]") -> T:

@@ -18,6 +18,7 @@ from tests.story.night import MAYA, told
 
 WHOLE = os.environ.get("CHAOS") == "all"
 AWAY_S = 60.0 if WHOLE else 12.0
+SLACK_GIVES_UP_AFTER_S = 3.0
 DEADLINE = '\n[deadlines]\nacknowledge = "8s"\n'
 
 
@@ -86,6 +87,23 @@ def test_while_the_database_is_away_nothing_is_promised_and_afterwards_everythin
         assert len(bot.bench.pagerduty.incidents) == 2
         assert (bot.child.running, bot.pid) == (True, pid)
         assert not bot.logged("engine_bug", "courier_bug", "slack_listener_bug")
+
+
+def test_a_click_while_the_database_stands_still_is_answered_before_slack_gives_up_and_told_of_later(
+    tmp_path: Path, postgres: PostgreSQL
+) -> None:
+    with started(tmp_path, environment={"FIXFIRST_DATABASE": postgres.new()}) as bot:
+        assert sends(bot, "before") == 200
+        eventually(lambda: bot.paged() == {"before"})
+        assert "INC-1" in bot.types(MAYA, "/incident list")
+        with standing_still(postgres):
+            began = time.monotonic()
+            answer = bot.types(MAYA, "/incident ack INC-1")
+            assert time.monotonic() - began < SLACK_GIVES_UP_AFTER_S
+            assert "The journal does not answer yet" in answer
+        eventually(lambda: len(bot.bench.workspace.ephemerals(MAYA)) > 2)
+        assert "INC-1" in told(bot.bench.workspace.ephemerals(MAYA)[-1])
+        assert not bot.logged("slack_door_bug", "slack_listener_bug")
 
 
 def test_a_server_that_vanishes_without_a_word_is_given_up_in_seconds() -> None:

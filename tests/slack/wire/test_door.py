@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import threading
 from urllib.parse import urlencode
 
 import pytest
@@ -163,3 +164,40 @@ def test_a_request_from_another_workspace_is_a_strangers(office: Office) -> None
     _, _, answer = office.door.handle(body, signed(body))
     assert b"another organisation" in answer
     assert office.journal.recent(1) == ()
+
+
+def form(*blocks: dict[str, str]) -> bytes:
+    payload = {"type": "view_submission", "view": {"id": "V1", "blocks": blocks}, "user": {"id": MAYA}}
+    return urlencode({"payload": json.dumps(payload)}).encode()
+
+
+def test_a_form_that_takes_too_long_stays_open_with_what_was_written_in_it(office: Office) -> None:
+    body = form({"type": "section", "block_id": "intro"}, {"type": "input", "block_id": "text"})
+    status, _, answer = office.door.meanwhile(body)
+    assert status == 200
+    said = json.loads(answer)
+    assert said["response_action"] == "errors"
+    assert "Press again in a moment" in said["errors"]["text"]
+
+
+def test_whoever_typed_a_command_that_takes_too_long_is_told_to_wait(office: Office) -> None:
+    status, _, answer = office.door.meanwhile(command("ack INC-1"))
+    assert status == 200
+    assert json.loads(answer)["response_type"] == "ephemeral"
+    assert "does not answer yet" in json.loads(answer)["text"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff", b"payload=[]", b"payload=%7B", b"a=b", urlencode({"payload": "{}"}).encode()]
+)
+def test_what_else_takes_too_long_is_acknowledged_without_a_word(office: Office, body: bytes) -> None:
+    assert office.door.meanwhile(body) == (200, {}, b"")
+
+
+def test_what_was_carried_out_after_the_door_has_answered_is_told_another_way(office: Office) -> None:
+    turn = threading.Semaphore()
+    assert turn.acquire(blocking=False)
+    body = command("declare the gateway is down").replace(b"http%3A%2F%2F127.0.0.1%3A9%2Fnone", b"")
+    _, _, answer = office.door.handle(body, signed(body), turn)
+    assert b"INC-1" not in answer
+    assert [incident.number for incident in office.journal.recent(1)] == [1]
