@@ -131,6 +131,7 @@ def acts(night: Night) -> list[Callable[[], object]]:
         says("mitigated It is up again."),
         lambda: night.alerts(alert(firing=False)),
         says("resolve It is up again, errors are gone."),
+        lambda: night.after(minutes=2),
     ]
 
 
@@ -191,7 +192,6 @@ def test_a_death_at_any_commit_or_call_is_not_seen_afterwards(
         death.comes(what, at, keeps_the_last=keeps_the_last)
         for act in acts(night):
             survives(night, death, act)
-        night.after(minutes=2)
         (incident,) = night.app.journal.recent()
         assert incident.status is Status.RESOLVED
         assert [len(night.events(kind)) for kind in (Acknowledged, Mitigated, Resolved)] == [1, 1, 1]
