@@ -22,9 +22,10 @@ CONNECT_TIMEOUT_S: Final = 5
 STATEMENT_TIMEOUT_MS: Final = 8_000
 """Below the 10 s after which a door gives up on a commit."""
 LOCK_TIMEOUT_MS: Final = 5_000
-IDLE_TIMEOUT_MS: Final = 6_000
-"""A server that is frozen in the middle of a transaction holds what it has locked no longer than this: the others take
-it for dead after 8 s (servers.py), and a deadline may be 10 s late."""
+IDLE_TIMEOUT_MS: Final = 2_000
+"""A server that is frozen in the middle of a transaction holds what it has locked no longer than this. A click waits
+2.5 s for it (desk.py), and a deadline may be 10 s late though several are frozen one after the other with the same row.
+Who is only slow loses the transaction, and tries again."""
 VANISHED_AFTER_S: Final = 12
 """Longer than any statement may take."""
 ASK_EVERY_S: Final = 5.0
