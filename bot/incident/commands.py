@@ -205,5 +205,12 @@ class UndoStep(StepCommand):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UndoRun(Command):
+    """Everything of a run that is in force and has a way back, the latest first; a run under way ends with it."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RenewLease(StepCommand):
     pass

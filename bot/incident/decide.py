@@ -15,7 +15,7 @@ from bot.incident.glass import reason_of
 from bot.incident.people import Refused, require_member, require_responder
 from bot.incident.policy import Policy
 from bot.incident.run import APPROVAL_LASTS, OnFail, Run, RunStatus, StepRun, StepStatus
-from bot.incident.runs import ASKS_PEOPLE, advance, current_step, lacks_second, spec_to_json
+from bot.incident.runs import ASKS_PEOPLE, advance, current_step, lacks_second, spec_to_json, undoable
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import who
 
@@ -36,6 +36,8 @@ def follow(incident: Incident, event: ev.Event) -> list[ev.Event]:
     match event:
         case ev.AlertsReported(firing=firing) if firing and incident.status is Status.MITIGATED and event.new:
             return [ev.Relapsed(firing)]
+        case ev.StepUndone(run=run) if incident.runs[run].goes_back:
+            return [ev.UndoStarted(run, step.spec.id, "all") for step in undoable(incident.runs[run])[:1]]
         case (
             ev.RunStarted(run=run)
             | ev.StepSucceeded(run=run)
@@ -43,8 +45,8 @@ def follow(incident: Incident, event: ev.Event) -> list[ev.Event]:
             | ev.StepUndone(run=run)
             | ev.StepRetried(run=run)
         ):
-            following = advance(incident.runs[run])
-            return [following] if isinstance(following, ev.Event) else []
+            ahead = advance(incident.runs[run])
+            return [ahead] if isinstance(ahead, ev.Event) else []
         case ev.RunFinished(run=run, outcome=RunStatus.DONE.value) if incident.status is Status.ACKNOWLEDGED:
             proof = _proof(incident.runs[run])
             return [ev.Mitigated(proof)] if proof else []
@@ -390,6 +392,25 @@ def _(command: cmd.UndoStep, incident: Incident, policy: Policy) -> list[ev.Even
     if step.status is StepStatus.RUNNING:
         raise Refused("The step is being carried out right now; undo it when its result is in.")
     return [ev.UndoStarted(command.run, command.step, "asked")]
+
+
+@_decide.register
+def _(command: cmd.UndoRun, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_responder(command.by)
+    run = incident.runs.get(command.run)
+    if run is None:
+        raise Refused("That run is not part of this incident.")
+    busy = next((s for s in run.steps if s.status in (StepStatus.RUNNING, StepStatus.UNDOING)), None)
+    if busy is not None and run.goes_back:
+        return []
+    if busy is not None:
+        raise Refused(f"*{busy.spec.title}* is being worked on right now; undo all when its result is in.")
+    every = undoable(run)
+    if not every:
+        raise Refused("Nothing of this run is in force that has a way back.")
+    require_thawed(policy.frozen)
+    ends = [ev.RunFinished(run.id, RunStatus.STOPPED.value)] if run.status is RunStatus.RUNNING else []
+    return [*ends, ev.UndoStarted(run.id, every[0].spec.id, "all")]
 
 
 @_decide.register

@@ -380,7 +380,8 @@ class StepSkipped(Event):
 
 @dataclass(frozen=True, slots=True)
 class UndoStarted(Event):
-    """`why` is "asked" when a person wanted it, "lease" when a lease ran out unrenewed, "failed" by the step's rule."""
+    """`why` is "asked" when a person wanted it, "all" when somebody wants everything of the run undone, "lease" when a
+    lease ran out unrenewed, "failed" by the step's rule."""
 
     run: str
     step: str

@@ -143,6 +143,8 @@ class Run:
     started_at: datetime
     status: RunStatus = RunStatus.RUNNING
     started_by: str = ""
+    goes_back: bool = False
+    """All of it is being undone, one step after the other."""
 
     def step(self, step_id: str) -> StepRun:
         """The step with that id; KeyError when the run has none."""

@@ -134,12 +134,14 @@ def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
             return _set(runs[run], step, status=StepStatus.WAITING, plan_digest="", outcome="")
         case ev.StepSkipped(run=run, step=step, reason=reason):
             return _set(runs[run], step, status=StepStatus.SKIPPED, outcome=reason)
-        case ev.UndoStarted(run=run, step=step):
-            return _set(runs[run], step, status=StepStatus.UNDOING, lease_until=None)
+        case ev.UndoStarted(run=run, step=step, why=why):
+            undone = _set(runs[run], step, status=StepStatus.UNDOING, lease_until=None)
+            return replace(undone, goes_back=undone.goes_back or why == "all")
         case ev.StepUndone(run=run, step=step):
             return _set(runs[run], step, status=StepStatus.UNDONE, outcome="undone", applied=False)
         case ev.UndoFailed(run=run, step=step, text=text):
-            return _set(runs[run], step, status=StepStatus.FAILED, outcome=f"undo failed: {text}")
+            stuck = _set(runs[run], step, status=StepStatus.FAILED, outcome=f"undo failed: {text}")
+            return replace(stuck, goes_back=False)  # a person looks before anything below it is taken away
         case ev.LeaseRenewed(run=run, step=step, until=until):
             return _set(runs[run], step, lease_until=until)
         case ev.RunFinished(run=run, outcome=outcome):
@@ -151,6 +153,12 @@ def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
 def current_step(run: Run) -> StepRun | None:
     """The first step that still holds the run up; None when all are through."""
     return next((s for s in run.steps if s.status not in ENDED), None)
+
+
+def undoable(run: Run) -> list[StepRun]:
+    """The steps in force that have a way back, the latest first."""
+    going = (StepStatus.UNDOING, StepStatus.UNDONE)
+    return [s for s in reversed(run.steps) if s.may_be_in_force and s.spec.undo is not None and s.status not in going]
 
 
 def lacks_second(run: Run, step: StepRun, approver: str) -> bool:

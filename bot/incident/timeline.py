@@ -166,7 +166,13 @@ def _run_line(event: ev.Event, name: str, incident: Incident) -> str | None:
         case ev.StepSkipped(run=run, step=step, reason=reason):
             return f"{step_of(run, step).spec.title} skipped by {name}: {reason}"
         case ev.UndoStarted(run=run, step=step, why=why):
-            cause = {"asked": f"{name} asked for it", "lease": "its lease ran out", "failed": "it failed"}[why]
+            causes = {
+                "asked": f"{name} asked for it",
+                "all": "all of the runbook is being undone",
+                "lease": "its lease ran out",
+                "failed": "it failed",
+            }
+            cause = causes[why]
             return f"Undoing {step_of(run, step).spec.title}: {cause}"
         case ev.StepUndone(run=run, step=step):
             return f"Undid {step_of(run, step).spec.title}"

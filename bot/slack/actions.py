@@ -44,6 +44,7 @@ class StepDo(StrEnum):
     UNDO = "step.undo"
     RENEW = "step.renew"
     STOP = "run.stop"
+    UNDO_ALL = "run.undo"
 
 
 @dataclass(frozen=True, slots=True)

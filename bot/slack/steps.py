@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bot.incident.run import Risk, Run, RunStatus, StepRun, StepSpec, StepStatus
-from bot.incident.runs import ASKS_PEOPLE, current_step
+from bot.incident.runs import ASKS_PEOPLE, current_step, undoable
 from bot.incident.timeline import span
 from bot.slack.actions import StepDo, step_value
 from bot.slack.blocks import Block, button, confirm
@@ -166,8 +166,7 @@ def buttons(incident_id: str, run: Run, step: StepRun) -> list[Block]:
         return [_go(step, value), skip, stop]
     if step.status in (StepStatus.FAILED, StepStatus.INTERRUPTED):
         again = button("Preview again", StepDo.RETRY, value, style="primary")
-        undo = [_undo(step, value)] if step.may_be_in_force and step.spec.undo else []
-        return [again, skip, *undo, stop]
+        return [again, skip, *_ways_back(incident_id, run, step), stop]
     return []
 
 
@@ -176,9 +175,8 @@ def kept(incident_id: str, run: Run, step: StepRun) -> list[Block]:
     if not step.applied or step.status not in (StepStatus.DONE, StepStatus.VERIFYING, StepStatus.FAILED):
         return []
     value = step_value(incident_id, run.id, step.spec.id)
-    undo = [_undo(step, value)] if step.spec.undo else []
     longer = [button("Keep it on longer", StepDo.RENEW, value)] if step.lease_until else []
-    return [*longer, *undo]
+    return [*longer, *_ways_back(incident_id, run, step)]
 
 
 def _go(step: StepRun, value: str) -> Block:
@@ -191,6 +189,19 @@ def _go(step: StepRun, value: str) -> Block:
     return button("Run it", StepDo.APPROVE, value, style="danger", confirm=sure)
 
 
-def _undo(step: StepRun, value: str) -> Block:
-    back = line(str(step.plan.get("undo") or step.spec.title), 250) or "Take it back?"
-    return button("Undo", StepDo.UNDO, value, confirm=confirm("Undo this step?", back, "Undo"))
+def _ways_back(incident_id: str, run: Run, step: StepRun) -> list[Block]:
+    """To undo this step, and at the latest of several all of them."""
+    if not step.may_be_in_force or not step.spec.undo:
+        return []
+    value = step_value(incident_id, run.id, step.spec.id)
+    one = button("Undo", StepDo.UNDO, value, confirm=confirm("Undo this step?", _back(step), "Undo"))
+    every = undoable(run)
+    if len(every) < 2 or every[0].spec.id != step.spec.id:
+        return [one]
+    order = "\n".join(f"{number}. {_back(other)}" for number, other in enumerate(every, 1))
+    sure = confirm("Undo all of the runbook?", cut(order, 300), "Undo all")
+    return [one, button("Undo all", StepDo.UNDO_ALL, value, confirm=sure)]
+
+
+def _back(step: StepRun) -> str:
+    return line(str(step.plan.get("undo") or step.spec.title), 250) or "Take it back?"

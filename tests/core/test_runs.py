@@ -145,6 +145,53 @@ def test_undo_on_request_happens_once(taken: Case) -> None:
     assert taken.events == []
 
 
+def three_in_force(case: Case) -> Case:
+    """A run of three acts, each carried out and proven; nothing takes the second back."""
+    start(case, act("shed"), act("purge", undo=None, no_undo="the cache refills"), act("shift"))
+    for step in ("shed", "purge", "shift"):
+        previewed(case, step).do(cmd.ApproveStep, by=JONAS, run="r1", step=step, digest="d1")
+        case.receipt(ev.StepApplied("r1", step, 1, None), ev.StepSucceeded("r1", step, "ok"))
+    return case
+
+
+def test_all_of_a_runbook_is_undone_the_latest_first_and_what_has_no_way_back_stays(taken: Case) -> None:
+    three_in_force(taken).do(cmd.UndoRun, run="r1")
+    assert taken.effects.count(ef.UndoStep("r1", "shift")) == 1
+    taken.do(cmd.UndoRun, by=JONAS, run="r1")
+    assert taken.events == [], "it is being done"
+    taken.receipt(ev.StepUndone("r1", "shift"))
+    assert ef.UndoStep("r1", "shed") in taken.effects
+    taken.receipt(ev.StepUndone("r1", "shed"))
+    assert not taken.calls_for(ef.UndoStep)
+    assert [status(taken, step) for step in ("shed", "purge", "shift")] == ["undone", "done", "undone"]
+    with pytest.raises(Refused, match="Nothing of this run is in force that has a way back"):
+        taken.do(cmd.UndoRun, run="r1")
+
+
+def test_a_way_back_that_fails_leaves_what_lies_below_it_as_it_is(taken: Case) -> None:
+    three_in_force(taken).do(cmd.UndoRun, run="r1")
+    taken.receipt(ev.UndoFailed("r1", "shift", "409: somebody else has changed it"))
+    assert not taken.calls_for(ef.UndoStep)
+    taken.do(cmd.UndoStep, run="r1", step="shift").receipt(ev.StepUndone("r1", "shift"))
+    assert not taken.calls_for(ef.UndoStep), "a person asked for this one alone"
+
+
+def test_to_undo_all_of_a_run_under_way_ends_it(taken: Case) -> None:
+    applied(taken).do(cmd.UndoRun, run="r1")
+    assert taken.caused(ev.RunFinished, ev.UndoStarted)
+    taken.receipt(ev.StepUndone("r1", "rollback"))
+    assert taken.inc.runs["r1"].status is RunStatus.STOPPED
+
+
+def test_nothing_is_undone_while_the_next_step_is_being_carried_out(taken: Case) -> None:
+    start(taken, act("shed"), act("shift"))
+    previewed(taken, "shed").do(cmd.ApproveStep, by=JONAS, run="r1", step="shed", digest="d1")
+    taken.receipt(ev.StepApplied("r1", "shed", 1, None), ev.StepSucceeded("r1", "shed", "ok"))
+    previewed(taken, "shift").do(cmd.ApproveStep, by=JONAS, run="r1", step="shift", digest="d1")
+    with pytest.raises(Refused, match="being worked on right now"):
+        taken.do(cmd.UndoRun, run="r1")
+
+
 def test_what_was_never_done_or_has_no_way_back_is_not_undone(taken: Case) -> None:
     start(taken, act())
     with pytest.raises(Refused, match="never carried out"):

@@ -37,6 +37,7 @@ class PlainStep:
 @dataclass
 class PlainRun:
     goes: bool = True
+    goes_back: bool = False
     mitigates: bool = False
     steps: dict[str, PlainStep] = field(
         default_factory=lambda: {name: PlainStep(name) for name in ("check", "act", "look")}
@@ -110,6 +111,17 @@ class PlainRun:
             raise NoStep
         return self._takes_back(step)
 
+    def undo_all(self) -> list[str]:
+        act = self.steps["act"]
+        if act.status in ("running", "undoing"):
+            if self.goes_back:
+                return []
+            raise NoStep
+        if act.status == "undone" or not (act.applied or act.status == "interrupted"):
+            raise NoStep
+        self.goes_back = True
+        return [*self.stop(), *self._takes_back(act)]
+
     def renew(self, name: str, at: datetime) -> list[str]:
         step = self.steps[name]
         if step.lease_until is None:
@@ -148,7 +160,7 @@ class PlainRun:
                 step.status, step.applied = "undone", False
                 return word + self._goes_on(at)
             case "undo_failed":
-                step.status = "failed"
+                step.status, self.goes_back = "failed", False
         return word
 
     def next_report(self, good: bool) -> tuple[str, str]:

@@ -293,6 +293,13 @@ class Rules(Both):
         self.says(plain, who, cmd.StopRun, lambda plain, _: plain.runs[run].stop(), run=run)
 
     @HAS_RUNS
+    @rule(which=WHICH, who=PEOPLE)
+    def somebody_undoes_all_of_a_run(self, which: int, who: Actor) -> None:
+        plain, run = self.a_run(which)
+        plainly: Plainly = lambda plain, at: plain.run_moves(run, at, plain.runs[run].undo_all())  # noqa: E731
+        self.says(plain, who, cmd.UndoRun, plainly, run=run)
+
+    @HAS_RUNS
     @rule(which=WHICH, who=PEOPLE, step=STEP_NAMES, of_an_old_preview=st.sampled_from([False, False, True]))
     def somebody_approves_a_step(self, which: int, who: Actor, step: str, *, of_an_old_preview: bool) -> None:
         plain, run = self.a_run(which)

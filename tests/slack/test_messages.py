@@ -15,7 +15,7 @@ from bot.slack.blocks import Message
 from bot.slack.cards import Context
 from bot.slack.messages import render, step_message
 from bot.workbench.slack.blockkit import interactive
-from tests.core.case import Case, act, ask
+from tests.core.case import JONAS, Case, act, ask
 from tests.slack import stories
 from tests.slack.stories import EVIDENCE, HOSTILE, PLAN, STORIES, harmless, labels, sound, words
 
@@ -141,6 +141,25 @@ def test_a_leased_act_can_be_kept_or_taken_back() -> None:
     undo = list(interactive(message.blocks))[1]
     assert undo["action_id"] == StepDo.UNDO
     assert undo["confirm"]["text"]["text"] == "back to r42"
+
+
+def two_in_force() -> Case:
+    case = stories.running(act("shed"), act("shift"))
+    for name in ("shed", "shift"):
+        case.receipt(ev.StepPlanned("r1", name, {**PLAN, "undo": f"{name} back to 0 %"}, "d1"))
+        case.do(cmd.ApproveStep, by=JONAS, run="r1", step=name, digest="d1")
+        case.receipt(ev.StepApplied("r1", name, 1, None), ev.StepSucceeded("r1", name, "ok"))
+    return case
+
+
+def test_under_the_latest_of_several_acts_all_can_be_undone_and_the_order_is_said_first() -> None:
+    case = two_in_force()
+    assert labels(step(case, "shed")) == ["Undo"]
+    latest = step(case, "shift")
+    assert labels(latest) == ["Undo", "Undo all"]
+    every = list(interactive(latest.blocks))[1]
+    assert every["action_id"] == StepDo.UNDO_ALL
+    assert every["confirm"]["text"]["text"] == "1. shift back to 0 %\n2. shed back to 0 %"
 
 
 def test_a_failed_undo_is_loud(context: Context) -> None:
