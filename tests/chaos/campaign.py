@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from bot.journal.database import open_engine
 from bot.journal.servers import DEAD_AFTER
@@ -189,7 +190,14 @@ def all_told(bench: Workbench) -> bool:
 
 def at_rest(url: str) -> bool:
     """Whether nothing is left to do. Killed attempts count as attempts, so a pause may last a minute by now; all but
-    pages need not wait it out here."""
+    pages need not wait it out here. A server that has its hands on the same rows is in the right."""
+    try:
+        return _hurried(url)
+    except OperationalError:
+        return False
+
+
+def _hurried(url: str) -> bool:
     with opened(url) as database:
         database.execute(
             text(

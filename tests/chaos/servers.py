@@ -156,9 +156,11 @@ def balancer(port: int, backends: list[int]) -> Iterator[None]:
 
         thread = threading.Thread(target=take_in, daemon=True)
         thread.start()
-        yield
-        ending.set()
-        thread.join()
+        try:
+            yield
+        finally:
+            ending.set()
+            thread.join()
 
 
 def _connect(caller: socket.socket, backends: list[int]) -> None:
