@@ -24,7 +24,8 @@ from starlette.routing import Route
 
 from bot import health
 from bot.audit import crier
-from bot.audit.auditor import AUDIT_EVERY_S, Auditor
+from bot.audit.auditor import LOOK_EVERY_S as AUDIT_LOOK_EVERY_S
+from bot.audit.auditor import Auditor
 from bot.audit.heartbeat import Heartbeat
 from bot.audit.herald import LOOK_EVERY_S, Herald
 from bot.audit.pressure import LOOK_EVERY_S as PRESSURE_EVERY_S
@@ -207,7 +208,7 @@ class App:
             self.journal, config.policy, lambda: self.engine.last_turn, self.heartbeat, self.pressure.findings
         )
         chores = [Chore(self.slack.learn, DIRECTORY_EVERY_S)] if self.slack else []
-        chores.append(Chore(self.auditor.audit, AUDIT_EVERY_S))
+        chores.append(Chore(self.auditor.look, AUDIT_LOOK_EVERY_S))
         chores.append(Chore(self.pressure.look, PRESSURE_EVERY_S))
         if isinstance(clock, SteadyClock):
             chores.append(Chore(partial(self._mind, clock), MIND_CLOCK_EVERY_S))

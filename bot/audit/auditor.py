@@ -17,7 +17,9 @@ from bot.journal.epoch import standing_on_record
 
 log = structlog.get_logger()
 
-AUDIT_EVERY_S: Final = 60.0
+AUDIT_EVERY: Final = timedelta(seconds=60)
+LOOK_EVERY_S: Final = 10.0
+"""While something is found the next audit comes as soon as this: what is well again must not look ill for a minute."""
 AUDIT_WITHIN: Final = timedelta(seconds=150)
 """Two audits left out, and some: then it is the auditor that is late."""
 AS_OF_NOW: Final = (Check.ENGINE, Check.PRESSURE)
@@ -53,6 +55,13 @@ class Auditor:
         self._pressure = pressure
         self._began = journal.clock()
         self.last: Audit | None = None
+
+    def look(self) -> None:
+        """An audit, when it is time for one."""
+        last = self.last
+        is_early = timedelta(seconds=LOOK_EVERY_S / 2)
+        if last is None or last.findings or self._journal.clock() - last.at >= AUDIT_EVERY - is_early:
+            self.audit()
 
     def audit(self) -> None:
         """One audit, with the heartbeat when it is clean."""

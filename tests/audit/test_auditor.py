@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bot.audit.auditor import AUDIT_EVERY_S, Auditor
+from bot.audit.auditor import AUDIT_EVERY, LOOK_EVERY_S, Auditor
 from bot.audit.findings import Check
 from bot.audit.heartbeat import Heartbeat, Settings
 from bot.incident.policy import Policy
@@ -19,8 +19,8 @@ from tests.web.site import PAGER, Site
 
 def audits(night: Night) -> list[str]:
     """The next audit of the night; what is wrong now."""
-    night.after(seconds=AUDIT_EVERY_S)
-    night.app.auditor.audit()
+    night.after(seconds=AUDIT_EVERY.total_seconds())
+    night.app.auditor.look()
     return [finding.text for finding in night.app.auditor.findings()]
 
 
@@ -56,6 +56,21 @@ def test_an_incident_without_an_accepted_page_is_found_and_the_service_outside_h
     (gone,) = logged(night, "audit_finding_gone")
     assert gone["about"] == "INC-1"
     assert len(service.heard) == 2
+
+
+def test_a_clean_audit_lasts_a_minute_and_after_a_finding_the_next_one_comes_soon(
+    night: Night, service: Service
+) -> None:
+    assert audits(night) == []
+    night.after(seconds=LOOK_EVERY_S).app.auditor.look()
+    assert len(service.heard) == 1, "still the same minute"
+    night.bench.pagerduty.outage = "500"
+    night.alerts(alert())
+    audits(night)
+    assert audits(night) != []
+    night.bench.pagerduty.outage = "none"
+    night.after(seconds=LOOK_EVERY_S).app.auditor.look()
+    assert night.app.auditor.findings() == ()
 
 
 def test_what_pagerduty_opened_itself_needs_no_page_of_ours(night: Night) -> None:
