@@ -39,9 +39,15 @@ def read(text: str, first_line: int) -> Block:
     except _Refusal as refusal:
         return Block(None, {}, ((first_line + refusal.line, f"YAML: {refusal}"),))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = first_line + (mark.line if mark else 0)
-        return Block(None, {}, ((line, f"YAML: {error.problem or error.context}"),))
+        problem = str(error.problem or error.context)
+        # What is open until the end is looked for where it was opened.
+        marks = (
+            (error.context_mark, error.problem_mark)
+            if "stream" in problem
+            else (error.problem_mark, error.context_mark)
+        )
+        line = next((mark.line for mark in marks if mark), 0)
+        return Block(None, {}, ((first_line + line, f"YAML: {problem}"),))
     except (yaml.YAMLError, ValueError, OverflowError):
         # PyYAML lets chr() fail on an escape beyond Unicode, and refuses characters it cannot print without a mark.
         return Block(None, {}, ((first_line, "YAML: a character or escape in this block is not allowed"),))
