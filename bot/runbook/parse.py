@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -91,8 +92,13 @@ class _Sections:
     steps: list[_Draft] = field(default_factory=list)
 
 
+@cache
 def _markdown() -> MarkdownIt:
-    return MarkdownIt("commonmark").use(front_matter_plugin)
+    """One for all files: it keeps nothing of what it reads, and takes longer to make than most files to read.
+
+    Only blocks are looked for: of what stands inside a line, emphasis and links, nothing here asks.
+    """
+    return MarkdownIt("commonmark").use(front_matter_plugin).disable("inline")
 
 
 def _visible(text: str, reading: _Reading) -> str:
@@ -102,6 +108,8 @@ def _visible(text: str, reading: _Reading) -> str:
         lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
         reading.fault(1, "the file begins with a byte order mark: save it as UTF-8 without BOM")
     for number, line in enumerate(lines, 1):
+        if line.isascii() and line.isprintable():
+            continue
         hidden = [c for c in line if c not in _VISIBLE_CONTROL and not _is_visible(c)]
         if hidden:
             name = unicodedata.name(hidden[0], f"U+{ord(hidden[0]):04X}")

@@ -13,6 +13,43 @@ from bot.runbook.parse import parse
 from bot.runbook.shelf import check
 
 Changed = Callable[[str, str], list[Fault]]
+STRANGE = (
+    *(
+        "```",
+        "```yaml step",
+        "~~~",
+        "---",
+        "  - a",
+        "'",
+        "{",
+        "[",
+        "? a",
+        "...",
+        "\t- x",
+        "\r",
+        "\x00",
+        "\u2028",
+        "\ufeff",
+    ),
+    *(
+        "verify:",
+        "undo: {none: [",
+        "with: {query: 'x{a=~\"(\"}', expect: 1}",
+        "with: {query: 'x offset inf'}",
+        "risk: read",
+    ),
+    *(
+        "{{ model",
+        "{% raw %}",
+        "> [!WARNING]",
+        "- [ ] {{ nod }}",
+        "## Steps",
+        "### ",
+        "<!--",
+        "params:",
+        "lock: {{ x }}",
+    ),
+)
 QUOTES = 'YAML: a key must be plain text; a placeholder stands in quotes: "{{ name }}"'
 
 
@@ -273,6 +310,9 @@ def test_a_file_over_the_limit_is_refused_unread() -> None:
 @example("## Steps\n### a\n```yaml step\n%YAML 9999999999.1\n---\n```")
 @example("## Steps\n###\n- [ ]")
 @example("\ud800")
+@example("## Steps\n### a\n```yaml step\na: [")
+@example("## Steps\n### a\n```yaml step\na: 'b")
+@example("---\nrunbook: 1\nparams: {a: {type: [}}\n---")
 def test_any_text_gives_faults_and_never_an_error(anything: str) -> None:
     runbook, faults = check(anything, "any.md")
     assert (runbook is None) == bool(faults)
@@ -282,8 +322,12 @@ def test_any_text_gives_faults_and_never_an_error(anything: str) -> None:
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=200)
 @given(data=st.data())
 def test_a_torn_or_shuffled_runbook_gives_faults_and_never_an_error(text: str, data: st.DataObject) -> None:
-    lines = [*text.split("\n"), "```", "---", "  - a", "'", "{", "[", "? a", "...", "\t- x"]
-    check("\n".join(data.draw(st.lists(st.sampled_from(lines)))), "warm-cache.md")
+    lines = [*text.split("\n"), *STRANGE]
     cut = data.draw(st.integers(0, len(text)))
-    check(text[:cut] + data.draw(st.text(max_size=5)) + text[cut:], "warm-cache.md")
-    check(text[:cut], "warm-cache.md")
+    for other in (
+        "\n".join(data.draw(st.lists(st.sampled_from(lines)))),
+        text[:cut] + data.draw(st.text(max_size=5) | st.sampled_from(STRANGE)) + text[cut:],
+        text[:cut],
+    ):
+        _, faults = check(other, "warm-cache.md")
+        assert all(1 <= fault.line <= other.count("\n") + 1 for fault in faults), faults
