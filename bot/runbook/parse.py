@@ -40,7 +40,7 @@ _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uf
 def parse(text: str, file: str) -> tuple[Runbook, list[Fault]]:
     """Reads a whole file and never raises. With faults the Runbook is what could be read, good only for lint."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    reading = _Reading(file, text.count("\n") + 1)
+    reading = _Reading(file)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         reading.fault(1, f"longer than {MAX_BYTES // 1024} KiB: split it into two runbooks")
         return Runbook("", "", file, digest), reading.faults
@@ -58,14 +58,11 @@ def parse(text: str, file: str) -> tuple[Runbook, list[Fault]]:
 
 @dataclass(slots=True)
 class _Reading:
-    """`last` is the file's last line: what is found at the very end of an open block is told there, not below it."""
-
     file: str
-    last: int
     faults: list[Fault] = field(default_factory=list)
 
     def fault(self, line: int, message: str) -> None:
-        self.faults.append(Fault(self.file, min(line, self.last), message))
+        self.faults.append(Fault(self.file, line, message))
 
 
 @dataclass(slots=True)
