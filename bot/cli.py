@@ -9,7 +9,7 @@ from typing import Any
 import click
 import structlog
 
-from bot import cli_hands, cli_journal
+from bot import cli_hands, cli_journal, cli_lint
 from bot.config import Config, load, shipped_runbooks
 from bot.terminal import CONFIG, config_at
 
@@ -79,20 +79,6 @@ def _connections(config: Config) -> list[tuple[str, bool]]:
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def lint(folder: Path) -> None:
-    """Check the runbooks of a folder; each fault is FILE:LINE: what is wrong."""
-    from bot.runbook.shelf import load as load_runbooks
-
-    runbooks, faults = load_runbooks(folder)
-    for fault in faults:
-        click.echo(str(fault), err=True)
-    click.echo(f"{len(runbooks)} runbooks without fault, {len(faults)} faults.")
-    if faults:
-        raise SystemExit(1)
-
-
-@main.command()
 @CONFIG
 @click.argument("model", default="")
 def health(path: Path, model: str) -> None:
@@ -124,7 +110,7 @@ def _logging(*, plain: bool) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
 
-for command in (*cli_hands.COMMANDS, *cli_journal.COMMANDS):
+for command in (*cli_hands.COMMANDS, *cli_journal.COMMANDS, *cli_lint.COMMANDS):
     main.add_command(command)
 
 

@@ -14,7 +14,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 Report = Callable[[int, str], None]
 
 LONGEST = timedelta(days=7)
-_DURATION = re.compile(r"(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,5})s)?")
+DURATION = re.compile(r"(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,5})s)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,15 @@ class Fields:
 
     def required(self, *keys: str) -> None:
         for key in keys:
-            if not self.has(key):
+            if key not in self.values:
                 self.fault(key, f"'{self.at(key)}' is missing")
 
-    def nothing_else(self, known: frozenset[str]) -> None:
-        for key in self.values:
-            if key not in known:
+    def nothing_else(self, known: Mapping[str, object]) -> None:
+        """Every key is known, and none is left empty: `verify:` with nothing after it proves nothing."""
+        for key, value in self.values.items():
+            if value is None and key in known:
+                self.fault(key, f"'{self.at(key)}' is empty: give it a value, or take the line out")
+            elif key not in known:
                 self.fault(key, f"unknown key '{self.at(key)}'; {did_you_mean(key, known)}")
 
     def text(self, key: str, pattern: re.Pattern[str] | None = None, wanted: str = "") -> str:
@@ -71,6 +74,11 @@ class Fields:
             self.fault(key, f"'{self.at(key)}' must be {wanted}, not '{value[:40]}'")
             return ""
         return value.strip()
+
+    def text_or_whole(self, key: str) -> str:
+        """Text, or a whole number as its digits."""
+        value = self.values.get(key)
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else self.text(key)
 
     def texts(self, key: str, pattern: re.Pattern[str], wanted: str) -> tuple[str, ...]:
         value = self.values.get(key)
@@ -110,7 +118,7 @@ class Fields:
         value = self.values.get(key)
         if value is None:
             return None
-        found = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
+        found = DURATION.fullmatch(value) if isinstance(value, str) and value else None
         if found:
             days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
             span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)

@@ -14,6 +14,8 @@ def lint(runbook: Runbook, kinds: Mapping[str, KindRule] = KINDS, endpoints: End
     types = {param.name: param.type for param in runbook.params}
     found = [*_head(runbook, types), *_same_ids(runbook)]
     for step in runbook.steps:
+        for line, message in _shown(step, types):
+            found.append((line, f"step '{step.id}': {message}"))
         for path, message in _step(step, runbook, types, kinds, endpoints):
             found.append((step.at(path), f"step '{step.id}': {message}"))
     return [Fault(runbook.file, line, message) for line, message in found]
@@ -23,6 +25,8 @@ def _head(runbook: Runbook, types: Mapping[str, str]) -> Iterator[tuple[int, str
     stem = runbook.file.rsplit("/", 1)[-1].removesuffix(".md")
     if runbook.id and runbook.id != stem:
         yield runbook.at("id"), f"the id '{runbook.id}' must be the file's name '{stem}'"
+    if any(sort != "text" for sort, _ in pieces(runbook.title)):
+        yield runbook.at("title"), "the title is shown as it stands: no value is filled in here"
     for message in _names(runbook.lock, types):
         yield runbook.at("lock"), message
     for param in runbook.params:
@@ -33,9 +37,19 @@ def _head(runbook: Runbook, types: Mapping[str, str]) -> Iterator[tuple[int, str
 def _same_ids(runbook: Runbook) -> Iterator[tuple[int, str]]:
     seen: dict[str, Step] = {}
     for step in runbook.steps:
+        if step.id == "auto":
+            yield step.at("id"), "no step can have the id 'auto': in undo it means something else"
         if step.id in seen:
             yield step.at("id"), f"the id '{step.id}' is already used by the step on line {seen[step.id].line}"
         seen.setdefault(step.id, step)
+
+
+def _shown(step: Step, types: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """What people will read, line by line; then as it is put together, should that make a difference."""
+    found = [(line, message) for line, text in step.shown for message in _names(text, types)]
+    texts = () if found else (step.title, step.prose, step.warning, *step.checklist)
+    yield from found
+    yield from ((step.line, message) for text in texts for message in _names(text, types))
 
 
 Problems = Iterator[tuple[str, str]]
@@ -49,9 +63,8 @@ def _step(
     kinds: Mapping[str, KindRule],
     endpoints: Endpoints | None,
 ) -> Problems:
-    for text in (step.title, step.prose, step.warning, step.no_undo, *step.checklist):
-        for message in _names(text, types):
-            yield "", message
+    for message in _names(step.no_undo, types):
+        yield "undo.none", message
     if not step.kind:
         return
     rule = kinds.get(step.kind)

@@ -38,6 +38,7 @@ class Step:
 
     `risk` is what the file states, or None: the kind (or its endpoint) decides. `timeout` None means the kind's own.
     `where` gives the line of each key in the step block by dotted path (`with.query`); an absent path was not written.
+    `shown` are the file's lines, as they stand, of what people read of the step: (line, text).
     """
 
     id: str
@@ -57,6 +58,7 @@ class Step:
     lease: timedelta | None = None
     on_fail: OnFail = OnFail.STOP
     where: Mapping[str, int] = field(default_factory=dict)
+    shown: tuple[tuple[int, str], ...] = ()
 
     def at(self, path: str) -> int:
         """The line on which `path` was written; the step's heading when it was not."""

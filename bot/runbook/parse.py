@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -15,19 +16,25 @@ from mdit_py_plugins.front_matter import front_matter_plugin
 from bot.incident.run import OnFail, Risk, Verify
 from bot.runbook import strict_yaml
 from bot.runbook.fields import Fields
+from bot.runbook.keys import FRONT_MATTER, PARAM, STEP, UNDO, VERIFY, required
 from bot.runbook.kinds import MANUAL
 from bot.runbook.model import Fault, Param, Runbook, Step, did_you_mean
 from bot.runbook.template import PARAM_NAME, PARAM_TYPES
 
 FORMAT = 1
 MAX_BYTES = 128 * 1024
-STEP_KEYS = frozenset({"id", "do", "with", "risk", "timeout", "retry", "verify", "undo", "lease", "on_fail"})
-_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_LABEL = re.compile(r"alert\.labels\.([A-Za-z_][A-Za-z0-9_]*)")
-_ALERT = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]*")
-_NUMBER = re.compile(r"^\s*[0-9]{1,3}[.)]\s+")
+MOST_RETRIES = 5
+ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+LABEL = re.compile(r"alert\.labels\.([A-Za-z_][A-Za-z0-9_]*)")
+ALERT = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]*")
+_NUMBER = re.compile(r"^\s*[0-9]{1,3}[.)](?:\s+|$)")
+_ALMOST_STEP = re.compile(r"\s*(?:ya?ml\b|step\b)", re.IGNORECASE)
 _CALLOUT = re.compile(r"\[!(?:WARNING|CAUTION)\]\s*")
 _VISIBLE_CONTROL = frozenset("\n\t")
+_BYTE_ORDER_MARK = "\ufeff"
+# Letters, marks and symbols by category that show nothing: joiners, fillers, the empty Braille cell, and the variation
+# selectors, of which only those that choose between text and emoji have a use here.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\U000e0100-\U000e01ef]")
 
 
 def parse(text: str, file: str) -> tuple[Runbook, list[Fault]]:
@@ -60,7 +67,10 @@ class _Reading:
 
 @dataclass(slots=True)
 class _Draft:
-    """The parts found under one `###` heading; `block` is (line of its first YAML line, YAML)."""
+    """The parts found under one `###` heading; `block` is (line of its first YAML line, YAML).
+
+    `shown` are the lines as they stand of all that people will read: (line, text).
+    """
 
     title: str
     line: int
@@ -68,6 +78,7 @@ class _Draft:
     prose: list[str] = field(default_factory=list)
     warning: list[str] = field(default_factory=list)
     checklist: list[str] = field(default_factory=list)
+    shown: list[tuple[int, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -78,14 +89,24 @@ class _Sections:
     steps: list[_Draft] = field(default_factory=list)
 
 
+@cache
 def _markdown() -> MarkdownIt:
-    return MarkdownIt("commonmark").use(front_matter_plugin)
+    """One for all files: it keeps nothing of what it reads, and takes longer to make than most files to read.
+
+    Only blocks are looked for: of what stands inside a line, emphasis and links, nothing here asks.
+    """
+    return MarkdownIt("commonmark").use(front_matter_plugin).disable("inline")
 
 
 def _visible(text: str, reading: _Reading) -> str:
     """Reports characters that a reader cannot see and puts spaces in their place, so that the rest can be read."""
     lines = text.replace("\r\n", "\n").split("\n")
+    if lines[0].startswith(_BYTE_ORDER_MARK):
+        lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
+        reading.fault(1, "the file begins with a byte order mark: save it as UTF-8 without BOM")
     for number, line in enumerate(lines, 1):
+        if line.isascii() and line.isprintable():
+            continue
         hidden = [c for c in line if c not in _VISIBLE_CONTROL and not _is_visible(c)]
         if hidden:
             name = unicodedata.name(hidden[0], f"U+{ord(hidden[0]):04X}")
@@ -95,7 +116,10 @@ def _visible(text: str, reading: _Reading) -> str:
 
 
 def _is_visible(character: str) -> bool:
-    return character == " " or unicodedata.category(character) not in {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"}
+    return character == " " or (
+        not _BLANK.match(character)
+        and unicodedata.category(character) not in {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"}
+    )
 
 
 def _blocks(tokens: Sequence[Token]) -> Iterator[list[Token]]:
@@ -132,8 +156,10 @@ def _sections(tokens: Sequence[Token], lines: list[str], reading: _Reading) -> _
                 intro.append(source)
         elif inside and first.type == "heading_open" and first.tag == "h3":
             found.steps.append(_Draft(_NUMBER.sub("", block[1].content).strip(), start + 1))
+            found.steps[-1].shown.extend(enumerate(lines[start:end], start + 1))
         elif inside and found.steps:
-            _into(found.steps[-1], block, source, reading)
+            if _into(found.steps[-1], block, source, reading):
+                found.steps[-1].shown.extend(enumerate(lines[start:end], start + 1))
         else:
             _no_stray_step(block, reading)
             if not found.found and first.type != "front_matter":
@@ -144,22 +170,27 @@ def _sections(tokens: Sequence[Token], lines: list[str], reading: _Reading) -> _
 
 def _no_stray_step(block: list[Token], reading: _Reading) -> None:
     for token in block:
-        if token.type == "fence" and token.info.split()[:2] == ["yaml", "step"]:
+        if _is_step(token):
             line = (token.map or [0, 0])[0] + 1
             reading.fault(line, "a yaml step block stands only directly under a '### ...' heading in '## Steps'")
 
 
-def _into(draft: _Draft, block: list[Token], source: str, reading: _Reading) -> None:
+def _is_step(token: Token) -> bool:
+    return token.type == "fence" and token.info.split()[:2] == ["yaml", "step"]
+
+
+def _into(draft: _Draft, block: list[Token], source: str, reading: _Reading) -> bool:
+    """Puts a block where it belongs in its step; whether it is for people to read."""
     first = block[0]
     line = _span(block)[0] + 1
-    if first.type == "fence" and first.info.split()[:2] == ["yaml", "step"]:
+    if _is_step(first):
         if draft.block is not None:
             reading.fault(line, f"step '{draft.title}' already has a yaml step block: one per heading")
         else:
             draft.block = (line + 1, first.content)
-        return
+        return False
     _no_stray_step(block[1:], reading)
-    if first.type == "fence" and first.info.split()[:1] in (["yaml"], ["yml"]):
+    if first.type == "fence" and _ALMOST_STEP.match(first.info):
         reading.fault(line, f"is this the step? Begin its block with ```yaml step, not ```{first.info.strip()}")
     elif first.type == "bullet_list_open" and (items := _checklist(block, reading)):
         draft.checklist.extend(items)
@@ -167,6 +198,7 @@ def _into(draft: _Draft, block: list[Token], source: str, reading: _Reading) -> 
         draft.warning.append(callout)
     else:
         draft.prose.append(source)
+    return True
 
 
 def _checklist(block: list[Token], reading: _Reading) -> list[str]:
@@ -206,12 +238,12 @@ def _front_matter(tokens: Sequence[Token], runbook: Runbook, reading: _Reading) 
         return runbook
     if fields.whole("runbook", 1, 1_000, default=0) not in {0, FORMAT}:
         fields.fault("runbook", f"this is format {FORMAT}: write 'runbook: {FORMAT}'")
-    fields.required("runbook", "id", "title", "owner")
-    identifier = fields.text("id", _ID, "lower-case words joined by -")
+    fields.required(*required(FRONT_MATTER))
+    identifier = fields.text("id", ID, "lower-case words joined by -")
     title, owner, lock = fields.text("title"), fields.text("owner"), fields.text("lock")
-    alerts = fields.texts("alerts", _ALERT, "an alert name")
+    alerts = fields.texts("alerts", ALERT, "an alert name")
     params = tuple(_param(name, part) for name, part in fields.parts("params") if _name_ok(name, fields))
-    fields.nothing_else(frozenset({"runbook", "id", "title", "owner", "alerts", "params", "lock"}))
+    fields.nothing_else(FRONT_MATTER)
     return replace(
         runbook, id=identifier, title=title, owner=owner, lock=lock, alerts=alerts, params=params, where=block.lines
     )
@@ -225,16 +257,16 @@ def _name_ok(name: str, fields: Fields) -> bool:
 
 
 def _param(name: str, fields: Fields) -> Param:
-    fields.required("type")
+    fields.required(*required(PARAM))
     kind = fields.text("type")
     if kind and kind not in PARAM_TYPES:
         fields.fault("type", f"unknown type '{kind}'; {did_you_mean(kind, PARAM_TYPES)}")
         kind = ""
-    origin = fields.text("from", _LABEL, "alert.labels.NAME")
-    label = _LABEL.fullmatch(origin)
-    default = fields.text("default") if fields.has("default") else None
+    origin = fields.text("from", LABEL, "alert.labels.NAME")
+    label = LABEL.fullmatch(origin)
+    default = fields.text_or_whole("default") if fields.has("default") else None
     about = fields.text("about")
-    fields.nothing_else(frozenset({"type", "from", "default", "about"}))
+    fields.nothing_else(PARAM)
     return Param(name, kind, label[1] if label else "", default, about)
 
 
@@ -248,6 +280,7 @@ def _step(draft: _Draft, reading: _Reading) -> Step:
         prose="\n\n".join(draft.prose),
         warning="\n\n".join(draft.warning),
         checklist=tuple(draft.checklist),
+        shown=tuple(draft.shown),
     )
     if not draft.title:
         reading.fault(draft.line, "a step needs a title after '###'")
@@ -262,17 +295,17 @@ def _step(draft: _Draft, reading: _Reading) -> Step:
 
 
 def _filled(step: Step, fields: Fields) -> Step:
-    fields.required("id", "do")
+    fields.required(*required(STEP))
     kind = fields.text("do")
     undo, no_undo = _undo(fields)
     filled = replace(
         step,
-        id=fields.text("id", _ID, "lower-case words joined by -") or step.id,
+        id=fields.text("id", ID, "lower-case words joined by -") or step.id,
         kind=kind,
         args=_args(fields),
         risk=fields.choice("risk", Risk),
         timeout=fields.duration("timeout"),
-        retry=fields.whole("retry", 0, 5),
+        retry=fields.whole("retry", 0, MOST_RETRIES),
         verify=_verify(fields),
         undo=undo,
         no_undo=no_undo,
@@ -280,7 +313,7 @@ def _filled(step: Step, fields: Fields) -> Step:
         on_fail=fields.choice("on_fail", OnFail) or OnFail.STOP,
         where=fields.lines,
     )
-    fields.nothing_else(STEP_KEYS)
+    fields.nothing_else(STEP)
     return filled
 
 
@@ -293,10 +326,10 @@ def _verify(fields: Fields) -> Verify | None:
     part = fields.part("verify")
     if part is None:
         return None
-    part.required("query", "expect", "within")
+    part.required(*required(VERIFY))
     query, expect = part.text("query"), part.text("expect")
     hold, within = part.duration("for"), part.duration("within")
-    part.nothing_else(frozenset({"query", "expect", "for", "within"}))
+    part.nothing_else(VERIFY)
     if not query or not expect or within is None:
         return None
     hold = hold or timedelta(0)
@@ -310,8 +343,8 @@ def _undo(fields: Fields) -> tuple[str | None, str]:
     if isinstance(fields.values.get("undo"), dict):
         part = fields.part("undo")
         assert part is not None
-        part.required("none")
+        part.required(*required(UNDO))
         reason = part.text("none")
-        part.nothing_else(frozenset({"none"}))
+        part.nothing_else(UNDO)
         return None, reason
     return fields.text("undo") or None, ""

@@ -1,12 +1,13 @@
 """The folder of runbooks: reads every file, keeps the faultless ones, lists all faults at once."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bot.runbook.kinds import KINDS, Endpoints, KindRule
 from bot.runbook.lint import lint
 from bot.runbook.model import Fault, Runbook
-from bot.runbook.parse import parse
+from bot.runbook.parse import MAX_BYTES, parse
 
 NOT_A_RUNBOOK = "README.md"
 
@@ -20,27 +21,82 @@ def check(
     return (None if faults else runbook), faults
 
 
+def check_file(
+    path: Path, kinds: Mapping[str, KindRule] = KINDS, endpoints: Endpoints | None = None
+) -> tuple[Runbook | None, list[Fault]]:
+    """One file, with the faults of what cannot be read among the others."""
+    text, fault = _text(path)
+    return (None, [fault]) if fault else check(text, str(path), kinds, endpoints)
+
+
 def load(
     directory: Path, kinds: Mapping[str, KindRule] = KINDS, endpoints: Endpoints | None = None
 ) -> tuple[dict[str, Runbook], list[Fault]]:
-    """The faultless runbooks of a folder by id, and the faults of the others. A README.md is left alone."""
+    """The faultless runbooks of a folder and its subfolders by id, and the faults of the others."""
     runbooks: dict[str, Runbook] = {}
-    faults: list[Fault] = []
-    if not directory.is_dir():
-        return {}, [Fault(str(directory), 1, "there is no such folder")]
-    for path in sorted(directory.glob("*.md")):
-        if path.name == NOT_A_RUNBOOK:
-            continue
-        try:
-            text = path.read_bytes().decode("utf-8")
-        except UnicodeDecodeError as error:
-            faults.append(Fault(str(path), 1, f"not UTF-8 at byte {error.start}"))
-            continue
-        except OSError as error:
-            faults.append(Fault(str(path), 1, f"cannot be read: {error.strerror}"))
-            continue
-        runbook, wrong = check(text, str(path), kinds, endpoints)
+    paths, faults = files(directory)
+    for path in paths:
+        runbook, wrong = check_file(path, kinds, endpoints)
         faults.extend(wrong)
-        if runbook is not None:
+        if runbook is None:
+            continue
+        if other := runbooks.get(runbook.id):
+            message = f"the id '{runbook.id}' is already used by {other.file}"
+            faults.append(Fault(runbook.file, runbook.at("id"), message))
+        else:
             runbooks[runbook.id] = runbook
     return runbooks, faults
+
+
+def check_all(paths: Iterable[Path], endpoints: Endpoints | None = None) -> tuple[int, list[Fault]]:
+    """How many runbooks stand in these files and folders, and all their faults; one named twice counts once."""
+    seen: set[Path] = set()
+    faults: set[Fault] = set()
+    for path in paths:
+        if path.is_dir():
+            seen.update(file.resolve() for file in files(path)[0])
+            faults.update(load(path, endpoints=endpoints)[1])
+        elif path.resolve() not in seen:
+            seen.add(path.resolve())
+            faults.update(check_file(path, endpoints=endpoints)[1])
+    return len(seen), sorted(faults)
+
+
+def files(directory: Path) -> tuple[list[Path], list[Fault]]:
+    """The runbooks of a folder and its subfolders, in order, and the folders that cannot be read.
+
+    Every `*.md` but README.md. What begins with a dot is left alone: there Kubernetes keeps the same files again when
+    it mounts a ConfigMap. Links to folders are not followed, links to files are.
+    """
+    found: list[Path] = []
+    faults: list[Fault] = []
+
+    def unreadable(error: OSError) -> None:
+        message = "there is no such folder" if not directory.is_dir() else f"cannot be read: {error.strerror}"
+        faults.append(Fault(str(error.filename), 1, message))
+
+    for folder, below, names in os.walk(directory, onerror=unreadable):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [
+            Path(folder, name)
+            for name in names
+            if name.endswith(".md") and name != NOT_A_RUNBOOK and not name.startswith(".")
+        ]
+    return sorted(found), faults
+
+
+def _text(path: Path) -> tuple[str, Fault | None]:
+    """What the file holds, or why it cannot be had; no more of it is read than a runbook may be long."""
+    if path.exists() and not path.is_file():
+        # A pipe or a device would be waited for, for ever.
+        return "", Fault(str(path), 1, "is not a file")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        # Too long is parse's to say: a character cut in two at the end is no fault of its own.
+        return content.decode("utf-8", "replace" if len(content) > MAX_BYTES else "strict"), None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return "", Fault(str(path), line, f"not UTF-8 at byte {error.start}: save the file as UTF-8")
+    except OSError as error:
+        return "", Fault(str(path), 1, f"cannot be read: {error.strerror}")

@@ -7,14 +7,18 @@ everything else is text; a repeated key, an anchor, an alias and a tag are fault
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
 
 MAX_DEPTH = 8
 _WORDS: Mapping[str, Any] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+# Where libyaml takes what PyYAML's own reader refuses.
+_LAXER = re.compile(r"[\t?]|[|>][-+0-9]*#")
 _DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})\.[0-9]{1,18}")
 
 
@@ -33,20 +37,23 @@ class Block:
 
 def read(text: str, first_line: int) -> Block:
     """Reads `text`, whose first line is line `first_line` of the file. Never raises."""
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
+        node = _composed(text)
     except _Refusal as refusal:
         return Block(None, {}, ((first_line + refusal.line, f"YAML: {refusal}"),))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = first_line + (mark.line if mark else 0)
-        return Block(None, {}, ((line, f"YAML: {error.problem or error.context}"),))
+        problem = str(error.problem or error.context)
+        # What is open until the end is looked for where it was opened.
+        marks = (
+            (error.context_mark, error.problem_mark)
+            if "stream" in problem
+            else (error.problem_mark, error.context_mark)
+        )
+        line = next((mark.line for mark in marks if mark), 0)
+        return Block(None, {}, ((first_line + line, f"YAML: {problem}"),))
     except (yaml.YAMLError, ValueError, OverflowError):
         # PyYAML lets chr() fail on an escape beyond Unicode, and refuses characters it cannot print without a mark.
         return Block(None, {}, ((first_line, "YAML: a character or escape in this block is not allowed"),))
-    finally:
-        loader.dispose()
     walk = _Walk(first_line)
     value = walk.value(node, "") if node is not None else None
     return Block(value, walk.lines, tuple(walk.faults))
@@ -60,13 +67,31 @@ class _Refusal(yaml.YAMLError):
         self.line = event.start_mark.line if event.start_mark else 0
 
 
-class _Loader(yaml.BaseLoader):
+def _composed(text: str) -> yaml.Node | None:
+    """The nodes, by libyaml where PyYAML was built with it. What that refuses PyYAML itself reads again, five times
+    slower, and has the last word: a fault reads the same everywhere."""
+    if _QUICK is not None and not _LAXER.search(text):
+        with suppress(yaml.YAMLError, ValueError, OverflowError):
+            return _nodes(_QUICK(text))
+    return _nodes(_Loader(text))
+
+
+def _nodes(loader: Any) -> yaml.Node | None:
+    try:
+        node: yaml.Node | None = loader.get_single_node()
+        return node
+    finally:
+        loader.dispose()
+
+
+class _Strict(Composer):
     """Composes nodes and leaves every scalar as text; refuses what would surprise."""
 
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event: yaml.NodeEvent = self.peek_event()  # type: ignore[no-untyped-call]
+        parser: Any = self  # whichever of the two it is mixed with
+        event: yaml.NodeEvent = parser.peek_event()
         if event.anchor is not None:
             raise _Refusal("anchors and aliases are not allowed: write the value out", event)
         if getattr(event, "tag", None) is not None:
@@ -78,6 +103,23 @@ class _Loader(yaml.BaseLoader):
             return super().compose_node(parent, index)
         finally:
             self.depth -= 1
+
+
+class _Loader(_Strict, yaml.BaseLoader):
+    """Read by Python."""
+
+
+_QUICK: Any = None
+if yaml.__with_libyaml__:
+
+    class _QuickLoader(_Strict, yaml.CBaseLoader):
+        """Read by libyaml: `_Strict` comes first and composes, libyaml's own composer is not used."""
+
+        def __init__(self, text: str) -> None:
+            Composer.__init__(self)
+            yaml.CBaseLoader.__init__(self, text)
+
+    _QUICK = _QuickLoader
 
 
 class _Walk:
@@ -94,7 +136,7 @@ class _Walk:
         if isinstance(node, yaml.SequenceNode):
             return [self._item(item, f"{path}.{index}") for index, item in enumerate(node.value)]
         text = str(node.value)
-        return _plain(text) if getattr(node, "style", None) is None else text
+        return text if getattr(node, "style", None) else _plain(text)
 
     def _item(self, node: yaml.Node, path: str) -> Any:
         self.lines[path] = self._line(node)

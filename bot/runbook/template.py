@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-_OPENING = re.compile(r"\{[{%#]")
+OPENING = re.compile(r"\{[{%#]")
 PLACEHOLDER = re.compile(r"\{\{[ ]*([a-z][a-z0-9_]{0,39})[ ]*\}\}")
 PARAM_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -56,7 +56,7 @@ def refusal(type_name: str, value: str) -> str | None:
 def pieces(text: str) -> Iterator[tuple[str, str]]:
     """Splits a template into ("text", ...), ("name", parameter) and ("wrong", what stands there), in order."""
     position = 0
-    while opening := _OPENING.search(text, position):
+    while opening := OPENING.search(text, position):
         if opening.start() > position:
             yield "text", text[position : opening.start()]
         if placeholder := PLACEHOLDER.match(text, opening.start()):

@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
-from tests.bench import house, measure, report
+from tests.bench import books, house, measure, report
 from tests.bench.measure import Click, Pair
 from tests.databases import PostgreSQL, postgresql
 
@@ -24,6 +24,7 @@ CARD_BELOW_S: Final = 1.0
 PAGE_BELOW_S: Final = 2.0
 MEMORY_BELOW_MB: Final = 120.0
 COLD_START_BELOW_S: Final = 2.0
+LINT_BELOW_S: Final = 2.0
 
 
 def starts(folder: Path, outside: int) -> list[report.Line]:
@@ -104,6 +105,12 @@ def on_postgresql(folder: Path, outside: int, databases: PostgreSQL) -> list[rep
     return [report.rates(name, pairs, INTAKE_AT_LEAST) for name, pairs in intakes.items()]
 
 
+def lints(folder: Path) -> list[report.Line]:
+    """The whole command over a folder, its start included; nothing else runs meanwhile."""
+    took = [books.lint(folder / f"books-{number}") for number in range(ROUNDS)]
+    return [report.absolute(f"lint of {books.RUNBOOKS} runbooks", took, "s", LINT_BELOW_S)]
+
+
 def main() -> int:
     """Runs it all; the exit status says whether every promise was kept."""
     began = time.monotonic()
@@ -113,6 +120,7 @@ def main() -> int:
             lines = [*loads(folder, outside), *starts(folder, outside)]
         with postgresql() as databases, house.outside(folder / "outside-pg") as outside:
             lines += on_postgresql(folder, outside, databases)
+        lines += lints(folder)
     missed = [line.name for line in lines if line.kept is False]
     verdict = f"Missed: {'; '.join(missed)}." if missed else "Every promise is kept."
     took = f"{time.monotonic() - began:.0f} s, {ROUNDS} rounds"

@@ -122,18 +122,6 @@ def test_the_file_may_be_named_by_the_environment(types: Type, folder: Path) -> 
     assert types("check", FIXFIRST_CONFIG="other.toml").exit_code == 0
 
 
-def test_lint_names_file_and_line_and_ends_with_1(types: Type, folder: Path) -> None:
-    good = types("lint", str(RUNBOOKS))
-    assert (good.exit_code, good.stdout) == (0, "2 runbooks without fault, 0 faults.\n")
-    (folder / "books").mkdir()
-    (folder / "books" / "broken.md").write_text("# no front matter\n", encoding="utf-8")
-    bad = types("lint", "books")
-    assert bad.exit_code == 1
-    assert bad.stderr.startswith("books/broken.md:1: ")
-    assert bad.stdout.startswith("0 runbooks without fault, ")
-    assert types("lint", "nowhere").exit_code == 2
-
-
 def test_an_incident_is_worked_from_the_terminal_without_a_single_secret(types: Type, burning: Path) -> None:
     listed = types("list")
     assert listed.exit_code == 0
