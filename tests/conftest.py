@@ -11,7 +11,7 @@ from tests.databases import PostgreSQL, postgresql
 
 APT_LINE = (
     "apt-get install -y prometheus prometheus-alertmanager chromium fonts-noto-color-emoji openssl strace faketime "
-    "redis-server"
+    "redis-server haproxy"
 )
 ON_BUILD_MACHINE = os.environ.get("CI") == "true"
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from bot.contracts import Act
 from bot.intake.alerts import Message
 from bot.intake.reading import Reading
-from bot.integrations import alertmanager, http, mail, pagerduty, redis
+from bot.integrations import alertmanager, http, mail, pagerduty, redis, traffic
 from bot.integrations.fallback import Voice
 from bot.settings import Table
 
@@ -34,11 +34,14 @@ ReadTarget = Callable[[str, Mapping[str, Any], Callable[[str], str | None]], tup
 TARGETS: Final[Mapping[str, ReadTarget]] = {
     "endpoints": http.Endpoint.from_toml,
     "redis": redis.Target.from_toml,
+    "traffic": traffic.Target.from_toml,
 }
 """What steps of runbooks act on, by the table of `fixfirst.toml` that holds it: `[TABLE.NAME]`."""
 
 ACTS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Act]]]] = {
     "http.request": ("endpoints", http.HttpRequest),
     "redis.set": ("redis", redis.Set),
+    "traffic.shed": ("traffic", traffic.Shed),
+    "traffic.shift": ("traffic", traffic.Shift),
 }
 """Kinds of step that change the world: the table of their targets, and what is made of those by name."""

@@ -50,6 +50,7 @@ class KindRule:
 
 
 MANUAL = "manual"
+_PART_OF_A_ROUTE: Mapping[str, Arg] = {"target": Arg.TARGET, "route": Arg.TEXT, "percent": Arg.PERCENT}
 
 KINDS: Mapping[str, KindRule] = {
     "promql.assert": KindRule(Risk.READ, {"query": Arg.PROMQL, "expect": Arg.EXPECT}),
@@ -61,6 +62,8 @@ KINDS: Mapping[str, KindRule] = {
         optional={"ttl": Arg.SPAN},
         table="redis",
     ),
+    "traffic.shed": KindRule(Risk.REVERSIBLE, _PART_OF_A_ROUTE, table="traffic"),
+    "traffic.shift": KindRule(Risk.REVERSIBLE, _PART_OF_A_ROUTE, table="traffic"),
     "ask.approve": KindRule(Risk.READ, {"text": Arg.TEXT}, asks=True, timeout=timedelta(minutes=15)),
     MANUAL: KindRule(Risk.READ, asks=True, timeout=timedelta(hours=1)),
 }

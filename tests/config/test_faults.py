@@ -22,6 +22,7 @@ SECRETS = {
 SLACK = {"team_id": "T0123ABCD", "intake_channel": "C0123ABCD"}
 ROTA = {"users": ["U1"], "handover": "2026-01-05T09:00:00Z"}
 REDIS = {"url": "redis://h", "prefixes": ["fallback:"]}
+TRAFFIC = {"proxy": "haproxy", "address": "tcp:lb:9999", "routes": {"r": {"shed": "shed.map batch"}}}
 ENDPOINT = {"url": "https://deploy.internal/x", "token_env": "DEPLOY_TOKEN"}
 
 
