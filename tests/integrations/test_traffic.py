@@ -177,7 +177,7 @@ backend answers
 backend fixed
   balance static-rr
   server gpu 127.0.0.1:{backends["gpu"]} weight 100
-  server cache 127.0.0.1:{backends["cache"]} weight 100 disabled
+  server cache 127.0.0.1:{backends["cache"]} weight 50 disabled
 backend broken
   server gpu 127.0.0.1:{backends["gpu"]} weight 100
   server cache 127.0.0.1:1 weight 0 check inter 50ms
@@ -311,12 +311,21 @@ def test_no_value_gets_into_a_command(world: World, args: dict[str, Any], words:
     assert world.answers(4) == {"gpu": 4}
 
 
-@pytest.mark.parametrize("hostile", ["answers/gpu\ndisable server answers/gpu", "answers/gpu;help", "answers/gpu 0"])
-def test_a_plan_that_was_tampered_with_sends_no_second_command(haproxy: World, hostile: str) -> None:
+@pytest.mark.parametrize(
+    ("hostile", "words"),
+    [
+        ("answers;disable/gpu", "'answers;disable' cannot stand in a command to HAProxy"),
+        ("answers\nhelp/gpu", "cannot stand in a command to HAProxy"),
+        ("answers/gpu\ndisable server answers/gpu", "is not a setting of HAProxy"),
+        ("answers/gpu 0", "is not a setting of HAProxy"),
+        ("answers/gpu;help", "has no server answers/gpu;help"),
+    ],
+)
+def test_a_plan_that_was_tampered_with_sends_no_second_command(haproxy: World, hostile: str, words: str) -> None:
     plan = haproxy.shift.plan(ALL_AWAY)
     bad = {f"weight of {hostile}": "0"}
     tampered = replace(plan, request={**plan.request, "settings": bad}, before={f"weight of {hostile}": "1"})
-    with pytest.raises(Permanent, match=r"is not a setting|cannot stand in a command|has no server answers/gpu;help"):
+    with pytest.raises(Permanent, match=words):
         haproxy.shift.apply(tampered, "k")
     assert haproxy.answers(4) == {"gpu": 4}
 
@@ -331,8 +340,8 @@ def test_a_route_in_the_settings_cannot_hold_a_line_break() -> None:
 
 def test_haproxy_refusing_a_weight_as_text_never_leaves_nobody_to_answer(haproxy: World) -> None:
     """static-rr takes a weight of 0 and no other: drained first, nobody would be left."""
-    plan = haproxy.shift.plan(ALL_AWAY | {"route": "fixed", "percent": 60})
-    with pytest.raises(Permanent, match=r"keeps weight of fixed/cache at 100: .*static") as refused:
+    plan = haproxy.shift.plan(ALL_AWAY | {"route": "fixed"})
+    with pytest.raises(Permanent, match=r"keeps weight of fixed/cache at 50: .*static") as refused:
         haproxy.shift.apply(plan, "k")
     assert "taking it back failed" not in str(refused.value)
     assert haproxy.shift.observe(plan) is Observed.NOT_DONE
