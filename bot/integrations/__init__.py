@@ -6,7 +6,7 @@ from typing import Any, Final
 from bot.contracts import Act
 from bot.intake.alerts import Message
 from bot.intake.reading import Reading
-from bot.integrations import alertmanager, http, mail, pagerduty, redis, traffic
+from bot.integrations import alertmanager, flags, http, mail, pagerduty, redis, traffic
 from bot.integrations.fallback import Voice
 from bot.settings import Table
 
@@ -33,6 +33,7 @@ ReadTarget = Callable[[str, Mapping[str, Any], Callable[[str], str | None]], tup
 
 TARGETS: Final[Mapping[str, ReadTarget]] = {
     "endpoints": http.Endpoint.from_toml,
+    "flags": flags.Target.from_toml,
     "redis": redis.Target.from_toml,
     "traffic": traffic.Target.from_toml,
 }
@@ -40,6 +41,7 @@ TARGETS: Final[Mapping[str, ReadTarget]] = {
 
 ACTS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Act]]]] = {
     "http.request": ("endpoints", http.HttpRequest),
+    "flag.set": ("flags", flags.Set),
     "redis.set": ("redis", redis.Set),
     "traffic.shed": ("traffic", traffic.Shed),
     "traffic.shift": ("traffic", traffic.Shift),

@@ -56,6 +56,7 @@ KINDS: Mapping[str, KindRule] = {
     "promql.assert": KindRule(Risk.READ, {"query": Arg.PROMQL, "expect": Arg.EXPECT}),
     # Destructive unless its endpoint says that it can be taken back.
     "http.request": KindRule(Risk.DESTRUCTIVE, {"endpoint": Arg.TARGET}, more=Arg.TEXT, table="endpoints"),
+    "flag.set": KindRule(Risk.REVERSIBLE, {"target": Arg.TARGET, "flag": Arg.TEXT, "variant": Arg.TEXT}, table="flags"),
     "redis.set": KindRule(
         Risk.REVERSIBLE,
         {"target": Arg.TARGET, "key": Arg.TEXT, "value": Arg.TEXT},
