@@ -317,7 +317,7 @@ class App:
             couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
         acts = {kind: make(config.targets[table]) for kind, (table, make) in ACTS.items()}
         measuring = prometheus.Prometheus(config.prometheus) if config.prometheus else None
-        checks = {"promql.assert": measuring} if measuring else {}
+        checks = {"promql.assert": measuring, "promql.wait": measuring} if measuring else {}
         couriers["runbook"] = RunbookCourier(acts, checks, measuring.measure if measuring else _unmeasured)
         if self.tracing:
             return {name: self.tracing.courier(name, courier) for name, courier in couriers.items()}

@@ -54,6 +54,7 @@ _PART_OF_A_ROUTE: Mapping[str, Arg] = {"target": Arg.TARGET, "route": Arg.TEXT, 
 
 KINDS: Mapping[str, KindRule] = {
     "promql.assert": KindRule(Risk.READ, {"query": Arg.PROMQL, "expect": Arg.EXPECT}),
+    "promql.wait": KindRule(Risk.READ, {"query": Arg.PROMQL, "expect": Arg.EXPECT}, timeout=timedelta(minutes=5)),
     # Destructive unless its endpoint says that it can be taken back.
     "http.request": KindRule(Risk.DESTRUCTIVE, {"endpoint": Arg.TARGET}, more=Arg.TEXT, table="endpoints"),
     "flag.set": KindRule(Risk.REVERSIBLE, {"target": Arg.TARGET, "flag": Arg.TEXT, "variant": Arg.TEXT}, table="flags"),

@@ -191,3 +191,17 @@ def test_a_crash_in_the_middle_leaves_the_old_file_whole(act: Set, file: Path, m
     assert act.observe(plan) is Observed.NOT_DONE
     act.apply(plan, "k")
     assert act.observe(plan) is Observed.DONE
+
+
+def test_what_somebody_writes_at_the_same_moment_stays(act: Set, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = act.plan(STEP)
+    theirs = FLAGS.replace('"state":"ENABLED"', '"state":"DISABLED"')
+
+    def meanwhile(_: int) -> None:
+        file.write_text(theirs)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    with pytest.raises(Permanent, match="was changed by somebody else at this very moment; try again"):
+        act.apply(plan, "k")
+    assert file.read_text() == theirs
+    assert [path.name for path in file.parent.iterdir()] == ["flags.json"]
