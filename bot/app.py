@@ -44,7 +44,7 @@ from bot.incident.effects import pager_named
 from bot.incident.logbook import Record
 from bot.incident.run import Reading
 from bot.incident.state import Incident
-from bot.integrations import alertmanager, http, pagerduty, prometheus
+from bot.integrations import ACTS, alertmanager, pagerduty, prometheus
 from bot.integrations.fallback import Fallback, Voice
 from bot.journal import Journal
 from bot.journal.audit import is_at_rest, try_out
@@ -191,10 +191,10 @@ class App:
         self.tracing = Tracing(config.tracing, config.workspace, version("fixfirst")) if config.tracing else None
         work = (self.journal, config.policy, config.reading, self._wake)
         self.desk = TracedDesk(self.tracing, *work) if self.tracing else Desk(*work)
-        self.runbooks, faults = load_runbooks(config.runbooks_dir, endpoints=config.endpoints)
+        self.runbooks, faults = load_runbooks(config.runbooks_dir, targets=config.targets)
         for fault in faults:
             log.error("runbook_fault", fault=str(fault))
-        self.library = Library(self.runbooks, config.endpoints)
+        self.library = Library(self.runbooks, config.targets)
         self.telemetry = telemetry_of(config)
         self.shelf = Shelf(config.postmortems_dir)
         self.slack = self._slack(config.slack, clock, outside) if config.slack else None
@@ -316,9 +316,9 @@ class App:
             couriers[pager_named(name)] = Fallback(name, voice, self.link)
         if self.telemetry:
             couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
-        acts = {"http.request": http.HttpRequest(config.endpoints)}
+        acts = {kind: make(config.targets[table]) for kind, (table, make) in ACTS.items()}
         measuring = prometheus.Prometheus(config.prometheus) if config.prometheus else None
-        checks = {"promql.assert": measuring} if measuring else {}
+        checks = {"promql.assert": measuring, "promql.wait": measuring} if measuring else {}
         couriers["runbook"] = RunbookCourier(acts, checks, measuring.measure if measuring else _unmeasured)
         if self.tracing:
             return {name: self.tracing.courier(name, courier) for name, courier in couriers.items()}

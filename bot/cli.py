@@ -52,7 +52,7 @@ def check(path: Path) -> None:
     config, faults = load(path)
     lines = [f"{path}: {fault}" for fault in faults]
     if config is not None:
-        runbooks, wrong = load_runbooks(config.runbooks_dir, endpoints=config.endpoints)
+        runbooks, wrong = load_runbooks(config.runbooks_dir, targets=config.targets)
         if config.runbooks_dir == shipped_runbooks():
             for fault in wrong:
                 click.echo(f"a shipped runbook is not offered yet: {fault}")

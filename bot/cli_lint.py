@@ -25,7 +25,7 @@ FORMATS: Final = ("text", "github", "json")
     "config_path",
     type=click.Path(path_type=Path),
     envvar="FIXFIRST_CONFIG",
-    help="A fixfirst.toml whose endpoints the runbooks must fit; without it endpoints are not looked at.",
+    help="A fixfirst.toml whose targets the runbooks must fit; without it targets are not looked at.",
 )
 @click.option(
     "--format",
@@ -53,7 +53,7 @@ def lint(paths: tuple[Path, ...], config_path: Path | None, style: str | None, s
     for path in whole:
         if path.is_dir() and shelf.files(path) == ([], []):
             raise click.UsageError(f"{path} holds no runbook: no *.md but {shelf.NOT_A_RUNBOOK}")
-    checked, faults = shelf.check_all(whole, config.endpoints if config else None)
+    checked, faults = shelf.check_all(whole, config.targets if config else None)
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
     _print(style or ("github" if on_github else "text"), checked, faults)
     raise SystemExit(1 if faults else 0)

@@ -17,10 +17,11 @@ from bot.audit import heartbeat
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
-from bot.integrations import PAGERS, SOURCES, alertmanager, http, pagerduty, prometheus
+from bot.integrations import PAGERS, SOURCES, TARGETS, alertmanager, pagerduty, prometheus
 from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
 from bot.oncall import StaticOnCall
+from bot.runbook.kinds import Targets
 from bot.settings import Secret, Table, shown
 from bot.slack.settings import Settings as SlackSettings
 
@@ -42,7 +43,7 @@ TABLES: Final = (
     "heartbeat",
     "retention",
     "tracing",
-    "endpoints",
+    *TARGETS,
 )
 
 SHORTEST_TOKEN: Final = 16
@@ -92,7 +93,7 @@ class Config:
     health: health.Settings
     heartbeat: heartbeat.Settings | None
     tracing: tracing.Settings | None
-    endpoints: Mapping[str, http.Endpoint]
+    targets: Targets
     tokens: Mapping[str, tuple[Secret, ...]]
     oncall: StaticOnCall
     policy: Policy
@@ -230,7 +231,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         health=_health(tables["health"], faults),
         heartbeat=beating,
         tracing=traced,
-        endpoints=_endpoints(tables["endpoints"], secret, faults),
+        targets={name: _targets(name, tables[name], secret, faults) for name in TARGETS},
         tokens={name: _tokens(name, secret, faults) for name in SOURCES},
         oncall=oncall,
         policy=replace(
@@ -281,17 +282,18 @@ def _fallbacks(pager: Table, secret: SecretOf, faults: list[str]) -> Mapping[str
     return fallbacks
 
 
-def _endpoints(values: Mapping[str, Any], secret: SecretOf, faults: list[str]) -> Mapping[str, http.Endpoint]:
-    endpoints: dict[str, http.Endpoint] = {}
-    for name, table in values.items():
-        if not isinstance(table, dict):
-            faults.append(f"endpoints.{name}: must be a table; write [endpoints.{name}]")
+def _targets(table: str, values: Mapping[str, Any], secret: SecretOf, faults: list[str]) -> Mapping[str, Any]:
+    """What steps of runbooks may name, by that name."""
+    targets: dict[str, Any] = {}
+    for name, inner in values.items():
+        if not isinstance(inner, dict):
+            faults.append(f"{table}.{name}: must be a table; write [{table}.{name}]")
             continue
-        endpoint, more = http.Endpoint.from_toml(name, table, secret)
-        faults += [f"endpoints.{name}.{fault}" for fault in more]
-        if endpoint is not None:
-            endpoints[name] = endpoint
-    return endpoints
+        target, more = TARGETS[table](name, inner, secret)
+        faults += [f"{table}.{name}.{fault}" for fault in more]
+        if target is not None:
+            targets[name] = target
+    return targets
 
 
 def _health(values: Mapping[str, Any], faults: list[str]) -> health.Settings:

@@ -12,6 +12,8 @@ from bot.incident.redact import redact
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LONGEST_SHOWN: Final = 80
+LONGEST_CALL: Final = timedelta(seconds=10)
+"""No courier call may last longer."""
 _DURATION: Final = re.compile(r"(\d+)([smhd])")
 _SECRET_NAME: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 
@@ -215,3 +217,11 @@ class Table:
                 known = ", ".join(sorted(self._asked)) or "none"
                 hint = f"did you mean {close[0]}?" if close else f"known keys: {known}"
                 self.fault(key, f"is not a setting; {hint}")
+
+
+def call_timeout(table: Table) -> float:
+    """The `timeout` of calls to something outside, in seconds; 5 where it is not given."""
+    span = table.span("timeout", timedelta(seconds=5))
+    if not timedelta(0) < span <= LONGEST_CALL:
+        table.fault("timeout", f"must be longer than nothing and at most {LONGEST_CALL.seconds}s")
+    return span.total_seconds()

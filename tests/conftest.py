@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.databases import PostgreSQL, postgresql
 
 APT_LINE = (
-    "apt-get install -y prometheus prometheus-alertmanager chromium fonts-noto-color-emoji openssl strace faketime"
+    "apt-get install -y prometheus prometheus-alertmanager chromium fonts-noto-color-emoji openssl strace faketime "
+    "redis-server haproxy"
 )
 ON_BUILD_MACHINE = os.environ.get("CI") == "true"
 

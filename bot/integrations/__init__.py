@@ -1,11 +1,12 @@
 """The switchboard: everything outside that the bot can talk to, in plain tables. A new one is a file and a line."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
+from bot.contracts import Act
 from bot.intake.alerts import Message
 from bot.intake.reading import Reading
-from bot.integrations import alertmanager, http, mail, pagerduty
+from bot.integrations import alertmanager, flags, http, mail, pagerduty, redis, traffic
 from bot.integrations.fallback import Voice
 from bot.settings import Table
 
@@ -26,3 +27,23 @@ PAGERS: Final[Mapping[str, ReadVoice]] = {
     "webhook": http.Webhook.from_table,
 }
 """Fallback pagers by the `kind` of their `[[pager.fallback]]`."""
+
+ReadTarget = Callable[[str, Mapping[str, Any], Callable[[str], str | None]], tuple[Any, list[str]]]
+"""A target's name, its table and the secrets by name, to the target (None when it has faults) and the faults."""
+
+TARGETS: Final[Mapping[str, ReadTarget]] = {
+    "endpoints": http.Endpoint.from_toml,
+    "flags": flags.Target.from_toml,
+    "redis": redis.Target.from_toml,
+    "traffic": traffic.Target.from_toml,
+}
+"""What steps of runbooks act on, by the table of `fixfirst.toml` that holds it: `[TABLE.NAME]`."""
+
+ACTS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Act]]]] = {
+    "http.request": ("endpoints", http.HttpRequest),
+    "flag.set": ("flags", flags.Set),
+    "redis.set": ("redis", redis.Set),
+    "traffic.shed": ("traffic", traffic.Shed),
+    "traffic.shift": ("traffic", traffic.Shift),
+}
+"""Kinds of step that change the world: the table of their targets, and what is made of those by name."""

@@ -15,20 +15,17 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from bot.contracts import Permanent, Transient
 from bot.incident.run import Reading, Sample
-from bot.settings import Secret, Table
+from bot.settings import Secret, Table, call_timeout
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
 
-LONGEST_TIMEOUT: Final = timedelta(seconds=10)
-"""No courier call may last longer."""
 _COMPARISON = re.compile(r"(==|!=|<=|>=|<|>) ?(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)")
 _STATUS = re.compile(r"HTTP Status Code ([0-9]{3}) \((.*)\)", re.DOTALL)
 _OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
@@ -59,15 +56,13 @@ class Settings:
         url = top.url("url", required=True).rstrip("/")
         if urlsplit(url).username is not None or urlsplit(url).query:
             top.fault("url", "must hold neither a password nor a query; use token_env")
-        timeout = top.span("timeout", timedelta(seconds=5))
-        if not timedelta(0) < timeout <= LONGEST_TIMEOUT:
-            top.fault("timeout", f"must be longer than nothing and at most {LONGEST_TIMEOUT.seconds}s")
+        timeout = call_timeout(top)
         name = top.text("token_env")
         token = Secret((secret(name) or "").strip() if name else "")
         if name and not token:
             top.fault("token_env", "names an environment variable that is not set; set it, or leave the key out")
         top.done()
-        return (None if faults else cls(url, timeout.total_seconds(), token)), faults
+        return (None if faults else cls(url, timeout, token)), faults
 
 
 class Prometheus:

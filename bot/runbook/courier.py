@@ -21,6 +21,11 @@ Measure = Callable[[str, str], Reading]
 TRIES: Final = 5
 """A step whose other side stays away this often in a row has failed, and a person is told."""
 
+WAITS: Final = frozenset({"promql.wait"})
+"""Kinds of check that are repeated until they hold."""
+LOOK_EVERY: Final = timedelta(seconds=15)
+"""As often as Prometheus scrapes as a rule."""
+
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
     """A plan as it is stored with its step."""
@@ -71,6 +76,8 @@ class Courier:
         run, name = effect.run, effect.step
         match effect:
             case ef.CheckStep():
+                if step.spec.kind in WAITS:
+                    return self._wait(effect, incident.runs[run], step, attempt)
                 reading = self._check(step).check(step.spec.args)
                 if reading.sample is Sample.HOLDS:
                     return [ev.StepSucceeded(run, name, reading.text)]
@@ -98,6 +105,22 @@ class Courier:
         if check is None:
             raise Permanent(f"the step kind {step.spec.kind} is not set up here")
         return check
+
+    def _wait(self, effect: ef.CheckStep, run: Run, step: StepRun, attempt: Attempt) -> Delivered:
+        """One look a time until it holds or the step's time is over. A look that fails for now is looked at again."""
+        if run.status is not RunStatus.RUNNING or step.status is not StepStatus.WAITING:
+            return []
+        deadline = _time(attempt.progress, "deadline") or attempt.now + step.spec.timeout
+        try:
+            reading = self._check(step).check(step.spec.args)
+        except Transient as failure:
+            reading = Reading(Sample.INCONCLUSIVE, f"could not be measured: {failure}")
+        if reading.sample is Sample.HOLDS:
+            return [ev.StepSucceeded(effect.run, effect.step, reading.text)]
+        if attempt.now >= deadline:
+            text = f"waited {span(step.spec.timeout)}: {reading.text}"
+            return [ev.StepFailed(effect.run, effect.step, text, reading.sample is Sample.INCONCLUSIVE)]
+        return Again(min(attempt.now + LOOK_EVERY, deadline), {"deadline": deadline.isoformat()})
 
     def _apply(self, effect: ef.ApplyStep, run: Run, step: StepRun, attempt: Attempt) -> Delivered:
         """Acts on the first try; on any later one looks first, because an earlier try may have got through.

@@ -36,8 +36,8 @@ STEP: Final[Keys] = {
     "id": Key("The step's name in the record, and for undo: lower-case words joined by -.", required=True),
     "do": Key("The kind of step.", required=True),
     "with": Key("What the kind of step needs to know."),
-    "risk": Key("What the step may cost. It can only be raised above what its kind, or its endpoint, costs anyway."),
-    "timeout": Key("How long it is meant to take, such as 90s; kept with the run. Without it: as its kind says."),
+    "risk": Key("What the step may cost. It can only be raised above what its kind, or its target, costs anyway."),
+    "timeout": Key("How long it is meant to take, such as 90s; what waits ends then. Without it: as its kind says."),
     "retry": Key("How often a failure that may pass is tried again; never fewer than 4 times."),
     "verify": Key("The measurement that proves that it helped. Whatever changes something needs one."),
     "undo": Key("The way back: auto, a step's id, or {none: why there is none}. Whatever changes something needs one."),
@@ -57,7 +57,12 @@ UNDO: Final[Keys] = {"none": Key("Why there is no way back.", required=True)}
 # What each kind in KINDS does.
 ABOUT_KINDS: Final[Mapping[str, str]] = {
     "promql.assert": "Measures once, and goes on only when the answer is as expected. No data is not a yes.",
+    "promql.wait": "Measures again and again until the answer is as expected, or the step's timeout has passed.",
     "http.request": "Sends the request of a configured endpoint; any further key fills that {placeholder} in it.",
+    "flag.set": "Switches a feature flag to one of its variants.",
+    "redis.set": "Sets one key in Redis, for good or for a time.",
+    "traffic.shed": "Turns a share of a route's requests away.",
+    "traffic.shift": "Sends a share of a route's requests to its fallback.",
     "ask.approve": "Asks a person to say yes, and waits.",
     "manual": "Work for a person. A step without a block, with a list of '- [ ]' items, is one too.",
 }

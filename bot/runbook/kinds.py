@@ -1,7 +1,7 @@
 """The kinds of step a runbook may use: what each may cost and which `with` keys it takes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -13,12 +13,18 @@ EXPECT = re.compile(r"empty|nonempty|(?:==|!=|<=|>=|<|>) ?-?[0-9]{1,15}(?:\.[0-9
 
 
 class Arg(StrEnum):
-    """What a `with` value is, and so how values are put into it. ENDPOINT and EXPECT are literal."""
+    """What a `with` value is, and so how values are put into it. TARGET, EXPECT and SPAN are literal.
+
+    TARGET is the name of a configured target; PERCENT a whole number from 0 to 100, or a parameter that is one; SPAN a
+    duration such as `30m`.
+    """
 
     TEXT = "text"
     PROMQL = "promql"
     EXPECT = "expect"
-    ENDPOINT = "endpoint"
+    TARGET = "target"
+    PERCENT = "percent"
+    SPAN = "span"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,8 @@ class KindRule:
     """One kind of step.
 
     `args` are the keys it must be given; `more` is what any further key holds, or None when there may be none.
-    `asks` marks a step that only asks people. `timeout` holds where the step states none.
+    `asks` marks a step that only asks people. `timeout` holds where the step states none. `table` is the table of
+    fixfirst.toml that holds the targets among which the step chooses one by name; empty where it has none.
     """
 
     risk: Risk
@@ -35,6 +42,7 @@ class KindRule:
     more: Arg | None = None
     asks: bool = False
     timeout: timedelta = timedelta(seconds=60)
+    table: str = ""
 
     def arg(self, name: str) -> Arg | None:
         """What the key `name` holds; None when this kind does not know it."""
@@ -42,42 +50,59 @@ class KindRule:
 
 
 MANUAL = "manual"
+_PART_OF_A_ROUTE: Mapping[str, Arg] = {"target": Arg.TARGET, "route": Arg.TEXT, "percent": Arg.PERCENT}
 
 KINDS: Mapping[str, KindRule] = {
     "promql.assert": KindRule(Risk.READ, {"query": Arg.PROMQL, "expect": Arg.EXPECT}),
+    "promql.wait": KindRule(Risk.READ, {"query": Arg.PROMQL, "expect": Arg.EXPECT}, timeout=timedelta(minutes=5)),
     # Destructive unless its endpoint says that it can be taken back.
-    "http.request": KindRule(Risk.DESTRUCTIVE, {"endpoint": Arg.ENDPOINT}, more=Arg.TEXT),
+    "http.request": KindRule(Risk.DESTRUCTIVE, {"endpoint": Arg.TARGET}, more=Arg.TEXT, table="endpoints"),
+    "flag.set": KindRule(Risk.REVERSIBLE, {"target": Arg.TARGET, "flag": Arg.TEXT, "variant": Arg.TEXT}, table="flags"),
+    "redis.set": KindRule(
+        Risk.REVERSIBLE,
+        {"target": Arg.TARGET, "key": Arg.TEXT, "value": Arg.TEXT},
+        optional={"ttl": Arg.SPAN},
+        table="redis",
+    ),
+    "traffic.shed": KindRule(Risk.REVERSIBLE, _PART_OF_A_ROUTE, table="traffic"),
+    "traffic.shift": KindRule(Risk.REVERSIBLE, _PART_OF_A_ROUTE, table="traffic"),
     "ask.approve": KindRule(Risk.READ, {"text": Arg.TEXT}, asks=True, timeout=timedelta(minutes=15)),
     MANUAL: KindRule(Risk.READ, asks=True, timeout=timedelta(hours=1)),
 }
 
 
-class EndpointFacts(Protocol):
-    """What lint must know about a configured endpoint; `needs` are the values its URL and bodies ask for."""
+class TargetFacts(Protocol):
+    """What lint must know about a configured target: something outside that steps name and never choose by a value."""
 
     @property
     def risk(self) -> Risk: ...
     @property
     def undoable(self) -> bool: ...
     @property
-    def needs(self) -> frozenset[str]: ...
+    def needs(self) -> frozenset[str]:
+        """The values that a step must give where its kind takes any further keys."""
+
+    def wrong(self, args: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        """What of a step's `with`, its placeholders still open, this target does not take: (key, sentence)."""
 
 
-Endpoints = Mapping[str, EndpointFacts]
+Targets = Mapping[str, Mapping[str, TargetFacts]]
+"""The table of fixfirst.toml, then the name."""
 
 _ORDER = (Risk.READ, Risk.REVERSIBLE, Risk.DESTRUCTIVE)
 
 
-def endpoint_of(rule: KindRule, args: Mapping[str, object], endpoints: Endpoints) -> EndpointFacts | None:
-    """The configured endpoint that a step names, where its kind takes one and it is known."""
-    named = (str(args.get(name)) for name, what in rule.args.items() if what is Arg.ENDPOINT)
-    return next((endpoints[name] for name in named if name in endpoints), None)
+def target_of(rule: KindRule, args: Mapping[str, object], targets: Targets) -> TargetFacts | None:
+    """The configured target that a step names, where its kind takes one and it is known."""
+    known = targets.get(rule.table, {})
+    named = (str(args.get(name)) for name, what in rule.args.items() if what is Arg.TARGET)
+    return next((known[name] for name in named if name in known), None)
 
 
-def least_risk(rule: KindRule, args: Mapping[str, object], endpoints: Endpoints) -> Risk:
-    """What a step costs at least: its endpoint's risk where it has a known one, else its kind's."""
-    endpoint = endpoint_of(rule, args, endpoints)
-    return endpoint.risk if endpoint else rule.risk
+def least_risk(rule: KindRule, args: Mapping[str, object], targets: Targets) -> Risk:
+    """What a step costs at least: its target's risk where it has a known one, else its kind's."""
+    target = target_of(rule, args, targets)
+    return target.risk if target else rule.risk
 
 
 def costlier(left: Risk, right: Risk) -> Risk:

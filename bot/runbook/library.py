@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bot.incident.people import Refused
 from bot.incident.state import Incident
-from bot.runbook.kinds import KINDS, Endpoints
+from bot.runbook.kinds import KINDS, Targets
 from bot.runbook.model import Runbook
 from bot.runbook.render import BadParams, Start, prefill, start
 
@@ -15,7 +15,7 @@ class Library:
     """Runbooks by id, as they were when the bot started."""
 
     runbooks: Mapping[str, Runbook]
-    endpoints: Endpoints
+    targets: Targets
 
     def titles(self) -> Mapping[str, str]:
         """Id to title, in alphabetical order of the titles."""
@@ -30,7 +30,7 @@ class Library:
     def start(self, runbook_id: str, params: Mapping[str, str]) -> Start:
         """The run with these values. Raises Refused with what is wrong with them."""
         try:
-            return start(self._get(runbook_id), params, KINDS, self.endpoints)
+            return start(self._get(runbook_id), params, KINDS, self.targets)
         except BadParams as error:
             raise Refused(f"The runbook cannot start: {error}") from error
 

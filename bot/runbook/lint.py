@@ -4,19 +4,20 @@ from collections.abc import Iterator, Mapping
 
 from bot.incident.run import OnFail, Risk
 from bot.runbook import promql
-from bot.runbook.kinds import EXPECT, KINDS, Arg, Endpoints, KindRule, costlier, endpoint_of, least_risk
+from bot.runbook.kinds import EXPECT, KINDS, Arg, KindRule, Targets, costlier, least_risk, target_of
 from bot.runbook.model import Fault, Runbook, Step, did_you_mean
-from bot.runbook.template import pieces, refusal
+from bot.runbook.template import PLACEHOLDER, pieces, refusal
+from bot.settings import duration
 
 
-def lint(runbook: Runbook, kinds: Mapping[str, KindRule] = KINDS, endpoints: Endpoints | None = None) -> list[Fault]:
-    """Every fault of meaning. `endpoints` None means that the configured ones are not known here (a CI of runbooks)."""
+def lint(runbook: Runbook, kinds: Mapping[str, KindRule] = KINDS, targets: Targets | None = None) -> list[Fault]:
+    """Every fault of meaning. `targets` None means that the configured ones are not known here (a CI of runbooks)."""
     types = {param.name: param.type for param in runbook.params}
     found = [*_head(runbook, types), *_same_ids(runbook)]
     for step in runbook.steps:
         for line, message in _shown(step, types):
             found.append((line, f"step '{step.id}': {message}"))
-        for path, message in _step(step, runbook, types, kinds, endpoints):
+        for path, message in _step(step, runbook, types, kinds, targets):
             found.append((step.at(path), f"step '{step.id}': {message}"))
     return [Fault(runbook.file, line, message) for line, message in found]
 
@@ -61,7 +62,7 @@ def _step(
     runbook: Runbook,
     types: Mapping[str, str],
     kinds: Mapping[str, KindRule],
-    endpoints: Endpoints | None,
+    targets: Targets | None,
 ) -> Problems:
     for message in _names(step.no_undo, types):
         yield "undo.none", message
@@ -72,9 +73,9 @@ def _step(
         yield "do", f"unknown kind '{step.kind}'; {did_you_mean(step.kind, kinds)}"
         return
     yield from _args(step, rule, types)
-    yield from _endpoint(step, rule, endpoints)
-    yield from _cost(step, rule, endpoints or {})
-    yield from _way_back(step, rule, runbook, endpoints or {})
+    yield from _target(step, rule, targets)
+    yield from _cost(step, rule, targets or {})
+    yield from _way_back(step, rule, runbook, targets or {})
     if step.verify:
         yield from _query("verify.query", step.verify.query, types)
         yield from _expect("verify.expect", step.verify.expect)
@@ -108,6 +109,8 @@ def _args(step: Step, rule: KindRule, types: Mapping[str, str]) -> Problems:
         what = rule.arg(name)
         if what is None:
             yield path, f"{step.kind} does not take '{name}'; {did_you_mean(name, {**rule.args, **rule.optional})}"
+        elif what is Arg.PERCENT:
+            yield from _percent(path, value, types)
         elif what is Arg.TEXT and isinstance(value, int) and not isinstance(value, bool):
             continue
         elif not isinstance(value, str) or not value:
@@ -116,28 +119,47 @@ def _args(step: Step, rule: KindRule, types: Mapping[str, str]) -> Problems:
             yield from _query(path, value, types)
         elif what is Arg.EXPECT:
             yield from _expect(path, value)
+        elif what is Arg.SPAN and not duration(value):
+            yield path, f"'{value}' is not a duration: write 90s, 30m or 1h30m"
         elif what is Arg.TEXT:
             for message in _names(value, types):
                 yield path, message
 
 
-def _endpoint(step: Step, rule: KindRule, endpoints: Endpoints | None) -> Problems:
-    for name in (name for name, what in rule.args.items() if what is Arg.ENDPOINT and name in step.args):
+def _percent(path: str, value: object, types: Mapping[str, str]) -> Problems:
+    """A whole number, or a placeholder alone whose parameter is one; that one's range is looked at in the preview."""
+    alone = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    if alone and types.get(alone[1]) == "int":
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 100:
+        yield path, "must be a whole number from 0 to 100, or a parameter of type int"
+
+
+def _target(step: Step, rule: KindRule, targets: Targets | None) -> Problems:
+    for name in (name for name, what in rule.args.items() if what is Arg.TARGET and name in step.args):
         wanted = str(step.args[name])
+        known = None if targets is None else targets.get(rule.table, {})
         if "{" in wanted:
-            yield f"with.{name}", "the endpoint is fixed: no value may choose it"
-        elif endpoints is not None and wanted not in endpoints:
-            yield f"with.{name}", f"no endpoint '{wanted}' is configured; {did_you_mean(wanted, endpoints)}"
-        elif endpoints is not None:
-            needs, given = endpoints[wanted].needs, frozenset(step.args) - {name}
-            for missing in sorted(needs - given):
-                yield "with", f"the endpoint '{wanted}' needs '{missing}' under with:"
-            for surplus in sorted(given - needs):
-                yield f"with.{surplus}", f"the endpoint '{wanted}' has no use for '{surplus}'"
+            yield f"with.{name}", f"the {name} is fixed: no value may choose it"
+        elif known is not None and wanted not in known:
+            yield f"with.{name}", f"no {name} '{wanted}' is configured; {did_you_mean(wanted, known)}"
+        elif known is not None:
+            if rule.more:
+                yield from _further(step, name, known[wanted].needs)
+            for key, message in known[wanted].wrong(step.args):
+                yield f"with.{key}", message
 
 
-def _cost(step: Step, rule: KindRule, endpoints: Endpoints) -> Problems:
-    least = least_risk(rule, step.args, endpoints)
+def _further(step: Step, name: str, needs: frozenset[str]) -> Problems:
+    wanted, given = str(step.args[name]), frozenset(step.args) - {name}
+    for missing in sorted(needs - given):
+        yield "with", f"the {name} '{wanted}' needs '{missing}' under with:"
+    for surplus in sorted(given - needs):
+        yield f"with.{surplus}", f"the {name} '{wanted}' has no use for '{surplus}'"
+
+
+def _cost(step: Step, rule: KindRule, targets: Targets) -> Problems:
+    least = least_risk(rule, step.args, targets)
     risk = costlier(step.risk or least, least)
     if step.risk is not None and step.risk is not risk:
         yield "risk", f"risk may only be raised: this is at least '{least}'"
@@ -152,10 +174,10 @@ def _cost(step: Step, rule: KindRule, endpoints: Endpoints) -> Problems:
         yield "", f"a {risk} step needs undo: auto, a step's id, or {{none: why there is no way back}}"
 
 
-def _way_back(step: Step, rule: KindRule, runbook: Runbook, endpoints: Endpoints) -> Problems:
+def _way_back(step: Step, rule: KindRule, runbook: Runbook, targets: Targets) -> Problems:
     if step.undo == "auto":
-        endpoint = endpoint_of(rule, step.args, endpoints)
-        if endpoint is not None and not endpoint.undoable:
+        target = target_of(rule, step.args, targets)
+        if target is not None and not target.undoable:
             yield "undo", "its endpoint has no undo configured: add one there, or write {none: reason}"
     elif step.undo is not None:
         others = {other.id for other in runbook.steps if other.id != step.id}

@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.incident.run import StepSpec, Verify
 from bot.runbook import promql
-from bot.runbook.kinds import KINDS, Arg, Endpoints, KindRule, costlier, least_risk
+from bot.runbook.kinds import KINDS, Arg, KindRule, Targets, costlier, least_risk
 from bot.runbook.model import Param, Runbook, Step
 from bot.runbook.template import PLACEHOLDER, refusal, render
 
@@ -65,12 +65,12 @@ def start(
     runbook: Runbook,
     params: Mapping[str, str],
     kinds: Mapping[str, KindRule] = KINDS,
-    endpoints: Endpoints | None = None,
+    targets: Targets | None = None,
 ) -> Start:
     """The run of a faultless runbook with these values; raises BadParams before anything is rendered."""
     values = _values(runbook, params)
     lock = render(runbook.lock, values) if runbook.lock else f"runbook/{runbook.id}"
-    steps = tuple(_spec(step, runbook, values, kinds, endpoints or {}) for step in runbook.steps)
+    steps = tuple(_spec(step, runbook, values, kinds, targets or {}) for step in runbook.steps)
     return Start(runbook.id, runbook.title, values, steps, lock, runbook.digest)
 
 
@@ -91,10 +91,10 @@ def _values(runbook: Runbook, params: Mapping[str, str]) -> dict[str, str]:
 
 
 def _spec(
-    step: Step, runbook: Runbook, values: Mapping[str, str], kinds: Mapping[str, KindRule], endpoints: Endpoints
+    step: Step, runbook: Runbook, values: Mapping[str, str], kinds: Mapping[str, KindRule], targets: Targets
 ) -> StepSpec:
     rule = kinds[step.kind]
-    least = least_risk(rule, step.args, endpoints)
+    least = least_risk(rule, step.args, targets)
     numbers = frozenset(param.name for param in runbook.params if param.type == "int")
     return StepSpec(
         id=step.id,
@@ -122,7 +122,7 @@ def _arg(what: Arg | None, value: Any, values: Mapping[str, str], numbers: froze
     """
     if what is Arg.PROMQL:
         return render(value, values, promql.escape)
-    if what is not Arg.TEXT or not isinstance(value, str):
+    if what not in (Arg.TEXT, Arg.PERCENT) or not isinstance(value, str):
         return value
     text = render(value, values)
     alone = PLACEHOLDER.fullmatch(value)

@@ -122,7 +122,9 @@ def _arg(what: Arg) -> Schema:
         Arg.TEXT: {"anyOf": [{"type": "string", "minLength": 1, "pattern": TEMPLATE}, {"type": "integer"}]},
         Arg.PROMQL: _templated(),
         Arg.EXPECT: _text(EXPECT),
-        Arg.ENDPOINT: {"type": "string", "minLength": 1, "pattern": "^[^{]*$"},
+        Arg.TARGET: {"type": "string", "minLength": 1, "pattern": "^[^{]*$"},
+        Arg.PERCENT: {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 100}, _text(PLACEHOLDER)]},
+        Arg.SPAN: _duration(),
     }[what]
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bot.runbook.kinds import KINDS, Endpoints, KindRule
+from bot.runbook.kinds import KINDS, KindRule, Targets
 from bot.runbook.lint import lint
 from bot.runbook.model import Fault, Runbook
 from bot.runbook.parse import MAX_BYTES, parse
@@ -13,30 +13,30 @@ NOT_A_RUNBOOK = "README.md"
 
 
 def check(
-    text: str, file: str, kinds: Mapping[str, KindRule] = KINDS, endpoints: Endpoints | None = None
+    text: str, file: str, kinds: Mapping[str, KindRule] = KINDS, targets: Targets | None = None
 ) -> tuple[Runbook | None, list[Fault]]:
     """One text, parsed and linted; the Runbook only when it has no fault. `file` is the name that faults show."""
     runbook, faults = parse(text, file)
-    faults = sorted({*faults, *lint(runbook, kinds, endpoints)})
+    faults = sorted({*faults, *lint(runbook, kinds, targets)})
     return (None if faults else runbook), faults
 
 
 def check_file(
-    path: Path, kinds: Mapping[str, KindRule] = KINDS, endpoints: Endpoints | None = None
+    path: Path, kinds: Mapping[str, KindRule] = KINDS, targets: Targets | None = None
 ) -> tuple[Runbook | None, list[Fault]]:
     """One file, with the faults of what cannot be read among the others."""
     text, fault = _text(path)
-    return (None, [fault]) if fault else check(text, str(path), kinds, endpoints)
+    return (None, [fault]) if fault else check(text, str(path), kinds, targets)
 
 
 def load(
-    directory: Path, kinds: Mapping[str, KindRule] = KINDS, endpoints: Endpoints | None = None
+    directory: Path, kinds: Mapping[str, KindRule] = KINDS, targets: Targets | None = None
 ) -> tuple[dict[str, Runbook], list[Fault]]:
     """The faultless runbooks of a folder and its subfolders by id, and the faults of the others."""
     runbooks: dict[str, Runbook] = {}
     paths, faults = files(directory)
     for path in paths:
-        runbook, wrong = check_file(path, kinds, endpoints)
+        runbook, wrong = check_file(path, kinds, targets)
         faults.extend(wrong)
         if runbook is None:
             continue
@@ -48,17 +48,17 @@ def load(
     return runbooks, faults
 
 
-def check_all(paths: Iterable[Path], endpoints: Endpoints | None = None) -> tuple[int, list[Fault]]:
+def check_all(paths: Iterable[Path], targets: Targets | None = None) -> tuple[int, list[Fault]]:
     """How many runbooks stand in these files and folders, and all their faults; one named twice counts once."""
     seen: set[Path] = set()
     faults: set[Fault] = set()
     for path in paths:
         if path.is_dir():
             seen.update(file.resolve() for file in files(path)[0])
-            faults.update(load(path, endpoints=endpoints)[1])
+            faults.update(load(path, targets=targets)[1])
         elif path.resolve() not in seen:
             seen.add(path.resolve())
-            faults.update(check_file(path, endpoints=endpoints)[1])
+            faults.update(check_file(path, targets=targets)[1])
     return len(seen), sorted(faults)
 
 

@@ -4,20 +4,19 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from bot.config import DATABASE, Config, load, read
-from bot.integrations import SOURCES, http, prometheus
-from bot.integrations.http import Endpoint
+from bot.integrations import SOURCES, TARGETS, prometheus
 from bot.settings import Table
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 EXAMPLE = ROOT / "fixfirst.example.toml"
 TOP = "Top of the file"
-FREE = {"alerts.severities", "pagerduty.users", "endpoints"}
+FREE = {"alerts.severities", "pagerduty.users"}
 """Tables whose keys are names that people choose."""
 REQUIRED = {
     "slack": {"team_id": "T1", "intake_channel": "C1"},
@@ -53,6 +52,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
 
     def record(table: Table) -> None:
         name = ".".join([*prefix, *([table.name] if table.name else [])])
+        name = re.sub(r"\.routes\.[\w-]+", ".routes.ROUTE", name)
         seen.setdefault(re.sub(r"\[\d+\]", "", name), set()).update(table._asked)
         done(table)
 
@@ -67,7 +67,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
         return call
 
     monkeypatch.setattr(Table, "done", record)
-    monkeypatch.setattr(http.Endpoint, "from_toml", inside("endpoints.NAME", Endpoint.from_toml))
+    for table, target in TARGETS.items():
+        monkeypatch.setitem(cast(dict[str, Any], TARGETS), table, inside(f"{table}.NAME", target))
     monkeypatch.setattr(prometheus.Settings, "from_toml", inside("prometheus", prometheus.Settings.from_toml))
     values = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
     endpoint = values["endpoints"]["model-deploy"]
@@ -88,7 +89,7 @@ def test_every_key_is_in_the_document_and_every_key_in_the_document_exists(monke
         # The user groups and the owner are read with Slack's settings, and documented where they are written.
         asked_for = keys - {"responders", "owner"} if name == "slack" else keys
         assert asked_for - below == set(document.get(name, ())) - below, name
-    assert set(document) - set(code) == FREE - {"endpoints"}
+    assert set(document) - set(code) == FREE
 
 
 def settings_of(folder: Path, values: dict[str, Any]) -> Config:
@@ -103,7 +104,7 @@ def test_the_defaults_in_the_document_are_those_of_the_code(tmp_path: Path) -> N
     plain = settings_of(tmp_path, {name: dict(keys) for name, keys in REQUIRED.items()})
     written = 0
     for name, keys in documented().items():
-        if name in FREE or name.startswith(("endpoints", "oncall", "pager.")):
+        if name in FREE or name.startswith((*TARGETS, "oncall", "pager.")):
             continue
         table = spoken
         for part in filter(None, name.split(".")):
@@ -182,7 +183,7 @@ def test_the_shipped_example_loads_names_its_secrets_and_holds_none() -> None:
 
     config, faults = load(EXAMPLE, secret)
     assert config is not None, faults
-    assert set(config.endpoints) == {"model-deploy", "cache-fallback"}
+    assert set(config.targets["endpoints"]) == {"model-deploy", "cache-fallback"}
     head = set(re.findall(r"[A-Z_]+_(?:TOKENS?|SECRETS?|KEY|PASSWORD)\b", text.split("workspace =")[0]))
     assert head <= wanted
     none_but_these, _ = load(EXAMPLE, lambda name: any_secret(name) if name in head else None)

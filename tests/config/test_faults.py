@@ -16,10 +16,13 @@ SECRETS = {
     "FIXFIRST_PAGERDUTY_WEBHOOK_SECRETS": "canary-one, canary-two ,",
     "FIXFIRST_ALERTMANAGER_TOKENS": " canary-token-0123456 ,canary-token-6543210\n",
     "DEPLOY_TOKEN": "canary-deploy",
+    "CACHE_PASSWORD": "canary-cache",
     "PROMETHEUS_TOKEN": "canary-prometheus",
 }
 SLACK = {"team_id": "T0123ABCD", "intake_channel": "C0123ABCD"}
 ROTA = {"users": ["U1"], "handover": "2026-01-05T09:00:00Z"}
+REDIS = {"url": "redis://h", "prefixes": ["fallback:"]}
+TRAFFIC = {"proxy": "haproxy", "address": "tcp:lb:9999", "routes": {"r": {"shed": "shed.map batch"}}}
 ENDPOINT = {"url": "https://deploy.internal/x", "token_env": "DEPLOY_TOKEN"}
 
 
@@ -99,6 +102,17 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"endpoints": {"x": {}}}, "endpoints.x.url: is missing; set it"),
     ({"endpoints": {"x": {**ENDPOINT, "token_env": "canary"}}}, "endpoints.x.token_env: must be the name of an envir"),
     ({"endpoints": {"x": {**ENDPOINT, "verb": "PUT"}}}, "endpoints.x.verb: is not a setting"),
+    ({"redis": {"r": {**REDIS, "timeout": "11s"}}}, "redis.r.timeout: must be longer than nothing and at most 10s"),
+    ({"redis": {"r": {**REDIS, "url": "redis://:canary@h"}}}, "redis.r.url: must not hold a password; use user and"),
+    ({"redis": {"r": {**REDIS, "url": "http://h"}}}, "redis.r.url: must begin with redis:// or rediss:// and a host"),
+    ({"redis": {"r": {**REDIS, "url": "redis://h/a"}}}, "redis.r.url: may end only in the number of a database"),
+    ({"redis": {"r": {**REDIS, "url": "redis://["}}}, "redis.r.url: is not a URL"),
+    ({"redis": {"r": {"url": "redis://h"}}}, "redis.r.prefixes: is missing; name what may be set"),
+    ({"redis": {"r": {**REDIS, "prefixes": ["a:", ""]}}}, "redis.r.prefixes: holds '', which is no beginning of a key"),
+    (
+        {"redis": {"r": {**REDIS, "password": "canary"}}},
+        "redis.r.password: is not a setting; did you mean",
+    ),
 ]
 
 
@@ -116,6 +130,7 @@ def test_a_fault_names_its_key_and_its_fix(tmp_path: Path, values: dict[str, Any
         ({"slack": {**SLACK, "socket_mode": True}}, "FIXFIRST_SLACK_APP_TOKEN"),
         ({"pagerduty": {}}, "FIXFIRST_PAGERDUTY_ROUTING_KEY"),
         ({"endpoints": {"x": ENDPOINT}}, "DEPLOY_TOKEN"),
+        ({"redis": {"r": {**REDIS, "password_env": "CACHE_PASSWORD"}}}, "CACHE_PASSWORD"),
     ],
 )
 def test_a_missing_secret_is_named(tmp_path: Path, table: dict[str, Any], variable: str) -> None:
@@ -147,6 +162,7 @@ def complete(folder: Path) -> Config:
         "pagerduty": {},
         "prometheus": {"url": "http://p", "token_env": "PROMETHEUS_TOKEN"},
         "endpoints": {"x": ENDPOINT},
+        "redis": {"r": {**REDIS, "password_env": "CACHE_PASSWORD"}},
     }
     config, found = read(values, folder, SECRETS.get)
     assert config is not None, found
@@ -156,7 +172,7 @@ def complete(folder: Path) -> Config:
 def test_the_settings_print_without_their_secrets(tmp_path: Path) -> None:
     config = complete(tmp_path)
     assert "canary" not in repr(config)
-    assert "canary" not in f"{config.slack} {config.tokens} {config.pagerduty} {config.endpoints}"
+    assert "canary" not in f"{config.slack} {config.tokens} {config.pagerduty} {config.targets}"
     assert repr(Secret("")) == "Secret()"
 
 

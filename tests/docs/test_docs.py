@@ -139,7 +139,7 @@ def test_the_settings_in_the_readme_are_accepted(documented: Config) -> None:
 
 
 def test_with_the_settings_in_the_readme_the_shipped_runbooks_have_no_fault(documented: Config) -> None:
-    runbooks, faults = load_runbooks(documented.runbooks_dir, endpoints=documented.endpoints)
+    runbooks, faults = load_runbooks(documented.runbooks_dir, targets=documented.targets)
     assert not faults
     assert sorted(runbooks) == ["rollback-model-deploy", "serve-from-cache"]
 

@@ -44,7 +44,7 @@ class World:
         return self.act.plan(self.step(runbook, step, model).args)
 
     def step(self, runbook: str, step: str, model: str) -> StepSpec:
-        run = start(self.runbooks[runbook], {"model": model}, endpoints=self.endpoints)
+        run = start(self.runbooks[runbook], {"model": model}, targets={"endpoints": self.endpoints})
         return next(spec for spec in run.steps if spec.id == step)
 
 
@@ -62,7 +62,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         assert faults == []
         assert endpoint is not None
         endpoints[name] = endpoint
-    runbooks, wrong = load(RUNBOOKS, endpoints=endpoints)
+    runbooks, wrong = load(RUNBOOKS, targets={"endpoints": endpoints})
     assert wrong == []
     yield World(fleet, clock, endpoints, HttpRequest(endpoints), runbooks)
     servers.stop()
@@ -122,7 +122,7 @@ def test_the_queries_ask_for_series_that_the_fleet_exports(world: World, model: 
     world.clock.now += 30
     page = world.fleet.render(metrics).splitlines()
     for runbook in world.runbooks.values():
-        queries = queries_of(start(runbook, {"model": model}, endpoints=world.endpoints).steps)
+        queries = queries_of(start(runbook, {"model": model}, targets={"endpoints": world.endpoints}).steps)
         assert len(queries) == 2
         for name, matchers in re.findall(r"(\w+)\{([^}]*)\}", " ".join(queries)):
             wanted = re.findall(r'\w+="[^"]*"', matchers)

@@ -1,7 +1,7 @@
 """Meaning: what a well-formed runbook may still not say."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -31,9 +31,12 @@ class Facts:
     undoable: bool = True
     needs: frozenset[str] = frozenset({"model"})
 
+    def wrong(self, args: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        return iter([("model", "this model is nobody's")] if args["model"] == "nobody" else [])
+
 
 def faults_with(text: str, **endpoints: Facts) -> list[str]:
-    return [fault.message for fault in check(text, "warm-cache.md", KINDS, endpoints)[1]]
+    return [fault.message for fault in check(text, "warm-cache.md", KINDS, {"endpoints": endpoints})[1]]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +178,36 @@ def test_an_endpoint_says_what_it_needs_and_what_it_may_cost(text: str) -> None:
     assert faults_with(lowered, warm=Facts(Risk.DESTRUCTIVE)) == [
         "step 'warm': risk may only be raised: this is at least 'destructive'"
     ]
+
+
+def test_a_target_says_itself_what_it_does_not_take(text: str) -> None:
+    other = text.replace('  model: "{{ model }}"\n', "  model: nobody\n")
+    assert faults_with(other, warm=Facts()) == ["step 'warm': this model is nobody's"]
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("percent: 100, since: 1h30m", ""),
+        ('percent: "{{ node }}", since: 1d', ""),
+        ("percent: 101, since: 1m", "must be a whole number from 0 to 100, or a parameter of type int"),
+        ("percent: -1, since: 1m", "must be a whole number from 0 to 100, or a parameter of type int"),
+        ("percent: true, since: 1m", "must be a whole number from 0 to 100, or a parameter of type int"),
+        ('percent: "25", since: 1m', "must be a whole number from 0 to 100, or a parameter of type int"),
+        ('percent: "{{ model }}", since: 1m', "must be a whole number from 0 to 100, or a parameter of type int"),
+        ('percent: "1{{ node }}", since: 1m', "must be a whole number from 0 to 100, or a parameter of type int"),
+        ("percent: 1, since: soon", "'soon' is not a duration: write 90s, 30m or 1h30m"),
+        ('percent: 1, since: "{{ model }}"', "'{{ model }}' is not a duration: write 90s, 30m or 1h30m"),
+    ],
+)
+def test_a_percentage_and_a_duration_are_looked_at_by_type(text: str, written: str, message: str) -> None:
+    with_these = text.replace("do: http.request", "do: cache.warm").replace(
+        'with:\n  endpoint: warm\n  model: "{{ model }}"', f"with: {{{written}}}"
+    )
+    numbers = with_these.replace("type: k8s_name, default: node-1", 'type: int, default: "1"')
+    kinds = {**KINDS, "cache.warm": KindRule(Risk.REVERSIBLE, {"percent": Arg.PERCENT, "since": Arg.SPAN})}
+    messages = [fault.message for fault in check(numbers, "warm-cache.md", kinds)[1]]
+    assert messages == ([f"step 'warm': {message}"] if message else [])
 
 
 def test_automatic_undo_needs_an_endpoint_that_can_undo(text: str) -> None:

@@ -1,6 +1,7 @@
 """From runbook and values to a run; no value can change what a query asks."""
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -75,10 +76,14 @@ class Destructive:
     undoable: bool = True
     needs: frozenset[str] = frozenset({"model"})
 
+    def wrong(self, args: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        return iter(())
+
 
 def test_the_risk_of_a_run_is_that_of_its_endpoint_today_and_never_less(good: Runbook) -> None:
     lowered = replace(good, steps=tuple(replace(step, risk=Risk.READ) for step in good.steps))
-    risks = [step.risk for step in start(lowered, {"model": "m"}, endpoints={"warm": Destructive()}).steps]
+    targets = {"endpoints": {"warm": Destructive()}}
+    risks = [step.risk for step in start(lowered, {"model": "m"}, targets=targets).steps]
     assert risks == [Risk.READ, Risk.READ, Risk.DESTRUCTIVE]
 
 

@@ -402,6 +402,46 @@ def test_a_crash_after_the_act_that_is_looked_at_when_it_is_through_goes_on_to_m
     assert night.events(ev.StepInterrupted) == []
 
 
+@pytest.fixture
+def waiting(night: Night, tmp_path: Path) -> None:
+    """The rollback begins by waiting, for four minutes, until errors are up."""
+    shipped = (night.config.runbooks_dir / f"{ROLLBACK}.md").read_text(encoding="utf-8")
+    folder = tmp_path / "runbooks"
+    folder.mkdir()
+    changed = shipped.replace("do: promql.assert", "do: promql.wait\ntimeout: 4m")
+    assert changed != shipped
+    (folder / f"{ROLLBACK}.md").write_text(changed, encoding="utf-8")
+    night.config = replace(night.config, runbooks_dir=folder)
+    night.crash()
+
+
+@pytest.mark.usefixtures("waiting")
+def test_a_step_that_waits_goes_on_as_soon_as_it_holds_also_over_a_restart(
+    night: Night, numbers: dict[str, float]
+) -> None:
+    numbers[ERRORS] = 0.0
+    starts(night, ROLLBACK)
+    night.through(minutes=2)
+    night.crash()
+    night.through(minutes=1)
+    assert step(night, 1) is StepStatus.WAITING
+    numbers[ERRORS] = 0.3
+    night.through(seconds=16)
+    assert step(night, 1) is StepStatus.DONE
+    assert night.events(ev.StepFailed) == []
+
+
+@pytest.mark.usefixtures("waiting")
+def test_a_step_that_waits_in_vain_says_so_when_its_time_is_over(night: Night, numbers: dict[str, float]) -> None:
+    numbers[ERRORS] = 0.0
+    starts(night, ROLLBACK)
+    night.through(minutes=3)
+    assert step(night, 1) is StepStatus.WAITING
+    night.through(minutes=2)
+    (failed,) = night.events(ev.StepFailed)
+    assert failed.text.startswith("waited 4 min: 0 (want ")
+
+
 FORWARD = """### 4. Go forward again
 
 ```yaml step

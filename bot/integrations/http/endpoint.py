@@ -17,16 +17,13 @@ objects). A runbook can choose among endpoints and fill path segments and JSON v
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from math import isfinite
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bot.incident.run import Risk
-from bot.settings import Secret, Table
+from bot.settings import Secret, Table, call_timeout
 
-LONGEST_TIMEOUT: Final = timedelta(seconds=10)
-"""No courier call may last longer."""
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
 PLACEHOLDER: Final = re.compile(r"\{(before\.[A-Za-z0-9_.-]+|[a-z][a-z0-9_]*)\}")
 
@@ -83,6 +80,10 @@ class Endpoint:
         before = {name.removeprefix("before.") for name in self._names() if name.startswith("before.")}
         return tuple(sorted(before | set(self.observe.done) | set(self.observe.pin)))
 
+    def wrong(self, args: Mapping[str, object]) -> Iterator[tuple[str, str]]:  # noqa: ARG002 - `needs` says it all
+        """Nothing further: which keys a step must give is said by `needs`."""
+        return iter(())
+
     def _names(self) -> Iterator[str]:
         yield from names_in([self.url, self.json])
         if self.observe:
@@ -108,7 +109,7 @@ class Endpoint:
             observe=_observe(Table("observe", top.mapping("observe"), faults), url) if "observe" in table else None,
             undo=_undo(Table("undo", top.mapping("undo"), faults), method, url) if "undo" in table else None,
             token=top.secret("token_env", secret),
-            timeout=_timeout(top),
+            timeout=call_timeout(top),
         )
         if "observe" not in table and any(used.startswith("before.") for used in endpoint._names()):
             top.fault("observe", "is missing, but {before.…} is used; add observe = { url = …, done = … }")
@@ -179,13 +180,6 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(inner, f"{path}.{index}")
     else:
         yield path, value
-
-
-def _timeout(table: Table) -> float:
-    span = table.span("timeout", timedelta(seconds=5))
-    if not timedelta(0) < span <= LONGEST_TIMEOUT:
-        table.fault("timeout", f"must be longer than nothing and at most {LONGEST_TIMEOUT.seconds}s")
-    return span.total_seconds()
 
 
 def wrong_url(url: str) -> str:

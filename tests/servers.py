@@ -1,0 +1,88 @@
+"""Real servers of our own: a process on 127.0.0.1 that ends with the test that asked for it."""
+
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+STARTS_WITHIN_S = 20.0
+
+
+def program(name: str, package: str) -> str:
+    """Where a program lies; the test is left out, and the package named, when it is not installed."""
+    found = shutil.which(name, path="/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin:/sbin:/bin")
+    if found is None:
+        pytest.skip(f"needs {package}")
+    return found
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: Sequence[str], port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, once it accepts connections on the port; killed by its own id at the end."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        wait_for(lambda: _accepts(port), f"{command[0]} does not listen", process, log)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(holds: Callable[[], bool], what: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    limit = time.monotonic() + STARTS_WITHIN_S
+    pause = threading.Event()
+    while not holds():
+        assert process.poll() is None, log.read_text(errors="replace")
+        assert time.monotonic() < limit, f"{what}: {log.read_text(errors='replace')}"
+        pause.wait(0.02)
+
+
+def _accepts(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@contextmanager
+def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A TCP server that hands each connection to `talk` and then closes it; gives its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                talk(connection)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def drip(connection: socket.socket) -> None:
+    """One byte after another, for as long as anybody listens."""
+    connection.recv(65_536)
+    enough = threading.Event()
+    while not enough.wait(0.02):
+        connection.sendall(b"1")
