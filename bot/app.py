@@ -55,6 +55,7 @@ from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.postmortem.shelf import Shelf
 from bot.runbook.courier import Courier as RunbookCourier
 from bot.runbook.library import Library
+from bot.runbook.preview import Parts
 from bot.runbook.shelf import load as load_runbooks
 from bot.slack import cards
 from bot.slack.census import Told, told
@@ -316,10 +317,8 @@ class App:
             couriers[pager_named(name)] = Fallback(name, voice, self.link)
         if self.telemetry:
             couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
-        acts = {kind: make(config.targets[table]) for kind, (table, make) in ACTS.items()}
-        measuring = prometheus.Prometheus(config.prometheus) if config.prometheus else None
-        checks = {"promql.assert": measuring, "promql.wait": measuring} if measuring else {}
-        couriers["runbook"] = RunbookCourier(acts, checks, measuring.measure if measuring else _unmeasured)
+        parts = runbook_parts(config)
+        couriers["runbook"] = RunbookCourier(parts.acts, parts.checks, parts.measure)
         if self.tracing:
             return {name: self.tracing.courier(name, courier) for name, courier in couriers.items()}
         return couriers
@@ -375,6 +374,14 @@ class App:
             heartbeats={"sent": beats.sent, "missed": beats.missed} if beats else {},
             traffic=self.doors.traffic,
         )
+
+
+def runbook_parts(config: Config) -> Parts:
+    """What runbooks are carried out by, over the targets that are configured."""
+    acts = {kind: make(config.targets[table]) for kind, (table, make) in ACTS.items()}
+    measuring = prometheus.Prometheus(config.prometheus) if config.prometheus else None
+    checks = {"promql.assert": measuring, "promql.wait": measuring} if measuring else {}
+    return Parts(acts, checks, measuring.measure if measuring else _unmeasured)
 
 
 def _unmeasured(query: str, expect: str) -> Reading:
