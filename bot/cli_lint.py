@@ -1,4 +1,4 @@
-"""Commands for who writes runbooks: they need no configuration, no journal and no network."""
+"""The command for who writes runbooks: it needs no journal and no network, and a configuration only if told so."""
 
 import json
 import os

@@ -22,12 +22,6 @@ def program(name: str, package: str) -> str:
     return found
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def running(command: Sequence[str], port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The process, once it accepts connections on the port; killed by its own id at the end."""

@@ -48,8 +48,7 @@ BEAT_EVERY_S: Final = 5.0
 STALLED_AFTER_S: Final = 15.0
 STALLED_EVERY_S: Final = 10.0
 """What a dead worker was at, another server's sweep takes up long before its job comes back; these only free the lane
-for the next job. Together they cost an idle server less than one statement a second. Longer than the end of a job may
-take to be written."""
+for the next job. Together they cost an idle server less than one statement a second."""
 RECONNECT_AFTER_S: Final = 1.0
 OPEN_WITHIN_S: Final = 5.0
 CUT_OFF: Final = (ProcrastinateException, PsycopgError, OSError)

@@ -206,9 +206,13 @@ class UndoStep(StepCommand):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoRun(Command):
-    """Everything of a run that is in force and has a way back, the latest first; a run under way ends with it."""
+    """Everything of a run that is in force and has a way back, the latest first; a run under way ends with it.
+
+    `shown` is what the person was shown as all of it (`bot.incident.runs.all_of`).
+    """
 
     run: str
+    shown: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

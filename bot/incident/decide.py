@@ -15,7 +15,7 @@ from bot.incident.glass import reason_of
 from bot.incident.people import Refused, require_member, require_responder
 from bot.incident.policy import Policy
 from bot.incident.run import APPROVAL_LASTS, OnFail, Run, RunStatus, StepRun, StepStatus
-from bot.incident.runs import ASKS_PEOPLE, advance, current_step, lacks_second, spec_to_json, undoable
+from bot.incident.runs import ASKS_PEOPLE, advance, all_of, current_step, lacks_second, spec_to_json, undoable
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import who
 
@@ -37,6 +37,8 @@ def follow(incident: Incident, event: ev.Event) -> list[ev.Event]:
         case ev.AlertsReported(firing=firing) if firing and incident.status is Status.MITIGATED and event.new:
             return [ev.Relapsed(firing)]
         case ev.StepUndone(run=run) if incident.runs[run].goes_back:
+            if any(step.status is StepStatus.UNDOING for step in incident.runs[run].steps):
+                return []  # that one was on its way back by itself: first things first
             return [ev.UndoStarted(run, step.spec.id, "all") for step in undoable(incident.runs[run])[:1]]
         case (
             ev.RunStarted(run=run)
@@ -408,6 +410,8 @@ def _(command: cmd.UndoRun, incident: Incident, policy: Policy) -> list[ev.Event
     every = undoable(run)
     if not every:
         raise Refused("Nothing of this run is in force that has a way back.")
+    if command.shown != all_of(every):
+        raise Refused("Other steps are in force by now than that button listed; look at the latest one.")
     require_thawed(policy.frozen)
     ends = [ev.RunFinished(run.id, RunStatus.STOPPED.value)] if run.status is RunStatus.RUNNING else []
     return [*ends, ev.UndoStarted(run.id, every[0].spec.id, "all")]

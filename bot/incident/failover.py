@@ -19,7 +19,7 @@ HELD: Final = (ef.ApplyStep, ef.UndoStep)
 """What is not carried out meanwhile; to preview, check and measure only reads."""
 CLOSES: Final = (ev.Resolved, ev.UndoStarted)
 """What the passing of time does not bring about meanwhile; escalations, handovers and reminders it does."""
-ASKS: Final = (cmd.ApproveStep, cmd.UndoStep, cmd.CheckTimers)
+ASKS: Final = (cmd.ApproveStep, cmd.UndoStep, cmd.UndoRun, cmd.CheckTimers)
 """Commands for which it matters."""
 WHY: Final = "the database failed over or was restored, and nobody has confirmed yet"
 

@@ -106,6 +106,7 @@ class StepRun:
     attempt: int = 0
     plan: Mapping[str, Any] = field(default_factory=dict)
     plan_digest: str = ""
+    first_plan: Mapping[str, Any] = field(default_factory=dict)
     asked_at: datetime | None = None
     approved_by: str = ""
     lease_until: datetime | None = None
@@ -114,6 +115,11 @@ class StepRun:
     applied: bool = False
     channel: str = ""
     ts: str = ""
+
+    @property
+    def way_back(self) -> Mapping[str, Any]:
+        """The plan that undo goes by: the first one of several for the same act."""
+        return self.first_plan or self.plan
 
     @property
     def may_be_in_force(self) -> bool:

@@ -1,6 +1,7 @@
 """How a runbook run moves: the fold of its events, and what the bot does next about it."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -94,14 +95,22 @@ def _set(run: Run, step_id: str, **changes: Any) -> Run:
     return replace(run, steps=tuple(replace(s, **changes) if s.spec.id == step_id else s for s in run.steps))
 
 
+def _first_plan(step: StepRun, plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The plan that knows what was there before the step, where it may be in force already and is planned anew.
+
+    The new one sees its own work as what was there. Where it wants something else, it is a change of its own.
+    """
+    same = step.may_be_in_force and step.plan.get("request") == plan.get("request")
+    return step.way_back if same else {}
+
+
 def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
     """The run after one more of its events. ValueError when it is not about a run; KeyError for an unknown run."""
     at = entry.at
     match entry.event:
         case ev.StepPlanned(run=run, step=step, plan=plan, digest=digest):
-            return _set(
-                runs[run], step, status=StepStatus.ASKING, plan=plan, plan_digest=digest, asked_at=at, outcome=""
-            )
+            planned = {"plan": plan, "plan_digest": digest, "first_plan": _first_plan(runs[run].step(step), plan)}
+            return _set(runs[run], step, status=StepStatus.ASKING, asked_at=at, outcome="", **planned)
         case ev.StepShown(run=run, step=step, channel=channel, ts=ts):
             return _set(runs[run], step, channel=channel, ts=ts)
         case ev.StepAsked(run=run, step=step):
@@ -159,6 +168,11 @@ def undoable(run: Run) -> list[StepRun]:
     """The steps in force that have a way back, the latest first."""
     going = (StepStatus.UNDOING, StepStatus.UNDONE)
     return [s for s in reversed(run.steps) if s.may_be_in_force and s.spec.undo is not None and s.status not in going]
+
+
+def all_of(steps: Sequence[StepRun]) -> str:
+    """Which steps these are, in their order, in a few characters."""
+    return hashlib.sha256("\n".join(step.spec.id for step in steps).encode()).hexdigest()[:16]
 
 
 def lacks_second(run: Run, step: StepRun, approver: str) -> bool:

@@ -131,7 +131,7 @@ def reaching(url: str) -> Iterator[None]:
         yield
     except OperationalError as error:
         why = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
-        name = make_url(url).render_as_string(hide_password=True)
+        name = make_url(url).set(query={}).render_as_string(hide_password=True)
         raise Unreachable(f"the database {name} cannot be opened: {why}") from error
 
 

@@ -27,8 +27,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 Task = tuple[Callable[[Any], Any], "Future[Any]"]
 
-SERIALIZATION, DEADLOCK, LOCK_NOT_TO_BE_HAD = "40001", "40P01", "55P03"
-"""PostgreSQL's words for: somebody else was faster, try the whole transaction again (its manual, appendix A)."""
+SERIALIZATION, DEADLOCK, LOCK_NOT_TO_BE_HAD, STOOD_STILL = "40001", "40P01", "55P03", "25P03"
+"""PostgreSQL's words for: try the whole transaction again, since somebody else was faster, or we were too slow and it
+was ended for us before its commit (its manual, appendix A)."""
 TRIES: Final = 8
 PAUSE_S: Final = 0.02
 
@@ -232,7 +233,7 @@ def _again(error: DBAPIError) -> bool:
     A broken unique key is such a case on PostgreSQL only: on SQLite nobody else writes, so there it is a bug.
     """
     state = getattr(error.orig, "sqlstate", None)
-    return state in (SERIALIZATION, DEADLOCK, LOCK_NOT_TO_BE_HAD) or (
+    return state in (SERIALIZATION, DEADLOCK, LOCK_NOT_TO_BE_HAD, STOOD_STILL) or (
         state is not None and isinstance(error, IntegrityError)
     )
 

@@ -181,7 +181,7 @@ class Courier:
             return []
         key = f"{effect.run}:{effect.step}:undo:{step.attempt}"
         if step.spec.undo == "auto":
-            self._act(step).undo(plan_from_json(step.plan), key)
+            self._act(step).undo(plan_from_json(step.way_back), key)
         elif attempt.number > 1:
             return [
                 ev.UndoFailed(effect.run, effect.step, "the bot was cut off while it was being undone; please look")

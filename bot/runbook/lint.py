@@ -178,7 +178,7 @@ def _way_back(step: Step, rule: KindRule, runbook: Runbook, targets: Targets) ->
     if step.undo == "auto":
         target = target_of(rule, step.args, targets)
         if target is not None and not target.undoable:
-            yield "undo", "its endpoint has no undo configured: add one there, or write {none: reason}"
+            yield "undo", "its target has no undo configured: add one there, or write {none: reason}"
     elif step.undo is not None:
         others = {other.id for other in runbook.steps if other.id != step.id}
         if step.undo not in others:

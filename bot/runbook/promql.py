@@ -33,7 +33,7 @@ def problems(query: str, types: Mapping[str, str]) -> list[str]:
     """Sentences about what Prometheus would not read, and about placeholders where a value could change the question.
 
     `types` gives the type of each parameter; a whole number may stand bare, anything else only inside double quotes and
-    not in a regular expression, where its dots would match anything.
+    not in a matcher's regular expression, where its dots would match anything.
     """
     if len(query) > LONGEST:
         return [f"the query is longer than {LONGEST} characters: make a recording rule of it"]

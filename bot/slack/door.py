@@ -31,7 +31,7 @@ WAIT: Final = (
     "acknowledge in the pager itself, or with `fixfirst ack` on the server."
 )
 PRESS_AGAIN: Final = (
-    "The journal does not answer yet, so nobody knows whether this was kept. Press again in a moment: "
+    "The journal does not answer yet, so nobody knows whether this was kept. Press again in a moment, as it stands: "
     "twice counts once."
 )
 

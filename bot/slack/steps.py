@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bot.incident.run import Risk, Run, RunStatus, StepRun, StepSpec, StepStatus
-from bot.incident.runs import ASKS_PEOPLE, current_step, undoable
+from bot.incident.runs import ASKS_PEOPLE, all_of, current_step, undoable
 from bot.incident.timeline import span
 from bot.slack.actions import StepDo, step_value
 from bot.slack.blocks import Block, button, confirm
@@ -158,7 +158,11 @@ def buttons(incident_id: str, run: Run, step: StepRun) -> list[Block]:
     value = step_value(incident_id, run.id, step.spec.id, step.plan_digest)
     skip = button("Skip", StepDo.SKIP, value)
     stop = button("Stop the runbook", StepDo.STOP, value)
-    if run.status is not RunStatus.RUNNING or step.status in (StepStatus.VERIFYING, StepStatus.DONE):
+    if run.status is not RunStatus.RUNNING or step.status in (
+        StepStatus.VERIFYING,
+        StepStatus.DONE,
+        StepStatus.SKIPPED,
+    ):
         return kept(incident_id, run, step)
     if step.status is StepStatus.ASKING and step.spec.kind in ASKS_PEOPLE:
         return [button("Done, go on", StepDo.APPROVE, value, style="primary"), skip, stop]
@@ -172,7 +176,8 @@ def buttons(incident_id: str, run: Run, step: StepRun) -> list[Block]:
 
 def kept(incident_id: str, run: Run, step: StepRun) -> list[Block]:
     """What can be done about an act that is in force: take it back, or keep it on longer."""
-    if not step.applied or step.status not in (StepStatus.DONE, StepStatus.VERIFYING, StepStatus.FAILED):
+    shown = (StepStatus.DONE, StepStatus.VERIFYING, StepStatus.FAILED, StepStatus.SKIPPED)
+    if not step.applied or step.status not in shown:
         return []
     value = step_value(incident_id, run.id, step.spec.id)
     longer = [button("Keep it on longer", StepDo.RENEW, value)] if step.lease_until else []
@@ -196,12 +201,14 @@ def _ways_back(incident_id: str, run: Run, step: StepRun) -> list[Block]:
     value = step_value(incident_id, run.id, step.spec.id)
     one = button("Undo", StepDo.UNDO, value, confirm=confirm("Undo this step?", _back(step), "Undo"))
     every = undoable(run)
-    if len(every) < 2 or every[0].spec.id != step.spec.id:
+    latest = next((other for other in every if other.status is not StepStatus.ASKING), None)
+    if len(every) < 2 or latest is None or latest.spec.id != step.spec.id:
         return [one]
     order = "\n".join(f"{number}. {_back(other)}" for number, other in enumerate(every, 1))
     sure = confirm("Undo all of the runbook?", cut(order, 300), "Undo all")
-    return [one, button("Undo all", StepDo.UNDO_ALL, value, confirm=sure)]
+    listed = step_value(incident_id, run.id, step.spec.id, all_of(every))
+    return [one, button("Undo all", StepDo.UNDO_ALL, listed, confirm=sure)]
 
 
 def _back(step: StepRun) -> str:
-    return line(str(step.plan.get("undo") or step.spec.title), 250) or "Take it back?"
+    return line(str(step.way_back.get("undo") or step.spec.title), 250) or "Take it back?"

@@ -432,7 +432,7 @@ class Verbs:
             case StepDo.STOP:
                 command = cmd.StopRun(**common, run=ref.run)
             case StepDo.UNDO_ALL:
-                command = cmd.UndoRun(**common, run=ref.run)
+                command = cmd.UndoRun(**common, run=ref.run, shown=ref.digest)
         outcome = self._do(command)
         if do is StepDo.APPROVE and any(isinstance(entry.event, StepRetried) for entry in outcome.entries):
             return said("That preview was older than 15 minutes, so nothing was done; look at the new one first.")

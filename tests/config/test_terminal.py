@@ -208,7 +208,7 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(
 ) -> None:
     doors, pages = free_port(0, "doors"), free_port(0, "pages")
     (folder / "fixfirst.toml").write_text(f"[doors]\nport = {doors}\n[pages]\nport = {pages}\n", encoding="utf-8")
-    result = types(*words, FIXFIRST_DATABASE="postgresql://bot:hunter2@127.0.0.1:1/incidents")
+    result = types(*words, FIXFIRST_DATABASE="postgresql://bot:hunter2@127.0.0.1:1/incidents?password=hunter2")
     assert result.exit_code == 1, result.output
     assert "the database postgresql+psycopg://bot:***@127.0.0.1:1/incidents cannot be opened" in result.stderr
     assert "Connection refused" in result.stderr

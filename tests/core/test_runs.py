@@ -9,7 +9,7 @@ from bot.incident import effects as ef
 from bot.incident import events as ev
 from bot.incident.people import Refused
 from bot.incident.run import OnFail, RunStatus, StepSpec, StepStatus
-from bot.incident.runs import spec_from_json, spec_to_json
+from bot.incident.runs import all_of, spec_from_json, spec_to_json, undoable
 from tests.core.case import JONAS, SAM, Case, act, ask, check
 
 PLAN = {
@@ -145,6 +145,11 @@ def test_undo_on_request_happens_once(taken: Case) -> None:
     assert taken.events == []
 
 
+def listed(case: Case) -> str:
+    """What the button lists now."""
+    return all_of(undoable(case.inc.runs["r1"]))
+
+
 def three_in_force(case: Case) -> Case:
     """A run of three acts, each carried out and proven; nothing takes the second back."""
     start(case, act("shed"), act("purge", undo=None, no_undo="the cache refills"), act("shift"))
@@ -155,9 +160,9 @@ def three_in_force(case: Case) -> Case:
 
 
 def test_all_of_a_runbook_is_undone_the_latest_first_and_what_has_no_way_back_stays(taken: Case) -> None:
-    three_in_force(taken).do(cmd.UndoRun, run="r1")
+    three_in_force(taken).do(cmd.UndoRun, run="r1", shown=listed(taken))
     assert taken.effects.count(ef.UndoStep("r1", "shift")) == 1
-    taken.do(cmd.UndoRun, by=JONAS, run="r1")
+    taken.do(cmd.UndoRun, by=JONAS, run="r1", shown=listed(taken))
     assert taken.events == [], "it is being done"
     taken.receipt(ev.StepUndone("r1", "shift"))
     assert ef.UndoStep("r1", "shed") in taken.effects
@@ -165,11 +170,41 @@ def test_all_of_a_runbook_is_undone_the_latest_first_and_what_has_no_way_back_st
     assert not taken.calls_for(ef.UndoStep)
     assert [status(taken, step) for step in ("shed", "purge", "shift")] == ["undone", "done", "undone"]
     with pytest.raises(Refused, match="Nothing of this run is in force that has a way back"):
-        taken.do(cmd.UndoRun, run="r1")
+        taken.do(cmd.UndoRun, run="r1", shown=listed(taken))
+
+
+def test_a_button_that_listed_fewer_steps_undoes_none_of_them(taken: Case) -> None:
+    start(taken, act("shed"), act("shift"))
+    previewed(taken, "shed").do(cmd.ApproveStep, by=JONAS, run="r1", step="shed", digest="d1")
+    taken.receipt(ev.StepApplied("r1", "shed", 1, None), ev.StepSucceeded("r1", "shed", "ok"))
+    before = listed(taken)
+    previewed(taken, "shift").do(cmd.ApproveStep, by=JONAS, run="r1", step="shift", digest="d1")
+    taken.receipt(ev.StepApplied("r1", "shift", 1, None), ev.StepSucceeded("r1", "shift", "ok"))
+    with pytest.raises(Refused, match="Other steps are in force by now"):
+        taken.do(cmd.UndoRun, run="r1", shown=before)
+
+
+def test_while_another_step_goes_back_by_itself_the_next_one_waits_for_it(taken: Case) -> None:
+    three_in_force(taken).do(cmd.UndoRun, run="r1", shown=listed(taken))
+    taken.do(cmd.UndoStep, run="r1", step="shed")
+    taken.receipt(ev.StepUndone("r1", "shift"))
+    assert not taken.calls_for(ef.UndoStep)
+    assert status(taken, "shed") is StepStatus.UNDOING
+
+
+def test_a_step_that_is_planned_anew_while_in_force_goes_back_to_what_was_before_the_first_time(taken: Case) -> None:
+    wanted = {**PLAN, "request": {"variant": "on"}, "before": {"variant": "off"}}
+    start(taken, act()).receipt(ev.StepPlanned("r1", "rollback", wanted, "d1"))
+    taken.do(cmd.ApproveStep, run="r1", step="rollback", digest="d1").receipt(ev.StepApplied("r1", "rollback", 1, None))
+    taken.receipt(ev.StepFailed("r1", "rollback", "not proven")).do(cmd.RetryStep, run="r1", step="rollback")
+    taken.receipt(ev.StepPlanned("r1", "rollback", {**wanted, "before": {"variant": "on"}}, "d2"))
+    step = taken.inc.runs["r1"].step("rollback")
+    assert step.plan["before"] == {"variant": "on"}, "what is approved"
+    assert step.way_back["before"] == {"variant": "off"}, "what undo restores"
 
 
 def test_a_way_back_that_fails_leaves_what_lies_below_it_as_it_is(taken: Case) -> None:
-    three_in_force(taken).do(cmd.UndoRun, run="r1")
+    three_in_force(taken).do(cmd.UndoRun, run="r1", shown=listed(taken))
     taken.receipt(ev.UndoFailed("r1", "shift", "409: somebody else has changed it"))
     assert not taken.calls_for(ef.UndoStep)
     taken.do(cmd.UndoStep, run="r1", step="shift").receipt(ev.StepUndone("r1", "shift"))
@@ -177,7 +212,7 @@ def test_a_way_back_that_fails_leaves_what_lies_below_it_as_it_is(taken: Case) -
 
 
 def test_to_undo_all_of_a_run_under_way_ends_it(taken: Case) -> None:
-    applied(taken).do(cmd.UndoRun, run="r1")
+    applied(taken).do(cmd.UndoRun, run="r1", shown=listed(taken))
     assert taken.caused(ev.RunFinished, ev.UndoStarted)
     taken.receipt(ev.StepUndone("r1", "rollback"))
     assert taken.inc.runs["r1"].status is RunStatus.STOPPED
@@ -189,7 +224,7 @@ def test_nothing_is_undone_while_the_next_step_is_being_carried_out(taken: Case)
     taken.receipt(ev.StepApplied("r1", "shed", 1, None), ev.StepSucceeded("r1", "shed", "ok"))
     previewed(taken, "shift").do(cmd.ApproveStep, by=JONAS, run="r1", step="shift", digest="d1")
     with pytest.raises(Refused, match="being worked on right now"):
-        taken.do(cmd.UndoRun, run="r1")
+        taken.do(cmd.UndoRun, run="r1", shown=listed(taken))
 
 
 def test_what_was_never_done_or_has_no_way_back_is_not_undone(taken: Case) -> None:

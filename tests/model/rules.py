@@ -10,6 +10,8 @@ from hypothesis.stateful import initialize, precondition, rule
 from bot.incident import commands as cmd
 from bot.incident import events as ev
 from bot.incident.people import BOT, Actor, ActorKind, Right
+from bot.incident.run import StepRun
+from bot.incident.runs import all_of
 from bot.intake.alerts import Delivery, Message
 from bot.journal.ids import new_id
 from bot.outbox import GIVE_UP_AFTER, LEASE, WORRY_AFTER
@@ -24,6 +26,7 @@ MEMBER: Final = Actor(ActorKind.MEMBER, "U0SAM", "Sam")
 GUEST: Final = Actor(ActorKind.GUEST, "U0GUEST", "Gus")
 STRANGER: Final = Actor(ActorKind.STRANGER, "U0ELSE", "Else")
 STEPS: Final = (check(), act("act"), ask("look"))
+ALL_THERE_IS_TO_UNDO: Final = all_of([StepRun(STEPS[1])])
 ALERTS: Final = {"a1": "A", "a2": "A", "b1": "B", "b2": "B"}
 """By fingerprint: its group."""
 SEVERITIES: Final = st.sampled_from(list(ev.Severity))
@@ -297,7 +300,7 @@ class Rules(Both):
     def somebody_undoes_all_of_a_run(self, which: int, who: Actor) -> None:
         plain, run = self.a_run(which)
         plainly: Plainly = lambda plain, at: plain.run_moves(run, at, plain.runs[run].undo_all())  # noqa: E731
-        self.says(plain, who, cmd.UndoRun, plainly, run=run)
+        self.says(plain, who, cmd.UndoRun, plainly, run=run, shown=ALL_THERE_IS_TO_UNDO)
 
     @HAS_RUNS
     @rule(which=WHICH, who=PEOPLE, step=STEP_NAMES, of_an_old_preview=st.sampled_from([False, False, True]))

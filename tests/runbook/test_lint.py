@@ -214,7 +214,7 @@ def test_automatic_undo_needs_an_endpoint_that_can_undo(text: str) -> None:
     other = text.replace(UNDO, "undo: auto\nlease: 1h\non_fail: undo\n")
     assert faults_with(other, warm=Facts(undoable=True)) == []
     assert faults_with(other, warm=Facts(undoable=False)) == [
-        "step 'warm': its endpoint has no undo configured: add one there, or write {none: reason}"
+        "step 'warm': its target has no undo configured: add one there, or write {none: reason}"
     ]
 
 

@@ -1,5 +1,6 @@
 """A file of flags: read whole, and changed in one place so that every other byte stays as its owner wrote it."""
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,8 @@ from typing import Any, Final
 from bot.contracts import Permanent, Transient
 
 MAX_BYTES: Final = 4 * 1024 * 1024
+NEVER: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""Where a file cannot be replaced however often it is tried: a folder of somebody else's, a mount that is only read."""
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 
 
@@ -27,7 +30,8 @@ class FlagFile:
     def switch(self, name: str, variant: str) -> None:
         """Gives the flag another default variant: a new file in the old one's place, or nothing at all."""
         text = self._read()
-        if variant not in self._flag(text, name).get("variants", {}):
+        variants = self._flag(text, name).get("variants")
+        if not isinstance(variants, dict) or variant not in variants:
             raise Permanent(f"{name} has no variant '{variant}' any more")
         start, end = _span(text, ("flags", name, "defaultVariant"))
         changed = f"{text[:start]}{json.dumps(variant, ensure_ascii=False)}{text[end:]}"
@@ -53,9 +57,9 @@ class FlagFile:
                 os.fsync(folder)
             finally:
                 os.close(folder)
-        except PermissionError as error:
-            raise Permanent(f"{path} cannot be replaced: {error.strerror}") from error
         except OSError as error:
+            if error.errno in NEVER:
+                raise Permanent(f"{path} cannot be replaced: {error.strerror}") from error
             raise Transient(f"{path} cannot be written: {error.strerror}", ambiguous=True) from error
 
     def _flag(self, text: str, name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bot.contracts import Permanent, Transient
 from bot.incident.redact import redact
 from bot.integrations.redis.target import Target
 
+CUT_AGAIN_S: Final = 0.1
 LONGEST_VALUE: Final = 4096
 """Characters: what was there is kept in the plan and shown to people."""
 SLACK_MS: Final = 1000
@@ -140,24 +141,31 @@ def connected(target: Target) -> Iterator[Session]:
         socket_connect_timeout=target.timeout,
         retry=Retry(NoBackoff(), 0),  # the outbox retries, and looks first
     )
-    end = threading.Timer(target.timeout, _cut, [connection])
-    end.daemon = True
-    end.start()
+    done = threading.Event()
+    threading.Thread(target=_cut, args=(connection, target.timeout, done), name="redis-end", daemon=True).start()
     try:
         with failures(target, ambiguous=False):
             connection.connect()
         yield Session(target, connection)
     finally:
-        end.cancel()
+        done.set()
         connection.disconnect()
 
 
-def _cut(connection: Any) -> None:
-    """Ends the connection under whoever still waits for it: a socket's own time-out begins anew with every byte."""
-    sock = connection._sock
-    if sock is not None:
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+def _cut(connection: Any, timeout: float, done: threading.Event) -> None:
+    """Ends the connection under whoever still waits for it: a socket's own time-out begins anew with every byte.
+
+    Again and again until that one has noticed: the client shows its socket only when the greeting is over.
+    """
+    if done.wait(timeout):
+        return
+    while True:
+        sock = connection._sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        if done.wait(CUT_AGAIN_S):
+            return
 
 
 @contextmanager

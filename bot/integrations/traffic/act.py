@@ -1,5 +1,6 @@
 """Step kinds `traffic.shed` and `traffic.shift`: percentages in a proxy, pinned at the preview and read back."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -8,6 +9,8 @@ from bot.integrations.traffic.envoy import Envoy
 from bot.integrations.traffic.haproxy import HAProxy
 from bot.integrations.traffic.target import Route, Target
 
+KNOWN: Final = re.compile(r"|[0-9]{1,9}|ready|drain|maint")
+"""What a setting can hold that can be put back as it was, and holds no secret."""
 Settings = dict[str, str]
 """What a proxy calls each setting, and its value as text; empty is not set."""
 
@@ -57,6 +60,9 @@ class _Turn:
         proxy = _proxy(target)
         wanted = self._wanted(proxy, route, percent)
         before = proxy.read(list(wanted))
+        odd = next((setting for setting in wanted if not KNOWN.fullmatch(before[setting])), None)
+        if odd is not None:
+            raise Permanent(f"what is set for {odd} is no number and no state, so it could not be put back; left alone")
         changes = [f"{setting}: {_shown(before[setting])} → {_shown(wanted[setting])}" for setting in wanted]
         return Plan(
             lines=(f"{self.word} {percent} % of {name}", *changes, f"on {target.where}"),

@@ -89,9 +89,9 @@ class HAProxy:
             raise Permanent(f"{self._target.where} keeps {name} at {found or 'nothing'}: {why}")
 
     def _somebody_answers(self, name: str, wanted: dict[str, str]) -> None:
-        """No server gives up before another of the two, as it is now, runs, is ready and has a weight."""
+        """No server gives up any of its share before the other one, as it is now, runs, is ready and has a weight."""
         giving = _parts(name)[2]
-        for where in {_parts(other)[2] for other in wanted}:
+        for where in {_parts(other)[2] for other in wanted} - {giving}:
             server = self._server(where)
             weight = wanted.get(f"weight of {where}", server["srv_uweight"])
             state = wanted.get(f"state of {where}", _state(int(server["srv_admin_state"])))
