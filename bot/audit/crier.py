@@ -88,9 +88,7 @@ class Crier:
 
     def _by_another_way(self, record: Record) -> bool:
         """Whether one of the fallbacks took it, asked in their order."""
-        # With its time: after a restore the numbers begin again where the backup ends.
-        key = f"{self.journal.workspace}:logbook:{record.seq}:{record.at:%Y%m%dT%H%M%S}"
-        notice = Notice(key, line(record), record.at)
+        notice = Notice(f"{self.journal.workspace}:logbook:{record.seq}", line(record), record.at)
         for voice in self.stand_ins:
             try:
                 voice.tell(notice)
