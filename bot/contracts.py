@@ -124,6 +124,28 @@ class Act(Protocol):
         """Restores `plan.before`. Raises Permanent where there is no way back."""
 
 
+class Reversible:
+    """Base of a configured target on which every act can be put back, and of which a step names no more than its kind
+    takes (`TargetFacts` in bot/runbook/kinds.py)."""
+
+    __slots__ = ()
+
+    @property
+    def risk(self) -> Risk:
+        """What a step on it costs at least."""
+        return Risk.REVERSIBLE
+
+    @property
+    def undoable(self) -> bool:
+        """Whether `undo: auto` has a way back."""
+        return True
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Further keys that a step must give."""
+        return frozenset()
+
+
 class OnCall(Protocol):
     """Who is on call."""
 

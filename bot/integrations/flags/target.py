@@ -10,29 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.incident.run import Risk
+from bot.contracts import Reversible
 from bot.settings import Table
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Target(Reversible):
     """One table `[flags.NAME]`."""
 
     name: str
     file: Path
     flags: tuple[str, ...]
-
-    @property
-    def risk(self) -> Risk:
-        return Risk.REVERSIBLE
-
-    @property
-    def undoable(self) -> bool:
-        return True
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset()
 
     def wrong(self, args: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         """A flag that is written out must be one of ours; one that a value fills in is looked at in the preview."""

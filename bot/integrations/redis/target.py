@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from bot.incident.run import Risk
+from bot.contracts import Reversible
 from bot.settings import Secret, Table, call_timeout, duration, shown
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Target(Reversible):
     """One table `[redis.NAME]`. `timeout` is in seconds and covers a whole preview, act, look or undo."""
 
     name: str
@@ -27,18 +27,6 @@ class Target:
     user: str = ""
     password: Secret = field(default_factory=lambda: Secret(""))
     timeout: float = 5.0
-
-    @property
-    def risk(self) -> Risk:
-        return Risk.REVERSIBLE
-
-    @property
-    def undoable(self) -> bool:
-        return True
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset()
 
     @property
     def where(self) -> str:

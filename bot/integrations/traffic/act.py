@@ -1,6 +1,7 @@
 """Step kinds `traffic.shed` and `traffic.shift`: percentages in a proxy, pinned at the preview and read back."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -34,7 +35,7 @@ class Proxy(Protocol):
 _PROXIES: Final[Mapping[str, Callable[[Target], Proxy]]] = {"envoy": Envoy, "haproxy": HAProxy}
 
 
-class _Turn:
+class _Turn(ABC):
     """What both kinds share: `bot.contracts.Act` over the named proxies.
 
     A proxy has no room for our key of idempotency; with the wanted settings in it nothing is sent.
@@ -45,8 +46,9 @@ class _Turn:
     def __init__(self, targets: Mapping[str, Target]) -> None:
         self._targets = dict(targets)
 
+    @abstractmethod
     def _wanted(self, proxy: Proxy, route: Route, percent: int) -> Settings:
-        raise NotImplementedError
+        """The settings that turn so much. Raises Permanent for a route that is not set up for it."""
 
     def plan(self, args: Mapping[str, Any]) -> Plan:
         """Reads what is set now and pins it in `before`."""

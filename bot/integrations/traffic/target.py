@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from bot.incident.run import Risk
+from bot.contracts import Reversible
 from bot.settings import Table, call_timeout, shown
 
 PROXIES: Final = ("envoy", "haproxy")
@@ -47,7 +47,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Target(Reversible):
     """One table `[traffic.NAME]`. `timeout` is in seconds and covers a whole preview, act, look or undo.
 
     `layer` is the name of Envoy's runtime layer that its admin interface writes.
@@ -59,18 +59,6 @@ class Target:
     routes: Mapping[str, Route]
     layer: str = "admin"
     timeout: float = 5.0
-
-    @property
-    def risk(self) -> Risk:
-        return Risk.REVERSIBLE
-
-    @property
-    def undoable(self) -> bool:
-        return True
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset()
 
     @property
     def where(self) -> str:
