@@ -14,7 +14,7 @@ import structlog
 from bot.contracts import Again, Attempt, Courier, Delivered, Permanent, TakenOver, Transient
 from bot.desk import Desk
 from bot.incident.commands import RecordReceipt
-from bot.incident.effects import EFFECT_NAMES, Effect, PageEffect
+from bot.incident.effects import EFFECT_NAMES, Effect, Page, PageEffect, StopPaging
 from bot.incident.events import DeliveryFailed, Event
 from bot.incident.people import BOT
 from bot.journal import Busy, Job, Txn
@@ -155,8 +155,17 @@ class Outbox:
                 return
 
     def _end(self, txn: Txn, job: Job, events: tuple[Event, ...], suffix: str) -> None:
-        if txn.finish(job) and events:
+        if not txn.finish(job):
+            self._too_late(txn, job)
+        elif events:
             self._desk.execute(txn, self._receipt(job, events, txn.now, suffix))
+
+    @staticmethod
+    def _too_late(txn: Txn, job: Job) -> None:
+        """Another has done it meanwhile. What is over may have been brought up again by us: a page is ended anew."""
+        incident = txn.incident(job.incident)
+        if isinstance(job.effect, Page) and incident is not None and not incident.is_live:
+            txn.enqueue(incident.id, [StopPaging(job.effect.generation, pager=job.effect.pager)])
 
     def _receipt(self, job: Job, events: tuple[Event, ...], now: datetime, suffix: str = "") -> RecordReceipt:
         return RecordReceipt(

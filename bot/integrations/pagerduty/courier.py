@@ -21,6 +21,7 @@ from bot.integrations.pagerduty.wire import (
     dedup_key,
     failure_of,
     foreign_id,
+    only_while,
     trigger,
 )
 from bot.settings import Secret
@@ -73,9 +74,10 @@ class Courier:
         return known(self._rest(), keys)
 
     def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
-        """Pages, acknowledges, resolves or escalates. Raises Transient, Permanent."""
+        """Pages, acknowledges, resolves or escalates. Raises Transient, Permanent, TakenOver."""
         try:
-            return self._deliver(effect, incident, attempt)
+            with only_while(attempt.still_ours):
+                return self._deliver(effect, incident, attempt)
         except HttpError as error:
             raise failure_of(error) from error
         except (Error, httpx2.HTTPError) as error:
