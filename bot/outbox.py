@@ -88,7 +88,7 @@ class Outbox:
             self._settle(job, [])  # not connected, so there is nothing to do
             return
         now = self._journal.clock()
-        attempt = Attempt(job.id, job.attempts, now, job.progress, self._holding(job, began))
+        attempt = Attempt(job.id, job.attempts, now, job.progress, job.created_at, self._holding(job, began))
         try:
             attempt.still_ours()
             result = courier.deliver(job.effect, incident, attempt)
@@ -128,12 +128,15 @@ class Outbox:
 
     def _settle(self, job: Job, result: Delivered) -> None:
         if isinstance(result, Again):
-            at, progress = result.at, dict(result.progress)
-            self._journal.write(lambda txn: txn.come_back(job, at, progress)).result()
+            self._journal.write(partial(self._put_off, job=job, again=result)).result()
             return
         self._finish(job, tuple(result))
         self._count(job, DELIVERED)
         log.debug("delivered", effect=_name(job.effect), incident=job.incident, attempts=job.attempts)
+
+    def _put_off(self, txn: Txn, job: Job, again: Again) -> None:
+        if txn.come_back(job, again.at, dict(again.progress)) and again.events:
+            self._desk.execute(txn, self._receipt(job, tuple(again.events), txn.now, f":{again.at.isoformat()}"))
 
     def _finish(self, job: Job, happened: tuple[Event, ...]) -> None:
         """Ends the job and records what came of it. Raises Busy, and then the job is tried again later.

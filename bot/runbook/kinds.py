@@ -66,6 +66,8 @@ KINDS: Mapping[str, KindRule] = {
     ),
     "traffic.shed": KindRule(Risk.REVERSIBLE, _PART_OF_A_ROUTE, table="traffic"),
     "traffic.shift": KindRule(Risk.REVERSIBLE, _PART_OF_A_ROUTE, table="traffic"),
+    "notify.post": KindRule(Risk.READ, {"text": Arg.TEXT}),
+    "page.oncall": KindRule(Risk.READ, {"text": Arg.TEXT}),
     "ask.approve": KindRule(Risk.READ, {"text": Arg.TEXT}, asks=True, timeout=timedelta(minutes=15)),
     MANUAL: KindRule(Risk.READ, asks=True, timeout=timedelta(hours=1)),
 }
