@@ -114,6 +114,8 @@ KINDS: Mapping[str, KindRule] = {
     ),
     "argo.abort": KindRule(Risk.REVERSIBLE, _A_ROLLOUT, table="kubernetes"),
     "argo.undo": KindRule(Risk.REVERSIBLE, _A_ROLLOUT, timeout=timedelta(minutes=15), table="kubernetes"),
+    "notify.post": KindRule(Risk.READ, {"text": Arg.TEXT}),
+    "page.oncall": KindRule(Risk.READ, {"text": Arg.TEXT}),
     "ask.approve": KindRule(Risk.READ, {"text": Arg.TEXT}, asks=True, timeout=timedelta(minutes=15)),
     MANUAL: KindRule(Risk.READ, asks=True, timeout=timedelta(hours=1)),
 }
