@@ -6,6 +6,7 @@ import fcntl
 import gc
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -53,6 +54,7 @@ from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, op
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.postmortem.shelf import Shelf
+from bot.runbook.breaker import Breakers
 from bot.runbook.courier import Courier as RunbookCourier
 from bot.runbook.library import Library
 from bot.runbook.preview import Parts
@@ -186,6 +188,7 @@ class App:
         self.config = config
         self._direct = direct
         outside = clock or wall_clock  # what others sign and mean is told by the machine's own
+        self._breakers = Breakers(time.monotonic if clock is None else lambda: outside().timestamp())
         self.journal = open_journal(config, clock)
         clock = self.journal.clock
         self._began = clock()
@@ -318,7 +321,7 @@ class App:
         if self.telemetry:
             couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
         parts = runbook_parts(config)
-        couriers["runbook"] = RunbookCourier(parts.acts, parts.checks, parts.measure)
+        couriers["runbook"] = RunbookCourier(parts.acts, parts.checks, parts.measure, self._breakers)
         if self.tracing:
             return {name: self.tracing.courier(name, courier) for name, courier in couriers.items()}
         return couriers

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from bot import health, tracing
 from bot.audit import heartbeat
+from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
@@ -21,8 +22,8 @@ from bot.integrations import PAGERS, SOURCES, TARGETS, alertmanager, pagerduty, 
 from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
 from bot.oncall import StaticOnCall
-from bot.runbook.kinds import Targets
-from bot.settings import Secret, Table, shown
+from bot.runbook.kinds import KINDS, Targets
+from bot.settings import Secret, Table, duration, shown
 from bot.slack.settings import Settings as SlackSettings
 
 SecretOf = Callable[[str], str | None]
@@ -34,6 +35,7 @@ TABLES: Final = (
     "access",
     "oncall",
     "deadlines",
+    "caps",
     "alerts",
     *SOURCES,
     "pagerduty",
@@ -238,6 +240,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
             _policy(tables["deadlines"], faults),
             pagers=(pagerduty.NAME, *fallbacks) if paging else (),
             accept_within=accept_within,
+            caps=_caps(Table("caps", tables["caps"], faults)),
         ),
         reading=_reading(tables["alerts"], faults),
     )
@@ -340,6 +343,24 @@ def _policy(values: Mapping[str, Any], faults: list[str]) -> Policy:
     if policy.ack_within <= timedelta(0):
         table.fault("acknowledge", "must be longer than nothing")
     return policy
+
+
+def _caps(table: Table) -> Mapping[str, Cap]:
+    """How often a kind of step may be carried out, as `"k8s.drain" = "1 per 1h"`; 0 takes a cap of our own away."""
+    caps = dict(Policy().caps)
+    for kind in table.values:
+        most, _, span = table.text(kind).partition(" per ")
+        within = duration(span)
+        if kind not in KINDS:
+            table.fault(kind, f"is no kind of step; known: {', '.join(KINDS)}")
+        elif most == "0" and not span:
+            caps.pop(kind, None)
+        elif not most.isdecimal() or int(most) < 1 or within is None or not within:
+            table.fault(kind, 'must be how many in what time, as "1 per 1h", or "0" for no cap')
+        else:
+            caps[kind] = Cap(int(most), within)
+    table.done()
+    return caps
 
 
 def _severities(table: Table, key: str, default: frozenset[Severity]) -> frozenset[Severity]:

@@ -4,10 +4,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TypeVar
 
 from bot.incident.alert import Alert, GroupState
-from bot.incident.commands import CheckTimers, Command, ReportAlerts
+from bot.incident.commands import ApproveStep, CheckTimers, Command, ReportAlerts
 from bot.incident.decide import decide, follow, takes_refire
 from bot.incident.effects import RefreshCard
 from bot.incident.entry import Entry
@@ -21,6 +22,7 @@ from bot.intake.alerts import Message, take_in
 from bot.intake.reading import Reading
 from bot.intake.tally import Heard, Known, Tally, merely_repeats
 from bot.journal import Busy, Journal, News, Txn
+from bot.journal.brake import begun_since, pull, release
 from bot.journal.ids import new_id
 
 T = TypeVar("T")
@@ -66,8 +68,21 @@ class Desk:
         require_responder(by)
         if not by.is_person:
             raise Refused("Only a person can confirm a fail-over.")
+        return self._soon(lambda txn: txn.confirm(by), timeout)
+
+    def pull_brake(self, by: Actor, reason: str, timeout: float = PATIENCE_S) -> bool:
+        """Stops all runbooks; False when they are already. Raises Refused."""
+        require_responder(by)
+        return self._soon(lambda txn: pull(txn, by, reason), timeout)
+
+    def release_brake(self, by: Actor, timeout: float = PATIENCE_S) -> bool:
+        """Lets runbooks act again; False when they may already. Raises Refused."""
+        require_responder(by)
+        return self._soon(lambda txn: release(txn, by), timeout)
+
+    def _soon(self, job: Callable[[Txn], T], timeout: float) -> T:
         try:
-            return self._write(lambda txn: txn.confirm(by), urgent=True).result(timeout)
+            return self._write(job, urgent=True).result(timeout)
         except TimeoutError as late:
             raise Busy("the journal did not answer in time") from late
 
@@ -162,7 +177,12 @@ class Desk:
         if not isinstance(command, ASKS):
             return self.policy
         standing = txn.standing()
-        return replace(self.policy, frozen=standing.frozen, previews_from=standing.previews_from)
+        policy = replace(self.policy, frozen=standing.frozen, previews_from=standing.previews_from)
+        if not isinstance(command, ApproveStep):
+            return policy
+        longest = max((cap.within for cap in policy.caps.values()), default=timedelta())
+        begun = begun_since(txn, command.at - longest) if longest else []
+        return replace(policy, brake=txn.brake(), begun=tuple(begun))
 
     def _unless_succeeded(self, txn: Txn, incident: Incident, event: Reopened, command: Command) -> Event:
         """At most one live incident per group: where a later one has the alerts, none are left to return for."""

@@ -26,7 +26,7 @@ class Verbs:
         self._desk = desk
         self._journal = desk.journal
         self._survey = survey
-        self._runbooks = RunbookVerbs(desk, library, self._by_id)
+        self._runbooks = RunbookVerbs(desk, library, self._by_id, context)
         self.context = context
         self._words: Mapping[str, Callable[[Asked], Reply]] = {
             "": self._here,
@@ -38,6 +38,7 @@ class Verbs:
             "timeline": self._timeline,
             "health": self._health,
             "run": lambda asked: self._runbooks.run(*self._meant(asked)),
+            "runbooks": self._runbooks.all,
             "mitigated": self._mitigated,
             "update": self._update,
             "resolve": self._resolve,
@@ -88,6 +89,8 @@ class Verbs:
             return self._words[do.value](asked)
         if do is Do.FAILOVER:
             return self._confirm(asked)
+        if do is Do.RELEASE:
+            return self._runbooks.release(asked)
         incident = self._by_id(value)
         match do:
             case Do.ACK:
