@@ -92,6 +92,7 @@ def test_check_of_the_example_finds_both_runbooks(types: Type) -> None:
         "DEPLOY_TOKEN": "canary",
         "GATEWAY_TOKEN": "canary",
         "CACHE_PASSWORD": "canary",
+        "PROD_TOKEN": "canary",
     }
     told = types("check", "--config", str(EXAMPLE), **secrets)
     assert told.exit_code == 0, told.output
