@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.runbook import promql
+from bot.runbook.model import Runbook
 from bot.runbook.parse import parse
 from bot.runbook.render import BadParams, prefill, start
 from bot.runbook.template import PARAM_TYPES, refusal, render
@@ -70,7 +71,7 @@ verify: {query: 'up{model="{{ value }}"}', expect: "> 0", within: 1m}
 """
 
 
-def book(kind: str):
+def book(kind: str) -> Runbook:
     runbook, faults = parse(BOOK % kind, "everything.md")
     assert faults == []
     return runbook
