@@ -32,7 +32,7 @@ from bot.audit.pressure import LOOK_EVERY_S as PRESSURE_EVERY_S
 from bot.audit.pressure import Pressure, disk_of
 from bot.audit.reconcile import Reconciler
 from bot.config import Config
-from bot.contracts import Courier, Permanent, Transient
+from bot.contracts import Check, Courier, Permanent, Transient
 from bot.desk import Desk
 from bot.engine import Engine
 from bot.engine.leaving import Leaving
@@ -44,7 +44,7 @@ from bot.incident.effects import pager_named
 from bot.incident.logbook import Record
 from bot.incident.run import Reading
 from bot.incident.state import Incident
-from bot.integrations import ACTS, alertmanager, pagerduty, prometheus
+from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, pagerduty, prometheus
 from bot.integrations.fallback import Fallback, Voice
 from bot.journal import Journal
 from bot.journal.audit import is_at_rest, try_out
@@ -378,9 +378,13 @@ class App:
 
 def runbook_parts(config: Config) -> Parts:
     """What runbooks are carried out by, over the targets that are configured."""
-    acts = {kind: make(config.targets[table]) for kind, (table, make) in ACTS.items()}
     measuring = prometheus.Prometheus(config.prometheus) if config.prometheus else None
-    checks = {"promql.assert": measuring, "promql.wait": measuring} if measuring else {}
+    value = measuring.value if measuring else None
+    acts = {kind: make(config.targets[table]) for kind, (table, make) in ACTS.items()}
+    acts |= {kind: make(config.targets[table], value) for kind, (table, make) in WEIGHING_ACTS.items()}
+    checks: dict[str, Check] = {kind: make(config.targets[table]) for kind, (table, make) in CHECKS.items()}
+    if measuring:
+        checks |= {"promql.assert": measuring, "promql.wait": measuring}
     return Parts(acts, checks, measuring.measure if measuring else _unmeasured)
 
 

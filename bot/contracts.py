@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bot.incident.effects import Effect
 from bot.incident.events import Event
@@ -55,16 +55,22 @@ class Attempt:
     number: int
     now: datetime
     progress: Mapping[str, Any] = field(default_factory=dict)
+    since: datetime | None = None
+    """When the effect was first wanted."""
     still_ours: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
     """To be called right before what is better not done twice. Raises TakenOver."""
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Not finished and not failed: call me once more at `at`, with `progress`. It is no failed attempt."""
+    """Not finished and not failed: call me once more at `at`, with `progress`. It is no failed attempt.
+
+    `events` are what has happened so far that people want to hear of now.
+    """
 
     at: datetime
     progress: Mapping[str, Any]
+    events: Sequence[Event] = ()
 
 
 Delivered = Sequence[Event] | Again
@@ -122,6 +128,24 @@ class Act(Protocol):
 
     def undo(self, plan: Plan, key: str) -> None:
         """Restores `plan.before`. Raises Permanent where there is no way back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """An act that was begun and has not ended: how far it is, as `3 of 5 pods moved, 2 wait for the budget chat`."""
+
+    text: str
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """An `Act` that goes on for longer than one call may last (a drain, a rollout): begun by `apply`, then asked."""
+
+    def go_on(self, plan: Plan, key: str) -> Going | None:
+        """One look, and what is due next; None once it has ended. Twice does no harm.
+
+        Raises Transient, and Permanent when it cannot end.
+        """
 
 
 class Reversible:

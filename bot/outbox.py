@@ -14,7 +14,7 @@ import structlog
 from bot.contracts import Again, Attempt, Courier, Delivered, Permanent, TakenOver, Transient
 from bot.desk import Desk
 from bot.incident.commands import RecordReceipt
-from bot.incident.effects import EFFECT_NAMES, Effect, PageEffect
+from bot.incident.effects import EFFECT_NAMES, Effect, Page, PageEffect, StopPaging
 from bot.incident.events import DeliveryFailed, Event
 from bot.incident.people import BOT
 from bot.journal import Busy, Job, Txn
@@ -88,7 +88,7 @@ class Outbox:
             self._settle(job, [])  # not connected, so there is nothing to do
             return
         now = self._journal.clock()
-        attempt = Attempt(job.id, job.attempts, now, job.progress, self._holding(job, began))
+        attempt = Attempt(job.id, job.attempts, now, job.progress, job.created_at, self._holding(job, began))
         try:
             attempt.still_ours()
             result = courier.deliver(job.effect, incident, attempt)
@@ -128,12 +128,15 @@ class Outbox:
 
     def _settle(self, job: Job, result: Delivered) -> None:
         if isinstance(result, Again):
-            at, progress = result.at, dict(result.progress)
-            self._journal.write(lambda txn: txn.come_back(job, at, progress)).result()
+            self._journal.write(partial(self._put_off, job=job, again=result)).result()
             return
         self._finish(job, tuple(result))
         self._count(job, DELIVERED)
         log.debug("delivered", effect=_name(job.effect), incident=job.incident, attempts=job.attempts)
+
+    def _put_off(self, txn: Txn, job: Job, again: Again) -> None:
+        if txn.come_back(job, again.at, dict(again.progress)) and again.events:
+            self._desk.execute(txn, self._receipt(job, tuple(again.events), txn.now, f":{again.at.isoformat()}"))
 
     def _finish(self, job: Job, happened: tuple[Event, ...]) -> None:
         """Ends the job and records what came of it. Raises Busy, and then the job is tried again later.
@@ -155,8 +158,17 @@ class Outbox:
                 return
 
     def _end(self, txn: Txn, job: Job, events: tuple[Event, ...], suffix: str) -> None:
-        if txn.finish(job) and events:
+        if not txn.finish(job):
+            self._too_late(txn, job)
+        elif events:
             self._desk.execute(txn, self._receipt(job, events, txn.now, suffix))
+
+    @staticmethod
+    def _too_late(txn: Txn, job: Job) -> None:
+        """Another has done it meanwhile. What is over may have been brought up again by us: a page is ended anew."""
+        incident = txn.incident(job.incident)
+        if isinstance(job.effect, Page) and incident is not None and not incident.is_live:
+            txn.enqueue(incident.id, [StopPaging(job.effect.generation, pager=job.effect.pager)])
 
     def _receipt(self, job: Job, events: tuple[Event, ...], now: datetime, suffix: str = "") -> RecordReceipt:
         return RecordReceipt(

@@ -103,7 +103,7 @@ class Reconciler:
         common |= {"source": FIRST_PAGER, "key": f"reconcile:{record.seq}:{incident.id}"}
         command: cmd.Command
         if page.status == pagerduty.RESOLVED:
-            command = cmd.Resolve(**common, reason="resolved in PagerDuty", despite_firing=True)
+            command = cmd.Resolve(**common, reason="resolved in PagerDuty", despite_firing=True, despite_fallback=True)
         elif page.status == pagerduty.ACKNOWLEDGED and incident.status is Status.OPEN:
             command = cmd.Acknowledge(**common)
         else:

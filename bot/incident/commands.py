@@ -129,10 +129,14 @@ class Mitigate(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolve(Command):
-    """`despite_firing` says that the person was warned that alerts still burn and resolves nevertheless."""
+    """`despite_firing` says that the person was warned that alerts still burn and resolves nevertheless.
+
+    `despite_fallback` is for a pager whose people have closed it there already, whatever is still on loan here.
+    """
 
     reason: str
     despite_firing: bool = False
+    despite_fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,9 +188,18 @@ class StepCommand(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApproveStep(StepCommand):
-    """`digest` is that of the preview the person saw; a changed plan voids it."""
+    """`digest` is that of the preview the person saw; a changed plan voids it.
+
+    `alone` is the reason why one person goes on with what takes two, after a second was called and did not come.
+    """
 
     digest: str = ""
+    alone: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSecond(StepCommand):
+    """Wake the next on call: somebody at this step wants not to be alone with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

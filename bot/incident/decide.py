@@ -4,6 +4,7 @@
 that burn again end the mitigation). Both are pure: the same story gives the same events on any machine.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from functools import singledispatch
 
@@ -14,8 +15,18 @@ from bot.incident.failover import require_thawed
 from bot.incident.glass import reason_of
 from bot.incident.people import Refused, require_member, require_responder
 from bot.incident.policy import Policy
-from bot.incident.run import APPROVAL_LASTS, OnFail, Run, RunStatus, StepRun, StepStatus
-from bot.incident.runs import ASKS_PEOPLE, advance, all_of, current_step, lacks_second, spec_to_json, undoable
+from bot.incident.run import APPROVAL_LASTS, SECOND_WITHIN, OnFail, Run, RunStatus, StepRun, StepStatus
+from bot.incident.runs import (
+    ASKS_PEOPLE,
+    AT_WORK,
+    advance,
+    all_of,
+    current_step,
+    lacks_second,
+    lent,
+    spec_to_json,
+    undoable,
+)
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import who
 
@@ -43,11 +54,14 @@ def follow(incident: Incident, event: ev.Event) -> list[ev.Event]:
         case (
             ev.RunStarted(run=run)
             | ev.StepSucceeded(run=run)
+            | ev.StepSaid(run=run)
             | ev.StepSkipped(run=run)
             | ev.StepUndone(run=run)
             | ev.StepRetried(run=run)
         ):
             ahead = advance(incident.runs[run])
+            if isinstance(ahead, ev.StepSaid) and ahead.level:
+                ahead = replace(ahead, level=incident.escalations + 1)
             return [ahead] if isinstance(ahead, ev.Event) else []
         case ev.RunFinished(run=run, outcome=RunStatus.DONE.value) if incident.status is Status.ACKNOWLEDGED:
             proof = _proof(incident.runs[run])
@@ -239,6 +253,12 @@ def _(command: cmd.Resolve, incident: Incident, policy: Policy) -> list[ev.Event
     if incident.firing and not command.despite_firing:
         alerts = "1 alert still fires" if incident.firing == 1 else f"{incident.firing} alerts still fire"
         raise Refused(f"{alerts}; confirm that you want to resolve all the same.")
+    on_loan = lent(incident.runs.values())
+    if on_loan and not command.despite_fallback:
+        titles = ", ".join(f"*{step.spec.title}*" for _, step in on_loan)
+        raise Refused(
+            f"Still on loan: {titles}. Take it back first; until then nobody knows whether the service is well."
+        )
     snoozed = command.at + policy.snooze if incident.firing else None
     return [ev.Resolved(command.reason.strip(), incident.firing, snoozed)]
 
@@ -281,9 +301,14 @@ def _still_true(incident: Incident, event: ev.Event) -> bool:
             )
         case ev.StepApplied(run=run, step=step) | ev.StepInterrupted(run=run, step=step):
             return incident.runs[run].step(step).status is StepStatus.RUNNING
+        case ev.StepCompleted(run=run, step=step):
+            return incident.runs[run].step(step).status is StepStatus.GOING
+        case ev.StepProgressed(run=run, step=step):
+            status = incident.runs[run].step(step).status
+            return status in (StepStatus.WAITING, StepStatus.GOING, StepStatus.VERIFYING)
         case ev.StepSucceeded(run=run, step=step) | ev.StepFailed(run=run, step=step):
             status = incident.runs[run].step(step).status
-            return status in (StepStatus.WAITING, StepStatus.RUNNING, StepStatus.VERIFYING)
+            return status in (StepStatus.WAITING, StepStatus.RUNNING, StepStatus.GOING, StepStatus.VERIFYING)
         case ev.StepUndone(run=run, step=step) | ev.UndoFailed(run=run, step=step):
             return incident.runs[run].step(step).status is StepStatus.UNDOING
         case _:
@@ -347,7 +372,7 @@ def _current(incident: Incident, command: cmd.StepCommand) -> StepRun:
 @_decide.register
 def _(command: cmd.ApproveStep, incident: Incident, policy: Policy) -> list[ev.Event]:
     step = _step(incident, command)
-    if step.status in (StepStatus.RUNNING, StepStatus.VERIFYING, StepStatus.DONE):
+    if step.status in (*AT_WORK, StepStatus.DONE):
         return []
     step = _current(incident, command)
     if step.spec.kind in ASKS_PEOPLE and step.status is StepStatus.ASKING:
@@ -355,20 +380,44 @@ def _(command: cmd.ApproveStep, incident: Incident, policy: Policy) -> list[ev.E
     if step.status is not StepStatus.ASKING or step.asked_at is None:
         raise Refused("There is no preview to approve yet; ask for one first.")
     require_thawed(policy.frozen)
-    if lacks_second(incident.runs[command.run], step, command.by.id):
-        raise Refused("This cannot be taken back, so somebody other than who started the runbook has to approve it.")
+    alone = lacks_second(incident.runs[command.run], step, command.by.id)
+    if alone:
+        _require_nobody_came(step, command)
     if command.digest != step.plan_digest:
         raise Refused("The plan has changed since that preview; look at the new one.")
     if command.at - step.asked_at > APPROVAL_LASTS or (policy.previews_from and step.asked_at <= policy.previews_from):
         return [ev.StepRetried(command.run, command.step)]
+    overridden = [ev.StepOverridden(command.run, command.step, command.alone.strip())] if alone else []
     approved = ev.StepApproved(command.run, command.step, command.digest)
-    return [approved, ev.StepStarted(command.run, command.step, step.attempt + 1)]
+    return [*overridden, approved, ev.StepStarted(command.run, command.step, step.attempt + 1)]
+
+
+def _require_nobody_came(step: StepRun, command: cmd.ApproveStep) -> None:
+    """One alone goes on only after a second was called, had time to come, and with a reason. Raises Refused."""
+    called, minutes = step.second_called_at, int(SECOND_WITHIN.total_seconds() // 60)
+    if called is None:
+        raise Refused(
+            "This cannot be taken back, so somebody other than who started the runbook has to approve it. Call a "
+            f"second person; if nobody comes within {minutes} min, you may go on alone, with a reason."
+        )
+    if command.at - called < SECOND_WITHIN:
+        raise Refused(f"A second person was called; from {called + SECOND_WITHIN:%H:%M:%S} UTC on you may go on alone.")
+    if not command.alone.strip():
+        raise Refused("Nobody came; say in a sentence why it cannot wait, and go on alone.")
+
+
+@_decide.register
+def _(command: cmd.CallSecond, incident: Incident, policy: Policy) -> list[ev.Event]:
+    step = _current(incident, command)
+    if step.second_called_at is not None and command.at - step.second_called_at < SECOND_WITHIN:
+        return []
+    return [ev.SecondCalled(command.run, command.step, incident.escalations + 1)]
 
 
 @_decide.register
 def _(command: cmd.SkipStep, incident: Incident, policy: Policy) -> list[ev.Event]:
     step = _current(incident, command)
-    if step.status in (StepStatus.RUNNING, StepStatus.VERIFYING):
+    if step.status in AT_WORK:
         raise Refused("The step is being carried out right now; wait for it, or stop the run.")
     return [ev.StepSkipped(command.run, command.step, command.reason.strip() or "skipped by a person")]
 
@@ -376,7 +425,7 @@ def _(command: cmd.SkipStep, incident: Incident, policy: Policy) -> list[ev.Even
 @_decide.register
 def _(command: cmd.RetryStep, incident: Incident, policy: Policy) -> list[ev.Event]:
     step = _current(incident, command)
-    if step.status in (StepStatus.RUNNING, StepStatus.VERIFYING):
+    if step.status in AT_WORK:
         raise Refused("The step is being carried out right now; wait for its result.")
     return [ev.StepRetried(command.run, command.step)]
 

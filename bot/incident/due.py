@@ -1,14 +1,17 @@
 """What is overdue at a given moment, computed from the incident: there are no timers that could be lost."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Final
 
 from bot.incident import events as ev
 from bot.incident.failover import CLOSES
 from bot.incident.policy import Policy
 from bot.incident.run import StepStatus
 from bot.incident.state import Incident, Status
+
+ZERO: Final = timedelta()
 
 
 def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, ev.Event]]:
@@ -40,6 +43,9 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
         for step in run.steps:
             if step.lease_until and step.status not in (StepStatus.RUNNING, StepStatus.UNDOING, StepStatus.UNDONE):
                 yield step.lease_until, ev.UndoStarted(run.id, step.spec.id, "lease")
+                reminder = (step.reminded_at or step.lease_until - (step.spec.lease or ZERO)) + policy.fallback_every
+                if step.lent and incident.is_live and reminder < step.lease_until:
+                    yield reminder, ev.FallbackReminded(run.id, step.spec.id)
 
 
 def page_asked_at(incident: Incident, policy: Policy) -> datetime | None:

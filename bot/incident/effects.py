@@ -129,6 +129,11 @@ class EscalatePage(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class CallSecond(EscalatePage):
+    """Wake the next person although somebody has it: they are not to decide alone."""
+
+
+@dataclass(frozen=True, slots=True)
 class CollectEvidence(Effect):
     """Ask the telemetry how users, queues and GPUs are doing."""
 
@@ -152,6 +157,11 @@ class ApplyStep(StepEffect):
     """Carry it out, once."""
 
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContinueStep(StepEffect):
+    """Look after an act that goes on by itself until it has ended or its time is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +193,12 @@ EFFECTS: Final[Mapping[str, type[Effect]]] = {
     "acknowledge_page": AcknowledgePage,
     "stop_paging": StopPaging,
     "escalate_page": EscalatePage,
+    "call_second": CallSecond,
     "collect_evidence": CollectEvidence,
     "plan_step": PlanStep,
     "check_step": CheckStep,
     "apply_step": ApplyStep,
+    "continue_step": ContinueStep,
     "verify_step": VerifyStep,
     "undo_step": UndoStep,
     "draft_postmortem": DraftPostmortem,

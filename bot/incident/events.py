@@ -317,6 +317,24 @@ class StepApproved(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SecondCalled(Event):
+    """Somebody alone at a step wants a second person; the next on call is woken, as escalation `level`."""
+
+    run: str
+    step: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepOverridden(Event):
+    """Nobody came, and one person alone goes on with what takes two. Follows `SecondCalled`, before the approval."""
+
+    run: str
+    step: str
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True)
 class StepStarted(Event):
     """Committed before the act. Found without an outcome, the step counts as interrupted."""
 
@@ -327,12 +345,33 @@ class StepStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepApplied(Event):
-    """The act was carried out; a lease, where the step has one, runs until `lease_until`."""
+    """The act was carried out; a lease, where the step has one, runs until `lease_until`.
+
+    One that is `lasting` was only begun, and goes on until `StepCompleted`.
+    """
 
     run: str
     step: str
     attempt: int
     lease_until: datetime | None = None
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgressed(Event):
+    """How far a step is that takes its time: what has moved, what was measured last."""
+
+    run: str
+    step: str
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class StepCompleted(Event):
+    """An act that goes on by itself has ended; whether it helped is measured next."""
+
+    run: str
+    step: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +381,19 @@ class StepSucceeded(Event):
     run: str
     step: str
     text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class StepSaid(Event):
+    """A step that only tells: its words go to the incident's channel, and wake the next on call where `level` is set.
+
+    `level` is that of an escalation, 0 for none.
+    """
+
+    run: str
+    step: str
+    text: Text
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +461,14 @@ class LeaseRenewed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FallbackReminded(Event):
+    """What a step lent is still in force, and the responders were reminded that it hides a service that is not well."""
+
+    run: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished(Event):
     """`outcome` is "done" or "stopped"."""
 
@@ -454,8 +514,13 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "run.step_planned": StepPlanned,
     "run.step_asked": StepAsked,
     "run.step_approved": StepApproved,
+    "run.second_called": SecondCalled,
+    "run.step_overridden": StepOverridden,
     "run.step_started": StepStarted,
     "run.step_applied": StepApplied,
+    "run.step_progressed": StepProgressed,
+    "run.step_completed": StepCompleted,
+    "run.step_said": StepSaid,
     "run.step_succeeded": StepSucceeded,
     "run.step_failed": StepFailed,
     "run.step_interrupted": StepInterrupted,
@@ -465,6 +530,7 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "run.step_undone": StepUndone,
     "run.undo_failed": UndoFailed,
     "run.lease_renewed": LeaseRenewed,
+    "run.fallback_reminded": FallbackReminded,
     "run.finished": RunFinished,
     "postmortem.drafted": PostmortemDrafted,
 }

@@ -15,7 +15,7 @@ from bot.incident import events as ev
 from bot.incident.logbook import HOW_TO_CONFIRM, Kind, Record
 from bot.incident.people import Refused
 
-HELD: Final = (ef.ApplyStep, ef.UndoStep)
+HELD: Final = (ef.ApplyStep, ef.ContinueStep, ef.UndoStep)
 """What is not carried out meanwhile; to preview, check and measure only reads."""
 CLOSES: Final = (ev.Resolved, ev.UndoStarted)
 """What the passing of time does not bring about meanwhile; escalations, handovers and reminders it does."""

@@ -17,7 +17,8 @@ class Policy:
     `self_resolving` severities resolve themselves after their alerts have been quiet this long. `pages`: severities
     that wake people. `pagers`: who is asked to wake them, by name and in this order; each is asked when nobody before
     it has accepted the page for `accept_within`. `announce_every`: an incident that opens this soon after another is
-    shown in that one's announcement instead of making its own.
+    shown in that one's announcement instead of making its own. `fallback_every`: responders are reminded this often of
+    what a runbook has put in force for a time only.
     While the database has failed over and nobody has confirmed, automation is `frozen`; a preview from before
     `previews_from` counts no more (see `failover`).
     """
@@ -36,6 +37,7 @@ class Policy:
     pagers: tuple[str, ...] = ()
     accept_within: timedelta = timedelta(seconds=60)
     announce_every: timedelta = timedelta(seconds=30)
+    fallback_every: timedelta = timedelta(minutes=15)
     frozen: bool = False
     previews_from: datetime | None = None
 

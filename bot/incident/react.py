@@ -25,9 +25,18 @@ def calls(event: ev.Event) -> Call:
     match event:
         case ev.IncidentOpened() | ev.Reopened() | ev.Relapsed() | ev.PageUnanswered():
             return Call.ON_CALL
-        case ev.AckDeadlineMissed():
+        case ev.AckDeadlineMissed() | ev.SecondCalled():
             return Call.NEXT_ON_CALL
-        case ev.UpdateReminded() | ev.StepFailed() | ev.StepInterrupted() | ev.UndoFailed() | ev.UndoStarted():
+        case ev.StepSaid(level=level):
+            return Call.NEXT_ON_CALL if level else Call.NOBODY
+        case (
+            ev.UpdateReminded()
+            | ev.FallbackReminded()
+            | ev.StepFailed()
+            | ev.StepInterrupted()
+            | ev.UndoFailed()
+            | ev.UndoStarted()
+        ):
             return Call.RESPONDERS
         case _:
             return Call.NOBODY
@@ -42,7 +51,7 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             return []  # what failed in chat is not told in chat: it would fail again, for ever
         case ev.ChannelOpened() | ev.PageAccepted() | ev.DeliveryFailed() | ev.PostmortemDrafted():
             return [ef.RefreshCard(), *(_tell(entry) if _is_news(entry.event) else [])]
-        case ev.CardPosted() | ev.StepShown() | ev.NoteAdded() | ev.StepApproved():
+        case ev.CardPosted() | ev.StepShown() | ev.NoteAdded() | ev.StepApproved() | ev.StepOverridden():
             return []
         case event:
             return [
@@ -110,6 +119,8 @@ def _pager(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             return [ef.StopPaging(generation, pager=pager) for pager in told]
         case ev.AckDeadlineMissed(level=level):
             return [ef.EscalatePage(generation, level)]
+        case ev.SecondCalled(level=level) | ev.StepSaid(level=level) if level:
+            return [ef.CallSecond(generation, level)]
         case _:
             return []
 
@@ -129,9 +140,11 @@ def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
             return [ef.CollectEvidence()]
         case ev.Resolved():
             return [ef.DraftPostmortem()]
-        case ev.RunStarted(run=run) | ev.StepStarted(run=run) | ev.StepApplied(run=run) | ev.StepSucceeded(run=run):
+        case ev.RunStarted(run=run) | ev.StepStarted(run=run) | ev.StepApplied(run=run) | ev.StepCompleted(run=run):
             return effects_of(entry.event, incident.runs[run])
-        case ev.StepSkipped(run=run) | ev.StepRetried(run=run) | ev.UndoStarted(run=run) | ev.StepUndone(run=run):
+        case ev.StepSucceeded(run=run) | ev.StepSaid(run=run) | ev.StepSkipped(run=run) | ev.StepRetried(run=run):
+            return effects_of(entry.event, incident.runs[run])
+        case ev.UndoStarted(run=run) | ev.StepUndone(run=run):
             return effects_of(entry.event, incident.runs[run])
         case _:
             return []
@@ -141,7 +154,7 @@ def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
     match event:
         case ev.EvidenceCollected() if incident.triaged is not None and incident.triaged.at == entry.at:
             return []  # the first look is on the card, which has just been posted
-        case ev.StepFailed() | ev.StepInterrupted() | ev.UndoFailed():
+        case ev.StepFailed() | ev.StepInterrupted() | ev.UndoFailed() | ev.SecondCalled() | ev.FallbackReminded():
             return [*_show(event.run, event.step), *_tell(entry)]
         case ev.UndoStarted(run=run, step=step, why=why):
             return [*_show(run, step), *(_tell(entry) if why == "lease" else [])]
@@ -150,6 +163,8 @@ def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
             | ev.StepAsked(run=run, step=step)
             | ev.StepStarted(run=run, step=step)
             | ev.StepApplied(run=run, step=step)
+            | ev.StepProgressed(run=run, step=step)
+            | ev.StepCompleted(run=run, step=step)
             | ev.StepSucceeded(run=run, step=step)
             | ev.StepRetried(run=run, step=step)
             | ev.StepSkipped(run=run, step=step)
@@ -179,6 +194,7 @@ def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
             | ev.EvidenceCollected()
             | ev.EvidenceFailed()
             | ev.RunStarted()
+            | ev.StepSaid()
         ):
             return _tell(entry)
         case _:

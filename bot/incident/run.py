@@ -8,6 +8,10 @@ from typing import Any, Final
 
 APPROVAL_LASTS: Final = timedelta(minutes=15)
 """A preview or an approval older than this counts no more: the world has moved on."""
+SECOND_WITHIN: Final = timedelta(minutes=5)
+"""So long a second person has to answer before one alone may go on, with a reason."""
+TRIES: Final = 5
+"""How often a step's other side is asked where the runbook states no `retry`."""
 
 
 class Risk(StrEnum):
@@ -70,7 +74,7 @@ class StepSpec:
     warning: str = ""
     checklist: tuple[str, ...] = ()
     timeout: timedelta = timedelta(seconds=60)
-    retry: int = 0
+    retry: int = TRIES - 1
     verify: Verify | None = None
     undo: str | None = None
     no_undo: str = ""
@@ -79,12 +83,13 @@ class StepSpec:
 
 
 class StepStatus(StrEnum):
-    """Where one step stands."""
+    """Where one step stands. RUNNING is being begun; GOING has begun and goes on by itself, as a drain does."""
 
     WAITING = "waiting"
     PLANNING = "planning"
     ASKING = "asking"
     RUNNING = "running"
+    GOING = "going"
     VERIFYING = "verifying"
     DONE = "done"
     FAILED = "failed"
@@ -99,6 +104,8 @@ class StepRun:
     """One step of one run, folded from its events. `channel` and `ts` are where it is shown.
 
     `started_at` is when the act was approved and begun; `applied` when it was carried out and has not been undone.
+    `outcome` is how it ended, or how far it is. `alone` says that nobody came when a second person was called
+    (`second_called_at`), and that one goes on by themselves. `reminded_at` is when people last heard that it is lent.
     """
 
     spec: StepSpec
@@ -113,6 +120,9 @@ class StepRun:
     outcome: str = ""
     started_at: datetime | None = None
     applied: bool = False
+    second_called_at: datetime | None = None
+    alone: bool = False
+    reminded_at: datetime | None = None
     channel: str = ""
     ts: str = ""
 
@@ -120,6 +130,11 @@ class StepRun:
     def way_back(self) -> Mapping[str, Any]:
         """The plan that undo goes by: the first one of several for the same act."""
         return self.first_plan or self.plan
+
+    @property
+    def lent(self) -> bool:
+        """Whether it is in force for a time only, which hides a service that is not well without it."""
+        return self.applied and self.lease_until is not None
 
     @property
     def may_be_in_force(self) -> bool:

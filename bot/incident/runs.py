@@ -1,21 +1,25 @@
 """How a runbook run moves: the fold of its events, and what the bot does next about it."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from bot.incident import events as ev
-from bot.incident.effects import ApplyStep, CheckStep, Effect, PlanStep, UndoStep, VerifyStep
+from bot.incident.effects import ApplyStep, CheckStep, ContinueStep, Effect, PlanStep, UndoStep, VerifyStep
 from bot.incident.entry import Entry
 from bot.incident.people import one_person
 from bot.incident.run import OnFail, Risk, Run, RunStatus, StepRun, StepSpec, StepStatus, Verify
 
 ASKS_PEOPLE: Final = frozenset({"ask.approve", "manual"})
 """Kinds of step that a person answers; the bot only asks."""
+TELLS: Final = frozenset({"notify.post", "page.oncall"})
+"""Kinds of step that only tell people; the core does that by itself."""
 ENDED: Final = frozenset({StepStatus.DONE, StepStatus.SKIPPED, StepStatus.UNDOING, StepStatus.UNDONE})
 """A step here no longer holds the run up."""
+AT_WORK: Final = frozenset({StepStatus.RUNNING, StepStatus.GOING, StepStatus.VERIFYING})
+"""A step here is being carried out or proven."""
 
 
 def spec_to_json(spec: StepSpec) -> dict[str, Any]:
@@ -110,11 +114,15 @@ def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
     match entry.event:
         case ev.StepPlanned(run=run, step=step, plan=plan, digest=digest):
             planned = {"plan": plan, "plan_digest": digest, "first_plan": _first_plan(runs[run].step(step), plan)}
-            return _set(runs[run], step, status=StepStatus.ASKING, asked_at=at, outcome="", **planned)
+            return _set(runs[run], step, status=StepStatus.ASKING, asked_at=at, outcome="", alone=False, **planned)
         case ev.StepShown(run=run, step=step, channel=channel, ts=ts):
             return _set(runs[run], step, channel=channel, ts=ts)
         case ev.StepAsked(run=run, step=step):
             return _set(runs[run], step, status=StepStatus.ASKING, asked_at=at, outcome="")
+        case ev.SecondCalled(run=run, step=step):
+            return _set(runs[run], step, second_called_at=at)
+        case ev.StepOverridden(run=run, step=step):
+            return _set(runs[run], step, alone=True)
         case ev.StepApproved(run=run, step=step):
             return _set(runs[run], step, approved_by=entry.by.id)
         case ev.StepStarted(run=run, step=step, attempt=attempt):
@@ -127,10 +135,19 @@ def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
                 attempt=attempt,
                 started_at=at,
                 lease_until=until,
+                reminded_at=None,
                 outcome="",
             )
-        case ev.StepApplied(run=run, step=step, lease_until=lease):
-            return _set(runs[run], step, status=StepStatus.VERIFYING, lease_until=lease, applied=True)
+        case ev.StepApplied(run=run, step=step, lease_until=lease, lasting=lasting):
+            now = StepStatus.GOING if lasting else StepStatus.VERIFYING
+            return _set(runs[run], step, status=now, lease_until=lease, applied=True)
+        case ev.StepProgressed(run=run, step=step, text=text):
+            return _set(runs[run], step, outcome=text)
+        case ev.StepCompleted(run=run, step=step):
+            return _set(runs[run], step, status=StepStatus.VERIFYING, outcome="")
+        case ev.StepSaid(run=run, step=step, level=level):
+            told = "told the channel and called the next person" if level else "told the channel"
+            return _set(runs[run], step, status=StepStatus.DONE, outcome=told)
         case ev.StepSucceeded(run=run, step=step, text=text):
             return _set(runs[run], step, status=StepStatus.DONE, outcome=text)
         case ev.StepFailed(run=run, step=step, text=text):
@@ -153,6 +170,8 @@ def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
             return replace(stuck, goes_back=False)  # a person looks before anything below it is taken away
         case ev.LeaseRenewed(run=run, step=step, until=until):
             return _set(runs[run], step, lease_until=until)
+        case ev.FallbackReminded(run=run, step=step):
+            return _set(runs[run], step, reminded_at=at)
         case ev.RunFinished(run=run, outcome=outcome):
             return replace(runs[run], status=RunStatus(outcome))
         case other:
@@ -175,10 +194,20 @@ def all_of(steps: Sequence[StepRun]) -> str:
     return hashlib.sha256("\n".join(step.spec.id for step in steps).encode()).hexdigest()[:16]
 
 
-def lacks_second(run: Run, step: StepRun, approver: str) -> bool:
-    """Whether this approval is not enough: what cannot be taken back takes two people, who asked and who approves."""
+def lent(runs: Iterable[Run]) -> list[tuple[Run, StepRun]]:
+    """What is in force for a time only."""
+    return [(run, step) for run in runs for step in run.steps if step.lent]
+
+
+def takes_two(step: StepRun) -> bool:
+    """Whether the step cannot be taken back, so that one asks and another approves."""
     risk = Risk(step.plan.get("risk", step.spec.risk))
-    return Risk.DESTRUCTIVE in (risk, step.spec.risk) and one_person(run.started_by, approver)
+    return Risk.DESTRUCTIVE in (risk, step.spec.risk)
+
+
+def lacks_second(run: Run, step: StepRun, approver: str) -> bool:
+    """Whether this approval is not enough: it takes two people, and nobody has said why one must do."""
+    return takes_two(step) and not step.alone and one_person(run.started_by, approver)
 
 
 def advance(run: Run) -> Effect | ev.Event | None:
@@ -192,6 +221,9 @@ def advance(run: Run) -> Effect | ev.Event | None:
         return None
     if step.spec.kind in ASKS_PEOPLE:
         return ev.StepAsked(run.id, step.spec.id)
+    if step.spec.kind in TELLS:
+        calls = 1 if step.spec.kind == "page.oncall" else 0
+        return ev.StepSaid(run.id, step.spec.id, str(step.spec.args.get("text", "")), calls)
     if step.spec.risk is Risk.READ:
         return CheckStep(run.id, step.spec.id)
     return PlanStep(run.id, step.spec.id)
@@ -202,11 +234,15 @@ def effects_of(event: ev.Event, run: Run) -> list[Effect]:
     match event:
         case ev.StepStarted(step=step, attempt=attempt):
             return [ApplyStep(run.id, step, attempt)]
-        case ev.StepApplied(step=step):
+        case ev.StepApplied(step=step, lasting=True):
+            return [ContinueStep(run.id, step)]
+        case ev.StepApplied(step=step) | ev.StepCompleted(step=step):
             return [VerifyStep(run.id, step)]
         case ev.UndoStarted(step=step):
             return [UndoStep(run.id, step)]
-        case ev.RunStarted() | ev.StepSucceeded() | ev.StepSkipped() | ev.StepUndone() | ev.StepRetried():
+        case (
+            ev.RunStarted() | ev.StepSucceeded() | ev.StepSaid() | ev.StepSkipped() | ev.StepUndone() | ev.StepRetried()
+        ):
             following = advance(run)
             return [following] if isinstance(following, Effect) else []
         case _:

@@ -279,6 +279,9 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
             return replace(inc, troubles=(*inc.troubles, event))
         case ev.PostmortemDrafted():
             return replace(inc, postmortem=event.path)
+        case ev.SecondCalled() | ev.StepSaid():
+            run = evolve_run(inc.runs, entry)
+            return replace(inc, runs={**inc.runs, run.id: run}, escalations=max(inc.escalations, event.level))
         case ev.RunStarted():
             return replace(inc, runs={**inc.runs, event.run: run_from_event(event, entry.at, entry.by.id)})
         case ev.NoteAdded() | ev.MessagePinned() | ev.TextRedacted() | ev.GlassBroken():

@@ -45,7 +45,7 @@ def kind(event: ev.Event) -> str:
             return "alert"
         case ev.Acknowledged():
             return "ack"
-        case ev.AckDeadlineMissed() | ev.PageUnanswered():
+        case ev.AckDeadlineMissed() | ev.PageUnanswered() | ev.SecondCalled():
             return "escalation"
         case (
             ev.GlassBroken()
@@ -53,6 +53,7 @@ def kind(event: ev.Event) -> str:
             | ev.RoleAssigned()
             | ev.Cancelled()
             | ev.StepApproved()
+            | ev.StepOverridden()
             | ev.StepSkipped()
         ):
             return "decision"
@@ -60,7 +61,7 @@ def kind(event: ev.Event) -> str:
             return "impact"
         case ev.EvidenceCollected() | ev.EvidenceFailed() | ev.StepPlanned():
             return "finding"
-        case ev.UpdatePosted() | ev.UpdateReminded() | ev.PageAccepted():
+        case ev.UpdatePosted() | ev.UpdateReminded() | ev.PageAccepted() | ev.StepSaid() | ev.FallbackReminded():
             return "comms"
         case ev.Mitigated():
             return "mitigation"
@@ -135,7 +136,7 @@ def line(entry: Entry, incident: Incident) -> str | None:
             return f"Could not deliver {effect.replace('_', ' ')} by {courier}: {reason}"
         case ev.PostmortemDrafted(path=path):
             return f"Drafted the postmortem {path}"
-        case ev.ChannelOpened() | ev.CardPosted() | ev.StepAsked() | ev.StepApplied():
+        case ev.ChannelOpened() | ev.CardPosted() | ev.StepAsked() | ev.StepApplied() | ev.StepProgressed():
             return None
         case event:
             return _run_line(event, name, incident)
@@ -152,9 +153,19 @@ def _run_line(event: ev.Event, name: str, incident: Incident) -> str | None:
             return f"Previewed {step_of(run, step).spec.title}: {'; '.join(plan['lines'])}"
         case ev.StepApproved(run=run, step=step):
             return f"{name} approved {step_of(run, step).spec.title}"
+        case ev.SecondCalled(run=run, step=step):
+            return f"{name} called a second person for {step_of(run, step).spec.title}"
+        case ev.StepOverridden(run=run, step=step, reason=reason):
+            return f"Nobody came for {step_of(run, step).spec.title}; {name} went on alone: {reason}"
         case ev.StepStarted(run=run, step=step, attempt=attempt):
             again = "" if attempt == 1 else f" (attempt {attempt})"
             return f"Carried out {step_of(run, step).spec.title}{again}"
+        case ev.StepCompleted(run=run, step=step):
+            return f"{step_of(run, step).spec.title} has ended; its effect is being measured"
+        case ev.StepSaid(text=text, level=level):
+            return f"Called the next person: {text}" if level else f"Told the channel: {text}"
+        case ev.FallbackReminded(run=run, step=step):
+            return f"Reminded the responders that {step_of(run, step).spec.title} is still on loan"
         case ev.StepSucceeded(run=run, step=step, text=text):
             return f"{step_of(run, step).spec.title}: {text}"
         case ev.StepFailed(run=run, step=step, text=text):

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bot.contracts import Act
+from bot.contracts import Act, Check
 from bot.intake.alerts import Message
 from bot.intake.reading import Reading
-from bot.integrations import alertmanager, flags, http, mail, pagerduty, redis, traffic
+from bot.integrations import alertmanager, flags, http, kubernetes, mail, pagerduty, redis, traffic
 from bot.integrations.fallback import Voice
 from bot.settings import Table
 
@@ -34,6 +34,7 @@ ReadTarget = Callable[[str, Mapping[str, Any], Callable[[str], str | None]], tup
 TARGETS: Final[Mapping[str, ReadTarget]] = {
     "endpoints": http.Endpoint.from_toml,
     "flags": flags.Target.from_toml,
+    "kubernetes": kubernetes.Target.from_toml,
     "redis": redis.Target.from_toml,
     "traffic": traffic.Target.from_toml,
 }
@@ -47,3 +48,22 @@ ACTS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Act]]]] = {
     "traffic.shift": ("traffic", traffic.Shift),
 }
 """Kinds of step that change the world: the table of their targets, and what is made of those by name."""
+
+Value = Callable[[str], float | None]
+"""A PromQL query's one number; None when there is no data."""
+
+WEIGHING_ACTS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any], Value | None], Act]]]] = {
+    "k8s.rollout_undo": ("kubernetes", kubernetes.RolloutUndo),
+    "k8s.scale": ("kubernetes", kubernetes.Scale),
+    "k8s.restart": ("kubernetes", kubernetes.Restart),
+    "k8s.cordon": ("kubernetes", kubernetes.Cordon),
+    "k8s.drain": ("kubernetes", kubernetes.Drain),
+    "argo.abort": ("kubernetes", kubernetes.Abort),
+    "argo.undo": ("kubernetes", kubernetes.ArgoUndo),
+}
+"""The same for kinds that also measure what load remains; None where no Prometheus is connected."""
+
+CHECKS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Check]]]] = {
+    "k8s.get": ("kubernetes", kubernetes.Get),
+}
+"""Kinds of step that only look at a target."""

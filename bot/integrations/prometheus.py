@@ -11,31 +11,22 @@ No data is never success: an empty answer, NaN and a query that Prometheus canno
 import ast
 import json
 import math
-import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from bot.contracts import Permanent, Transient
 from bot.incident.run import Reading, Sample
+from bot.integrations.expectation import comparison
 from bot.settings import Secret, Table, call_timeout
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
 
-_COMPARISON = re.compile(r"(==|!=|<=|>=|<|>) ?(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)")
 _STATUS = re.compile(r"HTTP Status Code ([0-9]{3}) \((.*)\)", re.DOTALL)
-_OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +71,17 @@ class Prometheus:
 
         Raises Transient when Prometheus cannot answer now, Permanent when it refuses the query or us.
         """
-        _comparison(expect)
+        comparison(expect)
         answer = self._query(query)
         if isinstance(answer, str):
             return Reading(Sample.INCONCLUSIVE, _text(answer, expect))
         return judge(answer, expect)
+
+    def value(self, query: str) -> float | None:
+        """A query's one number; None when there is none, or more than one. Raises as `measure` does."""
+        answer = self._query(query)
+        values = None if isinstance(answer, str) else _values(answer)
+        return values[0] if values and len(values) == 1 and not math.isnan(values[0]) else None
 
     def _query(self, query: str) -> Any:
         """The result as Prometheus gives it, or a sentence when it could not be evaluated."""
@@ -145,15 +142,15 @@ def _authorise(token: Secret, request: "PreparedRequest") -> "PreparedRequest":
 
 def judge(answer: Any, expect: str) -> Reading:
     """What a query's result (Prometheus' JSON: a vector or a scalar) says about an expectation."""
-    comparison = _comparison(expect)
+    wanted = comparison(expect)
     values = _values(answer)
     if values is None:
         return Reading(Sample.INCONCLUSIVE, _text("not one number for each series", expect))
-    if comparison is None:
+    if wanted is None:
         return Reading(_presence(len(values), expect), _text(f"{len(values)} series", expect))
     if not values:
         return Reading(Sample.INCONCLUSIVE, _text("no data", expect))
-    compare, threshold = comparison
+    compare, threshold = wanted
     failing = [value for value in values if not math.isnan(value) and not compare(value, threshold)]
     unknown = [value for value in values if math.isnan(value)]
     if failing:
@@ -172,16 +169,6 @@ def _presence(count: int, expect: str) -> Sample:
     if expect == "empty":
         return Sample.FAILS if count else Sample.HOLDS
     return Sample.HOLDS if count else Sample.INCONCLUSIVE
-
-
-def _comparison(expect: str) -> tuple[Callable[[float, float], bool], float] | None:
-    """The comparison and its threshold; None for `empty` and `nonempty`."""
-    if expect in ("empty", "nonempty"):
-        return None
-    found = _COMPARISON.fullmatch(expect)
-    if not found:
-        raise Permanent(f"{expect[:40]!r} is not an expectation: write < 0.01, empty or nonempty")
-    return _OPERATORS[found[1]], float(found[2])
 
 
 def _values(answer: Any) -> list[float] | None:

@@ -3,28 +3,29 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from bot.contracts import Act, Again, Attempt, Check, Delivered, Observed, Permanent, Plan, Transient
+from bot.contracts import Act, Again, Attempt, Check, Delivered, Going, Lasting, Observed, Permanent, Plan, Transient
 from bot.incident import effects as ef
 from bot.incident import events as ev
 from bot.incident.run import APPROVAL_LASTS, Reading, Risk, Run, RunStatus, Sample, StepRun, StepStatus, Verify
 from bot.incident.runs import lacks_second
 from bot.incident.state import Incident
-from bot.incident.timeline import span
+from bot.incident.timeline import count, span
 
 Measure = Callable[[str, str], Reading]
 """A query and what is expected of it, measured once."""
-
-TRIES: Final = 5
-"""A step whose other side stays away this often in a row has failed, and a person is told."""
 
 WAITS: Final = frozenset({"promql.wait"})
 """Kinds of check that are repeated until they hold."""
 LOOK_EVERY: Final = timedelta(seconds=15)
 """As often as Prometheus scrapes as a rule."""
+GO_ON_EVERY: Final = timedelta(seconds=5)
+"""How often an act that goes on by itself is looked after."""
+SAY_EVERY: Final = timedelta(seconds=30)
+"""How often people hear how far a step is; each time is kept for ever."""
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
@@ -66,9 +67,9 @@ class Courier:
         try:
             return self._deliver(effect, incident, step, attempt)
         except Transient as failure:
-            if attempt.number < max(TRIES, step.spec.retry + 1):
+            if attempt.number <= step.spec.retry and not _late(effect, step, attempt):
                 raise
-            return [_gave_up(effect, f"tried {attempt.number} times: {failure}", unclear=True)]
+            return [_gave_up(effect, f"tried {count(attempt.number, 'time')}: {failure}", unclear=True)]
         except Permanent as failure:
             return [_gave_up(effect, str(failure))]
 
@@ -87,6 +88,8 @@ class Courier:
                 return [ev.StepPlanned(run, name, plan_to_json(plan), plan_digest(plan))]
             case ef.ApplyStep():
                 return self._apply(effect, incident.runs[run], step, attempt)
+            case ef.ContinueStep():
+                return self._continue(effect, incident.runs[run], step, attempt)
             case ef.VerifyStep():
                 return self._verify(effect, step, attempt)
             case ef.UndoStep():
@@ -120,7 +123,8 @@ class Courier:
         if attempt.now >= deadline:
             text = f"waited {span(step.spec.timeout)}: {reading.text}"
             return [ev.StepFailed(effect.run, effect.step, text, reading.sample is Sample.INCONCLUSIVE)]
-        return Again(min(attempt.now + LOOK_EVERY, deadline), {"deadline": deadline.isoformat()})
+        at, progress = min(attempt.now + LOOK_EVERY, deadline), {"deadline": deadline.isoformat()}
+        return _said(effect, attempt, Again(at, progress), reading.text)
 
     def _apply(self, effect: ef.ApplyStep, run: Run, step: StepRun, attempt: Attempt) -> Delivered:
         """Acts on the first try; on any later one looks first, because an earlier try may have got through.
@@ -143,7 +147,29 @@ class Courier:
             attempt.still_ours()
             act.apply(plan, f"{effect.run}:{effect.step}:{effect.attempt}")
         lease = attempt.now + step.spec.lease if step.spec.lease else None
-        return [ev.StepApplied(effect.run, effect.step, effect.attempt, lease)]
+        return [ev.StepApplied(effect.run, effect.step, effect.attempt, lease, isinstance(act, Lasting))]
+
+    def _continue(self, effect: ef.ContinueStep, run: Run, step: StepRun, attempt: Attempt) -> Delivered:
+        """One look a time until the act has ended, somebody stops the run, or the step's time is over."""
+        if step.status is not StepStatus.GOING:
+            return []
+        if run.status is not RunStatus.RUNNING:
+            text = f"the runbook was stopped while it was going on: {step.outcome or 'nobody knows how far it is'}"
+            return [ev.StepFailed(effect.run, effect.step, text)]
+        act = self._act(step)
+        if not isinstance(act, Lasting):
+            return [ev.StepCompleted(effect.run, effect.step)]
+        attempt.still_ours()
+        try:
+            going = act.go_on(plan_from_json(step.plan), f"{effect.run}:{effect.step}:{step.attempt}")
+        except Transient as failure:
+            going = Going(f"cannot be looked at: {failure}")
+        if going is None:
+            return [ev.StepCompleted(effect.run, effect.step)]
+        if _late(effect, step, attempt):
+            text = f"not finished within {span(step.spec.timeout)}: {going.text}"
+            return [ev.StepFailed(effect.run, effect.step, text)]
+        return _said(effect, attempt, Again(attempt.now + GO_ON_EVERY, {}), going.text)
 
     def _verify(self, effect: ef.VerifyStep, step: StepRun, attempt: Attempt) -> Delivered:
         """One sample a time: it must hold without a break for `hold`, inside `within`."""
@@ -167,7 +193,7 @@ class Courier:
             text = f"not proven within {span(verify.within)}: {reading.text}"
             return [ev.StepFailed(effect.run, effect.step, text, reading.sample is Sample.INCONCLUSIVE)]
         progress = {"deadline": deadline.isoformat(), "since": since.isoformat() if since else None}
-        return Again(now + sample_every(verify), progress)
+        return _said(effect, attempt, Again(now + sample_every(verify), progress), reading.text)
 
     def _sample(self, verify: Verify) -> Reading:
         try:
@@ -198,6 +224,32 @@ class Courier:
 def sample_every(verify: Verify) -> timedelta:
     """How often to measure: five times within the hold, at least every 15 s and at most every 2 s."""
     return min(timedelta(seconds=15), max(timedelta(seconds=2), verify.hold / 5))
+
+
+def _late(effect: ef.StepEffect, step: StepRun, attempt: Attempt) -> bool:
+    """Whether the step's time is over: of an act from when it was begun, of anything else from when it was wanted.
+
+    A way back is worth every try.
+    """
+    if isinstance(effect, ef.UndoStep):
+        return False
+    began = step.started_at if isinstance(effect, ef.ContinueStep) else attempt.since
+    return began is not None and attempt.now - began >= step.spec.timeout
+
+
+def _said(effect: ef.StepEffect, attempt: Attempt, again: Again, text: str) -> Again:
+    """What was found is told to people when it is news and they have not heard for a while."""
+    before, told_at = attempt.progress.get("told"), _time(attempt.progress, "told_at")
+    if text == before or (told_at is not None and attempt.now - told_at < SAY_EVERY):
+        return replace(again, progress={**again.progress, **_kept(attempt.progress)})
+    told = {"told": text, "told_at": attempt.now.isoformat()}
+    return replace(
+        again, progress={**again.progress, **told}, events=[ev.StepProgressed(effect.run, effect.step, text)]
+    )
+
+
+def _kept(progress: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: progress[name] for name in ("told", "told_at") if name in progress}
 
 
 def _harmless(plan: Plan) -> bool:

@@ -10,13 +10,15 @@ from typing import Protocol
 from bot.incident.run import Risk
 
 EXPECT = re.compile(r"empty|nonempty|(?:==|!=|<=|>=|<|>) ?-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
+WANTED = re.compile(rf"{EXPECT.pattern}|(?:==|!=) ?[^\s\x00-\x1f][^\x00-\x1f]{{0,199}}")
 
 
 class Arg(StrEnum):
-    """What a `with` value is, and so how values are put into it. TARGET, EXPECT and SPAN are literal.
+    """What a `with` value is, and so how values are put into it. TARGET, EXPECT, WANTED and SPAN are literal.
 
     TARGET is the name of a configured target; PERCENT a whole number from 0 to 100, or a parameter that is one; SPAN a
-    duration such as `30m`.
+    duration such as `30m`; REPLICAS a whole number, or how many more or fewer as in `"+2"`, where the number may be a
+    parameter; WANTED an EXPECT that may also be about text.
     """
 
     TEXT = "text"
@@ -25,6 +27,8 @@ class Arg(StrEnum):
     TARGET = "target"
     PERCENT = "percent"
     SPAN = "span"
+    REPLICAS = "replicas"
+    WANTED = "wanted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class KindRule:
 
     `args` are the keys it must be given; `more` is what any further key holds, or None when there may be none.
     `asks` marks a step that only asks people. `timeout` holds where the step states none. `table` is the table of
-    fixfirst.toml that holds the targets among which the step chooses one by name; empty where it has none.
+    fixfirst.toml that holds the targets among which the step chooses one by name; empty where it has none. `undoable`
+    says whether `undo: auto` has a way back on any target.
     """
 
     risk: Risk
@@ -43,6 +48,7 @@ class KindRule:
     asks: bool = False
     timeout: timedelta = timedelta(seconds=60)
     table: str = ""
+    undoable: bool = True
 
     def arg(self, name: str) -> Arg | None:
         """What the key `name` holds; None when this kind does not know it."""
@@ -51,6 +57,9 @@ class KindRule:
 
 MANUAL = "manual"
 _PART_OF_A_ROUTE: Mapping[str, Arg] = {"target": Arg.TARGET, "route": Arg.TEXT, "percent": Arg.PERCENT}
+_A_DEPLOYMENT: Mapping[str, Arg] = {"target": Arg.TARGET, "namespace": Arg.TEXT, "deployment": Arg.TEXT}
+_A_ROLLOUT: Mapping[str, Arg] = {"target": Arg.TARGET, "namespace": Arg.TEXT, "rollout": Arg.TEXT}
+_A_NODE: Mapping[str, Arg] = {"target": Arg.TARGET, "node": Arg.TEXT}
 
 KINDS: Mapping[str, KindRule] = {
     "promql.assert": KindRule(Risk.READ, {"query": Arg.PROMQL, "expect": Arg.EXPECT}),
@@ -66,6 +75,47 @@ KINDS: Mapping[str, KindRule] = {
     ),
     "traffic.shed": KindRule(Risk.REVERSIBLE, _PART_OF_A_ROUTE, table="traffic"),
     "traffic.shift": KindRule(Risk.REVERSIBLE, _PART_OF_A_ROUTE, table="traffic"),
+    "k8s.rollout_undo": KindRule(
+        Risk.REVERSIBLE,
+        _A_DEPLOYMENT,
+        optional={"revision": Arg.TEXT},
+        timeout=timedelta(minutes=15),
+        table="kubernetes",
+    ),
+    # Destructive where there are fewer replicas then, which only the preview can tell.
+    "k8s.scale": KindRule(
+        Risk.REVERSIBLE,
+        {**_A_DEPLOYMENT, "replicas": Arg.REPLICAS},
+        timeout=timedelta(minutes=15),
+        table="kubernetes",
+    ),
+    "k8s.restart": KindRule(
+        Risk.DESTRUCTIVE,
+        {"target": Arg.TARGET, "namespace": Arg.TEXT},
+        optional={"deployment": Arg.TEXT, "pod": Arg.TEXT},
+        timeout=timedelta(minutes=15),
+        table="kubernetes",
+        undoable=False,
+    ),
+    "k8s.cordon": KindRule(Risk.REVERSIBLE, _A_NODE, table="kubernetes"),
+    "k8s.drain": KindRule(
+        Risk.DESTRUCTIVE,
+        _A_NODE,
+        optional={"max_pods": Arg.TEXT},
+        timeout=timedelta(minutes=20),
+        table="kubernetes",
+        undoable=False,
+    ),
+    "k8s.get": KindRule(
+        Risk.READ,
+        {"target": Arg.TARGET, "resource": Arg.TEXT, "name": Arg.TEXT},
+        optional={"namespace": Arg.TEXT, "path": Arg.TEXT, "expect": Arg.WANTED},
+        table="kubernetes",
+    ),
+    "argo.abort": KindRule(Risk.REVERSIBLE, _A_ROLLOUT, table="kubernetes"),
+    "argo.undo": KindRule(Risk.REVERSIBLE, _A_ROLLOUT, timeout=timedelta(minutes=15), table="kubernetes"),
+    "notify.post": KindRule(Risk.READ, {"text": Arg.TEXT}),
+    "page.oncall": KindRule(Risk.READ, {"text": Arg.TEXT}),
     "ask.approve": KindRule(Risk.READ, {"text": Arg.TEXT}, asks=True, timeout=timedelta(minutes=15)),
     MANUAL: KindRule(Risk.READ, asks=True, timeout=timedelta(hours=1)),
 }
@@ -75,7 +125,9 @@ class TargetFacts(Protocol):
     """What lint must know about a configured target: something outside that steps name and never choose by a value."""
 
     @property
-    def risk(self) -> Risk: ...
+    def risk(self) -> Risk | None:
+        """What a step on it costs at least; None where its kind decides."""
+
     @property
     def undoable(self) -> bool: ...
     @property
@@ -102,7 +154,7 @@ def target_of(rule: KindRule, args: Mapping[str, object], targets: Targets) -> T
 def least_risk(rule: KindRule, args: Mapping[str, object], targets: Targets) -> Risk:
     """What a step costs at least: its target's risk where it has a known one, else its kind's."""
     target = target_of(rule, args, targets)
-    return target.risk if target else rule.risk
+    return rule.risk if target is None else target.risk or rule.risk
 
 
 def costlier(left: Risk, right: Risk) -> Risk:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from bot.incident.run import OnFail, Risk
 from bot.runbook import promql
-from bot.runbook.kinds import EXPECT, KINDS, Arg, KindRule, Targets, costlier, least_risk, target_of
+from bot.runbook.kinds import EXPECT, KINDS, WANTED, Arg, KindRule, Targets, costlier, least_risk, target_of
 from bot.runbook.model import Fault, Runbook, Step, did_you_mean
 from bot.runbook.template import PLACEHOLDER, pieces, refusal
 from bot.settings import duration
@@ -111,6 +111,8 @@ def _args(step: Step, rule: KindRule, types: Mapping[str, str]) -> Problems:
             yield path, f"{step.kind} does not take '{name}'; {did_you_mean(name, {**rule.args, **rule.optional})}"
         elif what is Arg.PERCENT:
             yield from _percent(path, value, types)
+        elif what is Arg.REPLICAS:
+            yield from _replicas(path, value, types)
         elif what is Arg.TEXT and isinstance(value, int) and not isinstance(value, bool):
             continue
         elif not isinstance(value, str) or not value:
@@ -119,6 +121,8 @@ def _args(step: Step, rule: KindRule, types: Mapping[str, str]) -> Problems:
             yield from _query(path, value, types)
         elif what is Arg.EXPECT:
             yield from _expect(path, value)
+        elif what is Arg.WANTED and not WANTED.fullmatch(value):
+            yield path, f"'{value}' is not an expectation: write '> 3', '== text', 'empty' or 'nonempty'"
         elif what is Arg.SPAN and not duration(value):
             yield path, f"'{value}' is not a duration: write 90s, 30m or 1h30m"
         elif what is Arg.TEXT:
@@ -133,6 +137,18 @@ def _percent(path: str, value: object, types: Mapping[str, str]) -> Problems:
         return
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 100:
         yield path, "must be a whole number from 0 to 100, or a parameter of type int"
+
+
+def _replicas(path: str, value: object, types: Mapping[str, str]) -> Problems:
+    """A whole number, or with a sign; the number may be a parameter of that type."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 9999:
+        return
+    if isinstance(value, str):
+        number = value[1:] if value[:1] in ("+", "-") else value
+        named = PLACEHOLDER.fullmatch(number)
+        if (named and types.get(named[1]) == "int") or (number.isascii() and number.isdecimal() and len(number) <= 4):
+            return
+    yield path, 'must be a whole number, more or fewer such as "+2", or a parameter of type int'
 
 
 def _target(step: Step, rule: KindRule, targets: Targets | None) -> Problems:
@@ -175,7 +191,9 @@ def _cost(step: Step, rule: KindRule, targets: Targets) -> Problems:
 
 
 def _way_back(step: Step, rule: KindRule, runbook: Runbook, targets: Targets) -> Problems:
-    if step.undo == "auto":
+    if step.undo == "auto" and not rule.undoable:
+        yield "undo", f"{step.kind} cannot be taken back: write {{none: why that is well}}, or the id of a step"
+    elif step.undo == "auto":
         target = target_of(rule, step.args, targets)
         if target is not None and not target.undoable:
             yield "undo", "its target has no undo configured: add one there, or write {none: reason}"

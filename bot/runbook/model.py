@@ -6,7 +6,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from bot.incident.run import OnFail, Risk, Verify
+from bot.incident.run import TRIES, OnFail, Risk, Verify
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,7 +51,7 @@ class Step:
     warning: str = ""
     checklist: tuple[str, ...] = ()
     timeout: timedelta | None = None
-    retry: int = 0
+    retry: int = TRIES - 1
     verify: Verify | None = None
     undo: str | None = None
     no_undo: str = ""

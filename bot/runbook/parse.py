@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.front_matter import front_matter_plugin
 
-from bot.incident.run import OnFail, Risk, Verify
+from bot.incident.run import TRIES, OnFail, Risk, Verify
 from bot.runbook import strict_yaml
 from bot.runbook.fields import Fields
 from bot.runbook.keys import FRONT_MATTER, PARAM, STEP, UNDO, VERIFY, required
@@ -305,7 +305,7 @@ def _filled(step: Step, fields: Fields) -> Step:
         args=_args(fields),
         risk=fields.choice("risk", Risk),
         timeout=fields.duration("timeout"),
-        retry=fields.whole("retry", 0, MOST_RETRIES),
+        retry=fields.whole("retry", 0, MOST_RETRIES, TRIES - 1),
         verify=_verify(fields),
         undo=undo,
         no_undo=no_undo,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bot.contracts import Act, Check, Permanent, Transient
 from bot.incident.run import Reading, Risk, Sample, StepSpec, Verify
-from bot.incident.runs import ASKS_PEOPLE
+from bot.incident.runs import ASKS_PEOPLE, TELLS
 from bot.incident.timeline import span
 
 _RISK = {
@@ -47,6 +47,9 @@ def _foreseen(step: StepSpec, parts: Parts) -> Foreseen:
     if step.kind in ASKS_PEOPLE:
         text = str(step.args.get("text", ""))
         return Foreseen(step, "for a person", tuple([text] if text else []) + tuple(f"[ ] {i}" for i in step.checklist))
+    if step.kind in TELLS:
+        woken = "tells the channel and wakes the next on call" if step.kind == "page.oncall" else "tells the channel"
+        return Foreseen(step, woken, (str(step.args["text"]),))
     if step.risk is Risk.READ:
         check = parts.checks.get(step.kind)
         if check is None:

@@ -122,7 +122,7 @@ def _arg(what: Arg | None, value: Any, values: Mapping[str, str], numbers: froze
     """
     if what is Arg.PROMQL:
         return render(value, values, promql.escape)
-    if what not in (Arg.TEXT, Arg.PERCENT) or not isinstance(value, str):
+    if what not in (Arg.TEXT, Arg.PERCENT, Arg.REPLICAS) or not isinstance(value, str):
         return value
     text = render(value, values)
     alone = PLACEHOLDER.fullmatch(value)

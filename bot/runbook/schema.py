@@ -13,7 +13,7 @@ from bot.incident.run import OnFail, Risk
 from bot.runbook import keys
 from bot.runbook.fields import DURATION
 from bot.runbook.keys import Keys
-from bot.runbook.kinds import EXPECT, KINDS, Arg, KindRule, costlier
+from bot.runbook.kinds import EXPECT, KINDS, WANTED, Arg, KindRule, costlier
 from bot.runbook.parse import ALERT, FORMAT, ID, LABEL, MOST_RETRIES
 from bot.runbook.template import OPENING, PARAM_NAME, PARAM_TYPES, PLACEHOLDER
 
@@ -125,6 +125,13 @@ def _arg(what: Arg) -> Schema:
         Arg.TARGET: {"type": "string", "minLength": 1, "pattern": "^[^{]*$"},
         Arg.PERCENT: {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 100}, _text(PLACEHOLDER)]},
         Arg.SPAN: _duration(),
+        Arg.REPLICAS: {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": 9999},
+                _text(re.compile(rf"[+-]?(?:[0-9]{{1,4}}|{PLACEHOLDER.pattern})")),
+            ]
+        },
+        Arg.WANTED: _text(WANTED),
     }[what]
 
 

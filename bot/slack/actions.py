@@ -40,6 +40,8 @@ class StepDo(StrEnum):
 
     APPROVE = "step.approve"
     SKIP = "step.skip"
+    SECOND = "step.second"
+    ALONE = "step.alone"
     RETRY = "step.retry"
     UNDO = "step.undo"
     RENEW = "step.renew"

@@ -28,9 +28,10 @@ from bot.slack import cards, modals
 from bot.slack.actions import Do
 from bot.slack.client import Refusal, call, respond_at
 from bot.slack.directory import Directory
+from bot.slack.replies import Asked, Reply
 from bot.slack.settings import Settings
 from bot.slack.text import heard
-from bot.slack.verbs import Asked, Reply, Verbs
+from bot.slack.verbs import Verbs
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ from bot.incident.entry import Entry
 from bot.incident.run import StepRun, StepStatus
 from bot.incident.runs import ASKS_PEOPLE, spec_from_json
 from bot.incident.state import Incident, Status
-from bot.incident.timeline import count
+from bot.incident.timeline import count, span
 from bot.slack import steps
 from bot.slack.actions import Do
 from bot.slack.blocks import Block, Message, actions, button, message, section, small
@@ -200,6 +200,23 @@ def _about_run(entry: Entry, incident: Incident) -> list[Block | None]:
             return [
                 section(f":warning: *{_title(incident, run, step)}*: unclear whether it happened. {line(text, 600)}")
             ]
+        case ev.SecondCalled(run=run, step=step):
+            return [
+                section(f":bell: *A second person, please:* {_title(incident, run, step)} cannot be taken back."),
+                small(f"Called by {name_of(entry.by)}. Look at the preview above, and run it or say no."),
+            ]
+        case ev.StepSaid(run=run, text=text):
+            return [
+                section(f":mega: {line(text, 2000)}"),
+                small(f"Said by the runbook *{line(incident.runs[run].title, 120)}*"),
+            ]
+        case ev.FallbackReminded(run=run, step=step):
+            until = incident.runs[run].step(step).lease_until
+            ends = f", until {clock(until)}" if until else ""
+            return [
+                section(f":hourglass_flowing_sand: *{_title(incident, run, step)}* is still on{ends}."),
+                small("It helps users and hides that the service is not well. Repair it, then take this back."),
+            ]
         case ev.UndoStarted(run=run, step=step, why="lease"):
             said = f"The time of *{_title(incident, run, step)}* is up and nobody kept it on. Taking it back."
             return [section(f":hourglass: {said}")]
@@ -237,8 +254,18 @@ def _step_body(step: StepRun) -> list[Block | None]:
                 section(steps.warnings(spec, step.plan)),
                 small(steps.terms(spec, step.plan), steps.proof(spec)),
             ]
-        case StepStatus.RUNNING | StepStatus.VERIFYING:
-            return [small(steps.first_line(step.plan), steps.stands(step)), small(steps.proof(spec))]
+        case StepStatus.RUNNING | StepStatus.GOING | StepStatus.VERIFYING:
+            far = f"*Now:* {line(step.outcome, 600)}" if step.outcome else ""
+            return [
+                small(steps.first_line(step.plan), steps.stands(step)),
+                section(far),
+                small(steps.proof(spec)),
+            ]
+        case StepStatus.WAITING if step.outcome:
+            waits = (
+                f"Goes on when it is {line(str(spec.args.get('expect', '')), 40)}, for {span(spec.timeout)} at most."
+            )
+            return [section(f"*Now:* {line(step.outcome, 600)}"), small(waits)]
         case StepStatus.FAILED:
             return [section(f"*It did not work.* {line(step.outcome, 1000)}"), small(steps.first_line(step.plan))]
         case StepStatus.INTERRUPTED:

@@ -10,10 +10,12 @@ from typing import Any, Final
 from bot.incident.advice import proposed_runbook
 from bot.incident.events import Role, Severity
 from bot.incident.policy import Policy
+from bot.incident.run import Run, StepRun
 from bot.incident.state import Incident
 from bot.incident.timeline import span
-from bot.slack.actions import Do
+from bot.slack.actions import Do, StepDo
 from bot.slack.blocks import Block, plain_text, section, small
+from bot.slack.steps import PLAN_LINES, bullets
 from bot.slack.text import line, when
 
 INPUT_MAX: Final = 3000
@@ -213,6 +215,38 @@ def run(
     return _view(Do.RUN, f"Mitigate {incident.ref}", "Start", meta(incident.id, chosen), blocks)
 
 
+def skip_step(run: Run, step: StepRun, value: str) -> Block:
+    """Why a step is left out. `value` is that of the button, and comes back with the answer."""
+    return _view(
+        StepDo.SKIP,
+        "Skip a step",
+        "Skip it",
+        value,
+        [
+            section(
+                f"*{line(run.title, 150)}*\nLeaves out *{line(step.spec.title, 150)}* and goes on with the next step."
+            ),
+            _input("reason", "Why?", _text("reason", "", "The revision before was bad too")),
+        ],
+    )
+
+
+def go_alone(run: Run, step: StepRun, value: str) -> Block:
+    """Why one person goes on with what takes two. `value` is that of the button, and comes back with the answer."""
+    what = bullets((str(text) for text in step.plan.get("lines", ())), PLAN_LINES)
+    return _view(
+        StepDo.ALONE,
+        "Go on alone",
+        "Run it alone",
+        value,
+        [
+            section(f":warning: *{line(step.spec.title, 150)}* cannot be taken back.\n{what}"),
+            section(f"It stays on record that you did so in *{line(run.title, 150)}*, and why."),
+            _input("reason", "Why can it not wait for a second person?", _text("reason", "", "node-3 is failing too")),
+        ],
+    )
+
+
 def _param(name: str, value: str) -> Block:
     field = f"param.{name}"
     # The id names the runbook's parameter and stays the same while others are filled in.
@@ -274,7 +308,7 @@ def _value(element: Mapping[str, Any]) -> str:
     return ""
 
 
-def _view(do: Do, title: str, submit: str, metadata: str, blocks: Sequence[Block | None]) -> Block:
+def _view(do: Do | StepDo, title: str, submit: str, metadata: str, blocks: Sequence[Block | None]) -> Block:
     return {
         **_bare(title, blocks),
         "callback_id": f"modal.{do.value}",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bot.incident.run import Risk, Run, RunStatus, StepRun, StepSpec, StepStatus
-from bot.incident.runs import ASKS_PEOPLE, all_of, current_step, undoable
+from bot.incident.runs import ASKS_PEOPLE, all_of, current_step, takes_two, undoable
 from bot.incident.timeline import span
 from bot.slack.actions import StepDo, step_value
 from bot.slack.blocks import Block, button, confirm
@@ -20,6 +20,7 @@ _STANDS = {
     StepStatus.PLANNING: "preview being made",
     StepStatus.ASKING: "waits for your go",
     StepStatus.RUNNING: "being carried out",
+    StepStatus.GOING: "begun, going on by itself",
     StepStatus.VERIFYING: "done, being measured",
     StepStatus.DONE: "done",
     StepStatus.FAILED: "failed",
@@ -32,6 +33,7 @@ _MARKS = {
     StepStatus.WAITING: ":hourglass_flowing_sand:",
     StepStatus.PLANNING: ":mag:",
     StepStatus.RUNNING: ":gear:",
+    StepStatus.GOING: ":gear:",
     StepStatus.VERIFYING: ":gear:",
     StepStatus.DONE: ":white_check_mark:",
     StepStatus.FAILED: ":x:",
@@ -40,6 +42,8 @@ _MARKS = {
     StepStatus.UNDOING: ":arrows_counterclockwise:",
     StepStatus.UNDONE: ":arrows_counterclockwise:",
 }
+GOES_ON = (StepStatus.GOING, StepStatus.VERIFYING)
+"""Where `outcome` tells how far a step is."""
 CHANGE = " → "
 """Stands in those lines of a preview that tell a before and an after (`bot.contracts.Plan`)."""
 PLAN_LINES = 12
@@ -61,10 +65,12 @@ def standing(run: Run) -> str:
     if step is None:
         return f"{title}: finishing"
     if step.status is StepStatus.WAITING and step.spec.risk is Risk.READ:
-        return f"{title}: {place(run, step)}, being measured"
+        measured = f" (now {line(step.outcome, 200)})" if step.outcome else ""
+        return f"{title}: {place(run, step)}, being measured{measured}"
     if step.status is StepStatus.WAITING:
         return f"{title}: {place(run, step)}, preview being made"
-    return f"{title}: {place(run, step)}, {_STANDS[step.status]}"
+    far = f" ({line(step.outcome, 200)})" if step.outcome and step.status in GOES_ON else ""
+    return f"{title}: {place(run, step)}, {_STANDS[step.status]}{far}"
 
 
 def stands(step: StepRun) -> str:
@@ -164,10 +170,14 @@ def buttons(incident_id: str, run: Run, step: StepRun) -> list[Block]:
         StepStatus.SKIPPED,
     ):
         return kept(incident_id, run, step)
+    if step.status is StepStatus.GOING:
+        return [*kept(incident_id, run, step), stop]
+    if step.status is StepStatus.WAITING and step.outcome:
+        return [skip, stop]
     if step.status is StepStatus.ASKING and step.spec.kind in ASKS_PEOPLE:
         return [button("Done, go on", StepDo.APPROVE, value, style="primary"), skip, stop]
     if step.status is StepStatus.ASKING:
-        return [_go(step, value), skip, stop]
+        return [_go(step, value), *_company(step, value), skip, stop]
     if step.status in (StepStatus.FAILED, StepStatus.INTERRUPTED):
         again = button("Preview again", StepDo.RETRY, value, style="primary")
         return [again, skip, *_ways_back(incident_id, run, step), stop]
@@ -176,7 +186,7 @@ def buttons(incident_id: str, run: Run, step: StepRun) -> list[Block]:
 
 def kept(incident_id: str, run: Run, step: StepRun) -> list[Block]:
     """What can be done about an act that is in force: take it back, or keep it on longer."""
-    shown = (StepStatus.DONE, StepStatus.VERIFYING, StepStatus.FAILED, StepStatus.SKIPPED)
+    shown = (StepStatus.DONE, StepStatus.GOING, StepStatus.VERIFYING, StepStatus.FAILED, StepStatus.SKIPPED)
     if not step.applied or step.status not in shown:
         return []
     value = step_value(incident_id, run.id, step.spec.id)
@@ -192,6 +202,15 @@ def _go(step: StepRun, value: str) -> Block:
         "This cannot be taken back", line(str(what[0]) if what else step.spec.title, 250) or "Run it?", "Run it"
     )
     return button("Run it", StepDo.APPROVE, value, style="danger", confirm=sure)
+
+
+def _company(step: StepRun, value: str) -> list[Block]:
+    """Whoever is alone with what takes two calls somebody; when nobody comes, they may say why and go on."""
+    if not takes_two(step):
+        return []
+    if step.second_called_at is None:
+        return [button("Call a second person", StepDo.SECOND, value)]
+    return [button("Nobody came: go on alone", StepDo.ALONE, value)]
 
 
 def _ways_back(incident_id: str, run: Run, step: StepRun) -> list[Block]:

@@ -1,65 +1,22 @@
 """What people can ask for, by word, button or form: one table each, all leading to the desk."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from bot.desk import Desk, Outcome
 from bot.incident import commands as cmd
 from bot.incident.advice import proposed_runbook
-from bot.incident.events import Role, Severity, StepRetried
-from bot.incident.people import Actor, Refused, require_member
+from bot.incident.events import Role, Severity
+from bot.incident.people import Refused, require_member
 from bot.incident.state import Incident
 from bot.journal.ids import new_id
 from bot.slack import cards, modals
-from bot.slack.actions import Do, StepDo, read_step_value
+from bot.slack.actions import Do, StepDo
 from bot.slack.ports import Library, Survey
+from bot.slack.replies import NOTHING, Asked, Reply, View, said
+from bot.slack.runbook_verbs import RunbookVerbs
 from bot.slack.text import esc
-
-View = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Who asked for something, with what words, where and when. `key` makes it count once."""
-
-    by: Actor
-    text: str
-    channel: str
-    at: datetime
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the person gets: a message, a form to fill in, a sentence why not, or something that takes a while.
-
-    `field` is the form field that a problem is about, where there is one.
-    """
-
-    message: cards.Message | None = None
-    view: View | None = None
-    problem: str = ""
-    field: str = ""
-    slow: "Callable[[], Reply] | None" = None
-
-    def as_message(self) -> cards.Message | None:
-        """What to show, if there is anything to show."""
-        return _sentence(self.problem) if self.problem else self.message
-
-
-def _sentence(text: str) -> cards.Message:
-    """A plain sentence of our own; it may hold the mrkdwn of code and emphasis."""
-    return cards.Message(text, [{"type": "section", "text": {"type": "mrkdwn", "text": text[:3000]}}])
-
-
-def said(text: str) -> Reply:
-    """A short confirmation."""
-    return Reply(message=_sentence(text))
-
-
-NOTHING: Final = Reply()
 
 
 class Verbs:
@@ -68,8 +25,8 @@ class Verbs:
     def __init__(self, desk: Desk, library: Library, survey: Survey | None, context: cards.Context) -> None:
         self._desk = desk
         self._journal = desk.journal
-        self._library = library
         self._survey = survey
+        self._runbooks = RunbookVerbs(desk, library, self._by_id)
         self.context = context
         self._words: Mapping[str, Callable[[Asked], Reply]] = {
             "": self._here,
@@ -80,7 +37,7 @@ class Verbs:
             "note": self._note,
             "timeline": self._timeline,
             "health": self._health,
-            "run": self._run,
+            "run": lambda asked: self._runbooks.run(*self._meant(asked)),
             "mitigated": self._mitigated,
             "update": self._update,
             "resolve": self._resolve,
@@ -96,7 +53,7 @@ class Verbs:
             "modal.update": self._update_written,
             "modal.mitigated": self._mitigated_said,
             "modal.resolve": self._resolved,
-            "modal.run": self._run_started,
+            **self._runbooks.forms,
         }
 
     @property
@@ -120,7 +77,7 @@ class Verbs:
         if action_id == Do.MORE:
             action_id, _, value = value.partition(":")
         if action_id in set(StepDo):
-            return self._step(StepDo(action_id), value, asked)
+            return self._runbooks.step(StepDo(action_id), value, asked)
         if action_id not in set(Do):
             raise Refused("That button is from an older version of this message; use `/incident` instead.")
         do = Do(action_id)
@@ -150,7 +107,7 @@ class Verbs:
     def _form_for(self, do: Do, value: str) -> View | None:
         if do is Do.RUN:
             incident = self._by_id(value)
-            return self._run_view(incident, proposed_runbook(incident))
+            return self._runbooks.form(incident, proposed_runbook(incident))
         if do is Do.RESOLVE:
             return modals.resolve(self._by_id(value), self.context.policy)
         make = FORMS_OF.get(do)
@@ -171,7 +128,7 @@ class Verbs:
     def run_form(self, metadata: str, runbook: str) -> View:
         """The run form with the fields of this runbook."""
         incident_id, _ = modals.read_meta(metadata)
-        return self._run_view(self._by_id(incident_id), runbook)
+        return self._runbooks.form(self._by_id(incident_id), runbook)
 
     # -- finding the incident -----------------------------------------------------------------------------------------
 
@@ -202,9 +159,6 @@ class Verbs:
         refs = ", ".join(incident.ref for incident in live[:8])
         raise Refused(f"Several incidents are open ({refs}); say which, for example `/incident ack {live[0].ref}`.")
 
-    def _common(self, incident_id: str, asked: Asked) -> dict[str, Any]:
-        return {"incident": incident_id, "by": asked.by, "at": asked.at, "key": asked.key, "source": "slack"}
-
     def _do(self, command: cmd.Command) -> Outcome:
         return self._desk.handle(command)
 
@@ -220,7 +174,7 @@ class Verbs:
         return self._open(asked, title=asked.text, severity=Severity.SEV2)
 
     def _open(self, asked: Asked, **fields: Any) -> Reply:
-        outcome = self._do(cmd.Declare(**self._common(new_id(), asked), **fields))
+        outcome = self._do(cmd.Declare(**asked.about(new_id()), **fields))
         ref = outcome.incident.ref
         return said(f"{ref} is open; its channel is on the way. Acknowledge it when you take it.")
 
@@ -229,7 +183,7 @@ class Verbs:
         return self._acknowledge(incident, asked)
 
     def _acknowledge(self, incident: Incident, asked: Asked) -> Reply:
-        outcome = self._do(cmd.Acknowledge(**self._common(incident.id, asked)))
+        outcome = self._do(cmd.Acknowledge(**asked.about(incident.id)))
         taken = outcome.incident.acknowledged
         if not outcome.entries and taken is not None and taken.by.id != asked.by.id:
             return said(f"{incident.ref} is already acknowledged by {esc(taken.by.name or taken.by.id)}.")
@@ -242,14 +196,14 @@ class Verbs:
         word = rest.upper() if rest.upper().startswith("SEV") else f"SEV{rest}"
         if word not in list(Severity):
             raise Refused(f"`{esc(rest)}` is no severity; use SEV1, SEV2, SEV3 or SEV4.")
-        self._do(cmd.ChangeSeverity(**self._common(incident.id, asked), severity=Severity(word)))
+        self._do(cmd.ChangeSeverity(**asked.about(incident.id), severity=Severity(word)))
         return said(f"{incident.ref} is {word}.")
 
     def _note(self, asked: Asked) -> Reply:
         incident, rest = self._meant(asked)
         if not rest:
             return Reply(view=modals.note(incident))
-        self._do(cmd.AddNote(**self._common(incident.id, asked), text=rest))
+        self._do(cmd.AddNote(**asked.about(incident.id), text=rest))
         return said(f"Noted in {incident.ref}.")
 
     def _timeline(self, asked: Asked) -> Reply:
@@ -276,37 +230,23 @@ class Verbs:
 
         return Reply(slow=report)
 
-    def _run(self, asked: Asked) -> Reply:
-        incident, rest = self._meant(asked)
-        if rest and rest not in self._library.titles():
-            raise Refused(f"There is no runbook `{esc(rest)}`; there are {', '.join(self._library.titles())}.")
-        return Reply(view=self._run_view(incident, rest or proposed_runbook(incident)))
-
-    def _run_view(self, incident: Incident, runbook: str) -> View:
-        titles = self._library.titles()
-        if not titles:
-            raise Refused("There are no runbooks; put some into the runbooks folder.")
-        chosen = runbook if runbook in titles else ""
-        params = self._library.params(chosen, incident) if chosen else {}
-        return modals.run(incident, titles, chosen, params)
-
     def _mitigated(self, asked: Asked) -> Reply:
         incident, rest = self._meant(asked)
-        self._do(cmd.Mitigate(**self._common(incident.id, asked), text=rest))
+        self._do(cmd.Mitigate(**asked.about(incident.id), text=rest))
         return said(f"{incident.ref} is mitigated. Tell people, then watch the alerts recover.")
 
     def _update(self, asked: Asked) -> Reply:
         incident, rest = self._meant(asked)
         if not rest:
             return Reply(view=modals.update(incident))
-        self._do(cmd.PostUpdate(**self._common(incident.id, asked), text=rest))
+        self._do(cmd.PostUpdate(**asked.about(incident.id), text=rest))
         return said(f"Posted the update for {incident.ref}.")
 
     def _resolve(self, asked: Asked) -> Reply:
         incident, rest = self._meant(asked)
         if not rest or incident.firing:
             return Reply(view=modals.resolve(incident, self.context.policy))
-        outcome = self._do(cmd.Resolve(**self._common(incident.id, asked), reason=rest))
+        outcome = self._do(cmd.Resolve(**asked.about(incident.id), reason=rest))
         ended = outcome.incident.resolved
         if not outcome.entries and not incident.is_live and ended is not None:
             by = esc(ended.by.name or ended.by.id)
@@ -344,37 +284,37 @@ class Verbs:
         )
 
     def _sev_chosen(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
-        self._do(cmd.ChangeSeverity(**self._common(metadata, asked), severity=Severity(values["severity"])))
+        self._do(cmd.ChangeSeverity(**asked.about(metadata), severity=Severity(values["severity"])))
         return NOTHING
 
     def _role_chosen(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
         role, user = Role(values["role"]), values["user"]
         if not user:
             return Reply(problem="Choose a person.", field="user")
-        self._do(cmd.AssignRole(**self._common(metadata, asked), role=role, user=user))
+        self._do(cmd.AssignRole(**asked.about(metadata), role=role, user=user))
         return NOTHING
 
     def _impact_stated(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
         since = datetime.fromtimestamp(int(values["since"]), UTC) if values.get("since") else None
         if since is not None and since > asked.at:
             return Reply(problem="That is still to come; when were users first hit?", field="since")
-        self._do(cmd.StateImpact(**self._common(metadata, asked), text=values["text"], started_at=since))
+        self._do(cmd.StateImpact(**asked.about(metadata), text=values["text"], started_at=since))
         return NOTHING
 
     def _note_written(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
-        self._do(cmd.AddNote(**self._common(metadata, asked), text=values["text"]))
+        self._do(cmd.AddNote(**asked.about(metadata), text=values["text"]))
         return NOTHING
 
     def _update_written(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
-        self._do(cmd.PostUpdate(**self._common(metadata, asked), text=values["text"]))
+        self._do(cmd.PostUpdate(**asked.about(metadata), text=values["text"]))
         return NOTHING
 
     def _mitigated_said(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
-        self._do(cmd.Mitigate(**self._common(metadata, asked), text=values.get("text", "")))
+        self._do(cmd.Mitigate(**asked.about(metadata), text=values.get("text", "")))
         return NOTHING
 
     def _resolved(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
-        common = self._common(metadata, asked)
+        common = asked.about(metadata)
         if values.get("cancel"):
             self._do(cmd.Cancel(**common, reason=values["reason"]))
             return NOTHING
@@ -385,57 +325,6 @@ class Verbs:
                 return Reply(problem="Alerts still fire; tick the box to resolve all the same.", field="confirm")
             return Reply(problem="Alerts began to fire meanwhile; close this form and open it again.", field="reason")
         self._do(cmd.Resolve(**common, reason=values["reason"], despite_firing=confirmed))
-        return NOTHING
-
-    def _run_started(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
-        incident_id, chosen = modals.read_meta(metadata)
-        runbook = values.get("runbook") or chosen
-        if not runbook:
-            return Reply(problem="Choose a runbook.", field="runbook")
-        params = {key.removeprefix("param."): value for key, value in values.items() if key.startswith("param.")}
-        offer = self._library.start(runbook, params)
-        self._do(
-            cmd.StartRun(
-                **self._common(incident_id, asked),
-                run=new_id(),
-                runbook=offer.runbook,
-                title=offer.title,
-                source_digest=offer.source_digest,
-                target=offer.target,
-                params=offer.params,
-                steps=offer.steps,
-            )
-        )
-        return NOTHING
-
-    # -- runbook steps ------------------------------------------------------------------------------------------------
-
-    def _step(self, do: StepDo, value: str, asked: Asked) -> Reply:
-        try:
-            ref = read_step_value(value)
-        except ValueError as error:
-            raise Refused("That button is from an older version of this message; run the runbook again.") from error
-        common = self._common(ref.incident, asked)
-        step = {**common, "run": ref.run, "step": ref.step}
-        command: cmd.Command
-        match do:
-            case StepDo.APPROVE:
-                command = cmd.ApproveStep(**step, digest=ref.digest)
-            case StepDo.SKIP:
-                command = cmd.SkipStep(**step)
-            case StepDo.RETRY:
-                command = cmd.RetryStep(**step)
-            case StepDo.UNDO:
-                command = cmd.UndoStep(**step)
-            case StepDo.RENEW:
-                command = cmd.RenewLease(**step)
-            case StepDo.STOP:
-                command = cmd.StopRun(**common, run=ref.run)
-            case StepDo.UNDO_ALL:
-                command = cmd.UndoRun(**common, run=ref.run, shown=ref.digest)
-        outcome = self._do(command)
-        if do is StepDo.APPROVE and any(isinstance(entry.event, StepRetried) for entry in outcome.entries):
-            return said("That preview was older than 15 minutes, so nothing was done; look at the new one first.")
         return NOTHING
 
 

@@ -107,6 +107,18 @@ class Responder:
             again = self._dice.random() < 0.3 and self._tries.get(message.ts, 0) < ENOUGH
             self._tries[message.ts] = self._tries.get(message.ts, 0) + again
             self._bench.workspace.click(self._user, channel, message.ts, StepDo.RETRY if again else StepDo.SKIP)
+            if not again:
+                self._says_why()
+
+    def _says_why(self) -> None:
+        """In the form that comes up, where it does."""
+        workspace, deadline = self._bench.workspace, time.monotonic() + FORM_S
+        while not (views := workspace.open_views(self._user)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for view in views:
+            with suppress(SlackError, NoSuchChoice):
+                if not workspace.submit(self._user, view.id, {"reason": "looked, and left it"}).ok:
+                    workspace.close_view(self._user, view.id)
 
     def _approve(self, channel: str, message: Message) -> None:
         """The one beside does: what cannot be taken back takes two."""

@@ -20,7 +20,7 @@ from bot.incident.run import Run, RunStatus, StepStatus
 from bot.incident.runs import current_step
 from bot.incident.state import Status
 from bot.integrations.http import wire
-from bot.integrations.pagerduty.wire import PlainHttp
+from bot.integrations.pagerduty.wire import Transport
 from bot.journal.writer import Writer
 from bot.slack.actions import StepDo
 from tests.chaos.plant import MEASURED, RUNBOOK, Plant, served, settings
@@ -68,8 +68,8 @@ class Death:
         monkeypatch.setattr(Writer, "_commit", watched)
         monkeypatch.setattr(WebClient, "api_call", self._outside(WebClient.api_call))
         monkeypatch.setattr(wire.Call, "_exchange", self._outside(wire.Call._exchange))
-        handle = PlainHttp.handle_request
-        monkeypatch.setattr(PlainHttp, "handle_request", self._outside(handle))
+        handle = Transport.handle_request
+        monkeypatch.setattr(Transport, "handle_request", self._outside(handle))
 
     def _comes(self, what: str) -> bool:
         self.done[what] += 1
@@ -161,6 +161,7 @@ def answers_its_steps(night: Night) -> None:
             night.clicks(JONAS, message, StepDo.APPROVE, night.incident.channel)
         elif message is not None and StepDo.SKIP in action_ids(message) and step.status is StepStatus.INTERRUPTED:
             night.clicks(MAYA, message, StepDo.SKIP, night.incident.channel)
+            night.fills_in(MAYA, reason="looked, and left it")
         else:
             night.after(seconds=20)
     raise AssertionError("the run never came to its end")

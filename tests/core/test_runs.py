@@ -116,7 +116,7 @@ def test_a_lease_that_nobody_renews_is_undone_by_the_bot(taken: Case) -> None:
 
 def test_a_lease_ends_even_after_the_incident_is_resolved(taken: Case) -> None:
     applied(taken).receipt(ev.StepSucceeded("r1", "rollback", "ok"))
-    taken.alerts(firing=0, resolved=3).do(cmd.Resolve, reason="done")
+    taken.alerts(firing=0, resolved=3).do(cmd.Resolve, reason="resolved in PagerDuty", despite_fallback=True)
     taken.after(hours=2).clock_strikes()
     assert taken.calls_for(ef.UndoStep)
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from bot.contracts import Attempt, Delivered
+from bot.incident import commands as cmd
 from bot.incident.effects import Effect, Page
 from bot.incident.state import Incident
 from bot.journal import Job
@@ -15,7 +17,7 @@ from bot.journal.servers import BEAT_EVERY, DEAD_AFTER
 from bot.outbox import LEASE, Outbox
 from tests.databases import PostgreSQL
 from tests.hands import HandClock
-from tests.journal.conftest import House
+from tests.journal.conftest import MAYA, House
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -154,6 +156,34 @@ def test_who_stood_still_with_a_job_in_hand_does_nothing_once_another_has_it(pai
         Outbox(stops.desk, {"pager": ours}, counter).deliver(page.id)
     assert (ours.acted, theirs.acted) == ([], [page.effect])
     assert [line["event"] for line in lines if line["log_level"] != "debug"] == ["taken_over"]
+
+
+def test_a_page_that_got_out_when_all_was_over_is_ended_once_more(pair: tuple[House, House]) -> None:
+    """Nobody can ask between the last byte and the standstill; who wakes then knows that it came too late."""
+    stops, other = pair
+    page = paged(stops)
+    both_known(stops, other)
+    counter, theirs = Standstill(), Recorder()
+
+    class Wakes(Recorder):
+        def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:
+            counter.now += 60
+            live_on(other.clock, timedelta(seconds=10), other)
+            elsewhere = Outbox(other.desk, {"pager": theirs})
+            elsewhere.deliver(page.id)
+            (live,) = other.journal.live()
+            common: dict[str, Any] = {"incident": live.id, "at": other.clock(), "source": "slack", "by": MAYA}
+            other.desk.handle(cmd.Acknowledge(**common, key="ack"))
+            other.desk.handle(cmd.Resolve(**common, key="over", reason="it is over", despite_firing=True))
+            while waiting := [job for job in elsewhere.ready() if job.effect.courier == "pager"]:
+                elsewhere.deliver(waiting[0].id)
+            return []
+
+    Outbox(stops.desk, {"pager": Wakes()}, counter).deliver(page.id)
+    assert [type(effect).__name__ for effect in theirs.acted] == ["Page", "AcknowledgePage", "StopPaging"]
+    assert [type(job.effect).__name__ for job in Outbox(stops.desk, {}).ready() if job.effect.courier == "pager"] == [
+        "StopPaging"
+    ]
 
 
 def test_who_stood_still_and_was_not_replaced_goes_on_and_holds_the_job_for_longer(pair: tuple[House, House]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
-from tests.model.plain_run import PlainRun
+from tests.model.plain_run import PlainRun, PlainStep
 
 PAGES = ("SEV1", "SEV2", "SEV3")
 SELF_RESOLVING = ("SEV3", "SEV4")
@@ -174,6 +174,8 @@ class Plain:
             return []
         if not reason.strip() or (self.firing and not despite_firing):
             raise No
+        if not by_pager and any(step.lent for run in self.runs.values() for step in run.steps.values()):
+            raise No
         self.snoozed_until = at + SNOOZE if self.firing else None
         return self.ends(at, "resolved", by_pager)
 
@@ -267,6 +269,8 @@ class Plain:
             due.append((max(self.changed_at, self.opened_at) + QUIET, self.was_quiet))
         for run in self.runs.values():
             due += [(at, partial(self.lease_ends, run)) for at in run.leases()]
+            if self.live:
+                due += [(at, partial(self.is_still_lent, step)) for at, step in run.reminders()]
         return due
 
     def next_due_at(self) -> datetime | None:
@@ -300,6 +304,11 @@ class Plain:
     @staticmethod
     def lease_ends(run: PlainRun, now: datetime) -> Words:
         return run.lease_ends()
+
+    @staticmethod
+    def is_still_lent(step: PlainStep, now: datetime) -> Words:
+        step.reminded_at = now
+        return ["run.fallback_reminded"]
 
     def _asked(self) -> list[Handover]:
         return [one for one in self.handovers if one.generation == self.generation]

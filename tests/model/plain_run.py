@@ -6,13 +6,17 @@ from datetime import datetime, timedelta
 LEASE = timedelta(hours=1)
 APPROVAL_LASTS = timedelta(minutes=15)
 THROUGH = ("done", "skipped", "undoing", "undone")
-UNDER_WAY = ("running", "verifying")
+REMIND_EVERY = timedelta(minutes=15)
+UNDER_WAY = ("running", "going", "verifying")
 COUNTS_IN = {
     "planned": ("waiting", "failed", "interrupted"),
     "applied": ("running",),
+    "begun": ("running",),
+    "progressed": ("waiting", "going", "verifying"),
+    "completed": ("going",),
     "interrupted": ("running",),
-    "succeeded": ("waiting", "running", "verifying"),
-    "failed": ("waiting", "running", "verifying"),
+    "succeeded": ("waiting", "running", "going", "verifying"),
+    "failed": ("waiting", "running", "going", "verifying"),
     "undone": ("undoing",),
     "undo_failed": ("undoing",),
 }
@@ -31,7 +35,12 @@ class PlainStep:
     preview: str = ""
     asked_at: datetime | None = None
     lease_until: datetime | None = None
+    reminded_at: datetime | None = None
     applied: bool = False
+
+    @property
+    def lent(self) -> bool:
+        return self.applied and self.lease_until is not None
 
 
 @dataclass
@@ -81,7 +90,7 @@ class PlainRun:
         if at - step.asked_at > APPROVAL_LASTS:
             return self._begins_again(step, at)
         step.attempt += 1
-        step.status, step.lease_until = "running", at + LEASE
+        step.status, step.lease_until, step.reminded_at = "running", at + LEASE, None
         return ["run.step_approved", "run.step_started"]
 
     def skip(self, name: str, at: datetime) -> list[str]:
@@ -141,12 +150,16 @@ class PlainRun:
         step = self.steps[name]
         if step.status not in COUNTS_IN[report]:
             return []
-        word = [f"run.step_{report}" if report != "undo_failed" else "run.undo_failed"]
+        word = [{"undo_failed": "run.undo_failed", "begun": "run.step_applied"}.get(report, f"run.step_{report}")]
         match report:
             case "planned":
                 step.status, step.preview, step.asked_at = "asking", preview, at
             case "applied":
                 step.status, step.applied, step.lease_until = "verifying", True, at + LEASE
+            case "begun":
+                step.status, step.applied, step.lease_until = "going", True, at + LEASE
+            case "completed":
+                step.status = "verifying"
             case "interrupted":
                 step.status = "interrupted"
             case "succeeded":
@@ -170,9 +183,12 @@ class PlainRun:
             return "act", "undone" if good else "undo_failed"
         if self.steps["check"].status not in THROUGH:
             return "check", "succeeded" if good else "failed"
-        return "act", {"running": ("interrupted", "applied"), "verifying": ("failed", "succeeded")}.get(
-            act.status, ("planned", "planned")
-        )[good]
+        ways = {
+            "running": ("interrupted", "applied"),
+            "going": ("failed", "completed"),
+            "verifying": ("failed", "succeeded"),
+        }
+        return "act", ways.get(act.status, ("planned", "planned"))[good]
 
     # What time does
 
@@ -183,6 +199,15 @@ class PlainRun:
             for step in self.steps.values()
             if step.lease_until is not None and step.status not in ("running", "undoing", "undone")
         ]
+
+    def reminders(self) -> list[tuple[datetime, PlainStep]]:
+        """When people hear again of what is on loan."""
+        due = []
+        for step in self.steps.values():
+            if step.lent and step.lease_until is not None and step.status not in ("running", "undoing", "undone"):
+                at = (step.reminded_at or step.lease_until - LEASE) + REMIND_EVERY
+                due += [(at, step)] if at < step.lease_until else []
+        return due
 
     def lease_ends(self) -> list[str]:
         return self._takes_back(self.steps["act"])

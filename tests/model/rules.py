@@ -40,6 +40,9 @@ MOODS: Final = st.sampled_from(["takes it"] * 3 + ["fails", "refuses", "dies"])
 REPORTS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "planned": (ev.StepPlanned, ("plan", "digest")),
     "applied": (ev.StepApplied, ("attempt", "lease_until")),
+    "begun": (ev.StepApplied, ("attempt", "lease_until", "lasting")),
+    "progressed": (ev.StepProgressed, ("text",)),
+    "completed": (ev.StepCompleted, ()),
     "interrupted": (ev.StepInterrupted, ("text",)),
     "succeeded": (ev.StepSucceeded, ("text",)),
     "failed": (ev.StepFailed, ("text",)),
@@ -209,7 +212,8 @@ class Rules(Both):
     @rule(which=WHICH, who=PEOPLE, reason=TEXTS, sure=st.booleans(), there=st.booleans())
     def somebody_resolves(self, which: int, who: Actor, reason: str, sure: bool, there: bool) -> None:
         plainly: Plainly = lambda plain, at: plain.is_resolved(at, there, reason, sure)  # noqa: E731
-        self.says(self.one(which), who, cmd.Resolve, plainly, there=there, reason=reason, despite_firing=sure)
+        fields: dict[str, Any] = {"reason": reason, "despite_firing": sure, "despite_fallback": there}
+        self.says(self.one(which), who, cmd.Resolve, plainly, there=there, **fields)
 
     @HAS_INCIDENTS
     @rule(which=WHICH, who=PEOPLE)
@@ -369,6 +373,8 @@ class Rules(Both):
                 return run.steps[step].attempt
             case "lease_until":
                 return self.clock.now + TICK + LOAN
+            case "lasting":
+                return True
             case _:
                 return "0.004 < 0.01"
 

@@ -112,9 +112,46 @@ def destructive() -> Case:
     return running(spec).receipt(ev.StepPlanned("r1", "rollback", plan, "d1"))
 
 
-def applied() -> Case:
+def second_called() -> Case:
+    return destructive().do(cmd.CallSecond, run="r1", step="rollback")
+
+
+def alone() -> Case:
+    case = second_called().after(minutes=6)
+    return case.do(cmd.ApproveStep, run="r1", step="rollback", digest="d1", alone="node-3 is failing too")
+
+
+def going() -> Case:
+    """An act that goes on by itself, and how far it is."""
+    case = alone().receipt(ev.StepApplied("r1", "rollback", 1, lasting=True))
+    return case.receipt(ev.StepProgressed("r1", "rollback", "3 of 5 pods moved, 2 wait for the budget <chat>"))
+
+
+def waiting() -> Case:
+    """A step that waits for a measurement."""
+    case = running(replace(check(), kind="promql.wait", timeout=timedelta(minutes=10)), ROLLBACK)
+    return case.receipt(ev.StepProgressed("r1", "check", "12 (want < 5)"))
+
+
+def said() -> Case:
+    calls = replace(check("owner"), kind="page.oncall", args={"text": "llama-70b answers from its cache <!channel>"})
+    return running(calls, ROLLBACK)
+
+
+def lent() -> Case:
+    """In force for an hour."""
     case = previewed().do(cmd.ApproveStep, run="r1", step="rollback", digest="d1").after(minutes=1)
     return case.receipt(ev.StepApplied("r1", "rollback", 1, case.now + timedelta(hours=1)))
+
+
+def nagged() -> Case:
+    return lent().receipt(ev.StepSucceeded("r1", "rollback", "0.002 (want < 0.01)")).after(minutes=20).clock_strikes()
+
+
+def applied() -> Case:
+    case = running(replace(ROLLBACK, lease=None)).receipt(ev.StepPlanned("r1", "rollback", PLAN, "d1"))
+    case.do(cmd.ApproveStep, run="r1", step="rollback", digest="d1").after(minutes=1)
+    return case.receipt(ev.StepApplied("r1", "rollback", 1))
 
 
 def fixed() -> Case:
@@ -182,7 +219,7 @@ def relapsed() -> Case:
 
 
 def lease_ran_out() -> Case:
-    return fixed().after(hours=1).clock_strikes().receipt(ev.UndoFailed("r1", "rollback", "503 from the gateway"))
+    return nagged().after(hours=1).clock_strikes().receipt(ev.UndoFailed("r1", "rollback", "503 from the gateway"))
 
 
 def blind() -> Case:
@@ -196,6 +233,7 @@ def declared() -> Case:
 STORIES = (
     burning, taken, running, previewed, destructive, applied, fixed, failed, interrupted, staffed, mitigated, recovered,
     resolved, under_fire, cancelled, everybody_called, reopened, relapsed, lease_ran_out, blind, declared,
+    second_called, alone, going, waiting, said, lent, nagged,
 )  # fmt: skip
 
 

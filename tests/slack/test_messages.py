@@ -111,7 +111,7 @@ def test_what_cannot_be_taken_back_says_so_and_asks_twice() -> None:
 
 def test_an_answered_step_leaves_no_button_behind() -> None:
     assert labels(step(stories.previewed())) != []
-    assert labels(step(stories.applied())) == ["Keep it on longer", "Undo"]
+    assert labels(step(stories.applied())) == ["Undo"]
     stopped = stories.previewed().do(cmd.StopRun, run="r1")
     assert labels(step(stopped)) == []
 
@@ -135,7 +135,7 @@ def test_nothing_is_undone_that_never_happened() -> None:
 
 
 def test_a_leased_act_can_be_kept_or_taken_back() -> None:
-    message = step(stories.fixed())
+    message = step(stories.nagged())
     assert labels(message) == ["Keep it on longer", "Undo"]
     assert "0.002 (want &lt; 0.01)" in words(message.blocks)
     undo = list(interactive(message.blocks))[1]
@@ -160,6 +160,37 @@ def test_under_the_latest_of_several_acts_all_can_be_undone_and_the_order_is_sai
     every = list(interactive(latest.blocks))[1]
     assert every["action_id"] == StepDo.UNDO_ALL
     assert every["confirm"]["text"]["text"] == "1. shift back to 0 %\n2. shed back to 0 %"
+
+
+def test_who_is_alone_with_what_takes_two_calls_somebody_and_may_go_on_with_a_reason() -> None:
+    assert labels(step(stories.destructive())) == ["Run it", "Call a second person", "Skip", "Stop the runbook"]
+    assert labels(step(stories.second_called()))[1] == "Nobody came: go on alone"
+    assert labels(step(stories.previewed())) == ["Run it", "Skip", "Stop the runbook"]
+
+
+def test_a_second_person_is_called_by_name_and_told_what_for(context: Context) -> None:
+    message = about(stories.second_called(), ev.SecondCalled, context, "<@U0JONAS>")
+    assert message.text.startswith("<@U0JONAS> INC-42: ")
+    assert "*A second person, please:* Roll back cannot be taken back." in words(message.blocks)
+
+
+def test_what_takes_its_time_says_how_far_it_is_and_can_be_stopped() -> None:
+    going, waiting = step(stories.going()), step(stories.waiting(), "check")
+    assert "*Now:* 3 of 5 pods moved, 2 wait for the budget &lt;chat&gt;" in words(going.blocks)
+    assert labels(going) == ["Stop the runbook"]
+    assert "*Now:* 12 (want &lt; 5)" in words(waiting.blocks)
+    assert labels(waiting) == ["Skip", "Stop the runbook"]
+
+
+def test_a_runbook_speaks_in_its_own_words_and_calls_nobody_by_them(context: Context) -> None:
+    text = words(about(stories.said(), ev.StepSaid, context).blocks)
+    assert "llama-70b answers from its cache &lt;!channel&gt;" in text
+
+
+def test_what_is_on_loan_is_not_forgotten(context: Context) -> None:
+    message = about(stories.nagged(), ev.FallbackReminded, context, "<@U0MAYA>")
+    assert message.text.startswith("<@U0MAYA> ")
+    assert "*Roll back* is still on, until <!date^1795233780^{time}|04:03 UTC>." in words(message.blocks)
 
 
 def test_a_failed_undo_is_loud(context: Context) -> None:

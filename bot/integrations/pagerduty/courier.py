@@ -21,6 +21,7 @@ from bot.integrations.pagerduty.wire import (
     dedup_key,
     failure_of,
     foreign_id,
+    only_while,
     trigger,
 )
 from bot.settings import Secret
@@ -73,9 +74,10 @@ class Courier:
         return known(self._rest(), keys)
 
     def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
-        """Pages, acknowledges, resolves or escalates. Raises Transient, Permanent."""
+        """Pages, acknowledges, resolves or escalates. Raises Transient, Permanent, TakenOver."""
         try:
-            return self._deliver(effect, incident, attempt)
+            with only_while(attempt.still_ours):
+                return self._deliver(effect, incident, attempt)
         except HttpError as error:
             raise failure_of(error) from error
         except (Error, httpx2.HTTPError) as error:
@@ -93,6 +95,8 @@ class Courier:
                 self._change(incident, generation, "acknowledge")
             case ef.StopPaging(generation=generation):
                 self._change(incident, generation, "resolve")
+            case ef.CallSecond(generation=generation, level=level):
+                self._call_second(incident, generation, level)
             case ef.EscalatePage(generation=generation, level=level):
                 if not incident.wants_page(generation):
                     return []
@@ -125,13 +129,25 @@ class Courier:
             status = {"acknowledge": "acknowledged", "resolve": "resolved"}[action]
             self._put(theirs, {"type": "incident_reference", "status": status})
 
+    def _call_second(self, incident: Incident, generation: int, level: int) -> None:
+        """PagerDuty's own policy calls nobody any more once somebody has it, so the level is raised, or a key used."""
+        if self._second is not None and self._settings.escalation == "key":
+            self._trigger(self._second, incident, generation)
+        elif self._settings.api_token and self._settings.from_email:
+            self._raise_level(incident, generation, level)
+        else:
+            raise Permanent("a second person can be called only with PagerDuty's REST API or a second key; call one")
+
+    def _raise_level(self, incident: Incident, generation: int, level: int) -> None:
+        found = self._find(incident, generation)
+        rules = found["escalation_policy"].get("escalation_rules", ())
+        if level < len(rules):  # beyond the last level there is nobody to wake
+            self._put(found["id"], {"type": "incident_reference", "escalation_level": level + 1})
+
     def _escalate(self, incident: Incident, generation: int, level: int) -> None:
         match self._settings.escalation:
             case "level":
-                found = self._find(incident, generation)
-                rules = found["escalation_policy"].get("escalation_rules", ())
-                if level < len(rules):  # beyond the last level there is nobody to wake
-                    self._put(found["id"], {"type": "incident_reference", "escalation_level": level + 1})
+                self._raise_level(incident, generation, level)
             case "key" if self._second is not None:
                 self._trigger(self._second, incident, generation)
             case _:

@@ -154,7 +154,7 @@ def as_command(inbound: Inbound, incident: Incident) -> cmd.Command | None:
         case "acknowledged":
             return cmd.Acknowledge(**common)
         case "resolved":
-            return cmd.Resolve(**common, reason="resolved in PagerDuty", despite_firing=True)
+            return cmd.Resolve(**common, reason="resolved in PagerDuty", despite_firing=True, despite_fallback=True)
         case "reopened":
             return cmd.Reopen(**common)
         case "annotated":

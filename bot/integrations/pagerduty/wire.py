@@ -3,6 +3,9 @@
 Events API: https://developer.pagerduty.com/docs/events-api-v2/overview/ (summary up to 1024 characters, key 255).
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
 import httpx2
@@ -38,18 +41,50 @@ def dedup_key(incident: Incident, generation: int) -> str:
     return incident.page_key(generation)
 
 
-class PlainHttp(httpx2.HTTPTransport):
-    """Lets an http:// address be configured although the client insists on https:// (a proxy, or a test double)."""
+_still_ours: Final[ContextVar[Callable[[], None] | None]] = ContextVar("still_ours", default=None)
+
+
+@contextmanager
+def only_while(still_ours: Callable[[], None]) -> Iterator[None]:
+    """Asks right before the first byte of each request leaves whether what it is about is still ours.
+
+    A server that stood still since it looked would else wake people for what others have long brought to an end.
+    """
+    before = _still_ours.set(still_ours)
+    try:
+        yield
+    finally:
+        _still_ours.reset(before)
+
+
+class Transport(httpx2.HTTPTransport):
+    """Sends nothing that is not ours any more (`only_while`).
+
+    With `plain` an http:// address can be configured although the client insists on https:// (a proxy, or a test
+    double).
+    """
+
+    def __init__(self, *, plain: bool) -> None:
+        super().__init__()
+        self._plain = plain
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        request.url = request.url.copy_with(scheme="http")
+        still_ours = _still_ours.get()
+
+        def at(moment: str, _: dict[str, Any]) -> None:
+            if still_ours is not None and moment.endswith(".send_request_headers.started"):
+                still_ours()
+
+        request.extensions = {**request.extensions, "trace": at}
+        if self._plain:
+            request.url = request.url.copy_with(scheme="http")
         return super().handle_request(request)
 
 
 def connection(url: str) -> dict[str, Any]:
-    """The client's arguments for an address; http needs a transport of our own."""
-    plain = {"transport": PlainHttp()} if url.startswith("http://") else {}
-    return {"base_url": url.rstrip("/").replace("http://", "https://", 1), **plain}
+    """The client's arguments for an address."""
+    plain = url.startswith("http://")
+    return {"base_url": url.rstrip("/").replace("http://", "https://", 1), "transport": Transport(plain=plain)}
 
 
 def bounded(client: Client, timeout: int = TIMEOUT_S) -> Client:
