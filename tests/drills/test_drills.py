@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.contracts import Act, Observed, Plan
+from bot.contracts import Act, Lasting, Observed, Plan
 from bot.incident.run import Reading, Sample, StepSpec
 from bot.incident.runs import ASKS_PEOPLE
 from bot.runbook.model import Runbook
@@ -14,6 +14,7 @@ from bot.runbook.render import prefill, start
 from bot.runbook.shelf import load
 from bot.workbench.fleet import FAULTS
 from bot.workbench.fleet.scenarios import SCENARIOS, Scenario
+from bot.workbench.settings import FLAGS
 from tests.drills.conftest import EVERY_S, World, rules
 
 SOON_S = 5 * 60.0
@@ -84,14 +85,15 @@ def acted(world: World, step: StepSpec) -> Plan:
 
 def ended(world: World, act: Act, plan: Plan, step: StepSpec) -> None:
     """An act that lasts goes on until it has ended."""
-    going = getattr(act, "go_on", None)
-    if going is None:
+    if not isinstance(act, Lasting):
         return
+    said = ""
     for _ in until(world, step.timeout.total_seconds()):
-        still = going(plan, f"drill:{step.id}:1")
+        still = act.go_on(plan, f"drill:{step.id}:1")
         if still is None:
             return
-    pytest.fail(f"{step.id} has not ended: {still.text}")
+        said = still.text
+    pytest.fail(f"{step.id} has not ended: {said}")
 
 
 def proven(world: World, step: StepSpec) -> None:
@@ -129,7 +131,7 @@ def test_the_runbook_mends_what_its_alert_is_about(name: str, world: World, aler
         assert rule["annotations"]["runbook"] == book.id
         assert scenario.alert in book.alerts
 
-    done: list[tuple[StepSpec, Plan]] = []
+    done: list[tuple[StepSpec, Plan, dict[str, Any]]] = []
     for step in start(book, values(book, scenario, labels), targets=world.config.targets).steps:
         if step.kind in ASKS_PEOPLE:
             continue
@@ -137,8 +139,9 @@ def test_the_runbook_mends_what_its_alert_is_about(name: str, world: World, aler
             reading = looked(world, step)
             assert reading.sample is Sample.HOLDS, f"{step.id}: {reading.text}"
         else:
-            done.append((step, acted(world, step)))
-    assert tuple(step.id for step, _ in done) == scenario.mends
+            before = settings(world)
+            done.append((step, acted(world, step), before))
+    assert tuple(step.id for step, _, _ in done) == scenario.mends
 
     if scenario.fault:
         for _ in until(world, SOON_S):
@@ -151,12 +154,25 @@ def test_the_runbook_mends_what_its_alert_is_about(name: str, world: World, aler
         assert model["error_rate"] < 0.01, model
         assert model["queue"] < 20, model
 
-    for step, plan in reversed(done):
+    for step, plan, before in reversed(done):
         if step.undo == "auto":
-            act = world.parts.acts[step.kind]
-            act.undo(plan, f"drill:{step.id}:undo:1")
+            assert settings(world) != before
+            world.parts.acts[step.kind].undo(plan, f"drill:{step.id}:undo:1")
             world.passes(30)
-            assert act.observe(plan) is not Observed.DONE, f"{step.id} is taken back"
+            assert settings(world) == before, f"{step.id} is taken back"
+
+
+def settings(world: World) -> dict[str, Any]:
+    """Everything that is set on the fleet: what an undo puts back."""
+    with world.fleet.held() as view:
+        deployed = {d.spec.name: (d.target, len(d.replicas), d.fallback, d.token_cap) for d in view.running()}
+        cordoned = [node.name for node in view.hardware.nodes.values() if node.cordoned]
+    return {
+        "deployed": deployed,
+        "cordoned": cordoned,
+        "runtime": dict(world.fleet.runtime.admin),
+        "flags": (world.config.data_dir.parent / FLAGS).read_text(),
+    }
 
 
 def on(world: World, fault: str) -> bool:
