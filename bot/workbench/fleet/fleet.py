@@ -14,6 +14,7 @@ from bot.workbench.fleet.deployment import Deployment
 from bot.workbench.fleet.faults import TRAINING, Faults
 from bot.workbench.fleet.gateway import Flags, Runtime, guard_flag, loads
 from bot.workbench.fleet.hardware import Gpu, Hardware
+from bot.workbench.fleet.scenarios import SCENARIOS
 from bot.workbench.fleet.spec import FAULTS, FleetSpec, Refusal
 
 Read = TypeVar("Read")
@@ -52,11 +53,14 @@ class NodeStatus(TypedDict):
 
 
 class FaultStatus(TypedDict):
-    """A switch of the panel."""
+    """A switch of the panel: what it breaks, the alert it raises and the runbook for that."""
 
     id: str
+    group: str
     title: str
     description: str
+    alert: str
+    runbook: str
     on: bool
 
 
@@ -331,8 +335,16 @@ class Fleet:
         with self._lock:
             self.advance(self._clock())
             return [
-                FaultStatus(id=f.id, title=f.title, description=f.description, on=self._faults.is_on(f.id))
-                for f in FAULTS
+                FaultStatus(
+                    id=fault.id,
+                    group=fault.group,
+                    title=fault.title,
+                    description=fault.description,
+                    alert=SCENARIOS[fault.id].alert,
+                    runbook=SCENARIOS[fault.id].runbook,
+                    on=self._faults.is_on(fault.id),
+                )
+                for fault in FAULTS
             ]
 
     def set_fault(self, fault: str, on: bool) -> None:

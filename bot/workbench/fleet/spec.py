@@ -82,9 +82,10 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that can go wrong with the fleet, and whom it hits."""
+    """Something that can go wrong with the fleet, and whom it hits. `group` is what it is a fault of."""
 
     id: str
+    group: str
     title: str
     description: str
 
@@ -127,72 +128,86 @@ MISTRAL = ModelSpec(
 FAULTS: tuple[Fault, ...] = (
     Fault(
         "bad-deploy",
+        "Release",
         "Bad deploy",
         "A new revision of llama-70b goes out: three in ten requests fail and the first token is late.",
     ),
     Fault(
+        "gpu-oom",
+        "Release",
+        "Out of GPU memory",
+        "A new revision of mistral-small allows longer contexts than its GPU holds: containers die again and again.",
+    ),
+    Fault(
+        "model-down",
+        "Release",
+        "Model down",
+        "Every mistral-small replica crashes at start: the weights cannot be read, search answers 503.",
+    ),
+    Fault(
         "gpu-off-bus",
+        "Hardware",
         "GPU off the bus",
         "One GPU of node-2 falls off the bus (Xid 79): its series vanish, a llama-70b replica is lost.",
     ),
     Fault(
         "ecc-contained",
-        "Contained memory error",
+        "Hardware",
+        "Contained ECC",
         "A GPU of node-1 loses a memory cell (Xid 94): the engine of one llama-70b replica dies, the GPU stays usable.",
     ),
     Fault(
         "ecc-uncontained",
-        "Uncontained memory error",
+        "Hardware",
+        "Uncontained ECC",
         "A GPU of node-3 cannot contain a memory error (Xid 95): nothing starts on it until it is reset.",
     ),
     Fault(
         "thermal",
-        "Thermal throttling",
+        "Hardware",
+        "Overheating",
         "The cooling of node-2 fails: its GPUs run hot, halve their clocks, and answer late.",
     ),
     Fault(
         "engine-stalled",
+        "Hardware",
         "Engine stalled",
         "One llama-70b replica takes requests and generates no token: health is 200, its users wait for ever.",
     ),
     Fault(
-        "gpu-oom",
-        "GPU out of memory",
-        "A new revision of mistral-small allows longer contexts than its GPU holds: containers die again and again.",
-    ),
-    Fault(
         "kv-saturation",
-        "KV cache saturation",
+        "Load",
+        "KV cache full",
         "A batch job triples the traffic of llama-70b: the KV cache fills up and the queue grows.",
     ),
     Fault(
         "queue-saturated",
-        "Queue saturated",
+        "Load",
+        "Queue grows",
         "mistral-small gets three times its users: every replica works on all it takes, the rest waits.",
     ),
     Fault(
         "capacity-lost",
+        "Load",
         "Capacity lost",
         "A training job takes every free GPU and preempts two of three llama-70b replicas: they stay pending.",
     ),
     Fault(
-        "model-down",
-        "Model down",
-        "Every mistral-small replica crashes at start: the weights cannot be read, search answers 503.",
-    ),
-    Fault(
-        "drift",
-        "Input drift",
-        "mistral-small sees queries unlike its reference set: the stability index (PSI) climbs over 0.2.",
-    ),
-    Fault(
         "token-spike",
+        "Load",
         "Token spike",
         "An agent loop on mistral-small generates twelve times the usual tokens.",
     ),
     Fault(
+        "drift",
+        "Signals",
+        "Input drift",
+        "mistral-small sees queries unlike its reference set: the stability index (PSI) climbs over 0.2.",
+    ),
+    Fault(
         "telemetry-blind",
-        "Telemetry blind",
+        "Signals",
+        "Blind telemetry",
         "The DCGM exporter of node-1 hangs: all its GPUs vanish from the metrics and serve on.",
     ),
 )
