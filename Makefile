@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: try test check chaos bench clean lock
+.PHONY: try test test-kubernetes check chaos bench clean lock
 
 try: $(VENV)/.installed
 	$(BIN)/fixfirst try
@@ -23,6 +23,11 @@ check: $(VENV)/.installed
 # one, long outages, a long walk beside the plain model. What is counted is in docs/chaos.md.
 chaos: $(VENV)/.installed
 	CHAOS=all $(BIN)/pytest tests/chaos tests/faults tests/journal/test_replicas.py tests/model
+
+# The steps of Kubernetes against a real API server, built once into the user's cache (eleven minutes of two cores).
+# FIXFIRST_KUBERNETES=record make test-kubernetes also renews what `make test` plays back.
+test-kubernetes: $(VENV)/.installed
+	FIXFIRST_KUBERNETES=$${FIXFIRST_KUBERNETES:-real} $(BIN)/pytest -m kubernetes tests/kubernetes
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.bench

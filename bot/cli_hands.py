@@ -95,6 +95,35 @@ def confirm(reach: Reach, reason: str) -> None:
         click.echo(hands.act("confirm", {}))
 
 
+@click.group(invoke_without_command=True)
+@_reading
+@click.pass_context
+def runbooks(context: click.Context, path: Path, server: str) -> None:
+    """Say whether runbooks may act, and which are under way."""
+    context.obj = Reach(path, server)
+    if context.invoked_subcommand is None:
+        with hands_at(context.obj) as hands:
+            click.echo(hands.read("runbooks", {}))
+
+
+@runbooks.command()
+@click.argument("reason")
+@click.pass_obj
+def stop(reach: Reach, reason: str) -> None:
+    """Stop all runbooks at once; the REASON is also why you act past the chat. What was done can be undone."""
+    with hands_at(reach.because(reason)) as hands:
+        click.echo(hands.act("stop-runbooks", {"reason": reason}))
+
+
+@runbooks.command()
+@REASON
+@click.pass_obj
+def start(reach: Reach, reason: str) -> None:
+    """Let runbooks act again after they were stopped."""
+    with hands_at(reach.because(reason)) as hands:
+        click.echo(hands.act("start-runbooks", {}))
+
+
 @click.command(name="break-glass")
 @CONFIG
 @click.option("--reason", default="", help="Why; it is kept, and the owner is told.")
@@ -116,4 +145,4 @@ def break_glass(path: Path, reason: str, name: str, take_back: str) -> None:
     click.echo("Where it is used: export FIXFIRST_SERVER=https://... and FIXFIRST_KEY, then fixfirst ack REF", err=True)
 
 
-COMMANDS = (list_, timeline, ack, approve, resolve, failover, break_glass)
+COMMANDS = (list_, timeline, ack, approve, resolve, runbooks, failover, break_glass)

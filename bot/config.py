@@ -4,6 +4,7 @@ Secrets never stand in the file: it may name them, the environment holds them. T
 """
 
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ from typing import Any, Final
 
 from bot import health, tracing
 from bot.audit import heartbeat
+from bot.drills import Scenario
+from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
@@ -21,8 +24,8 @@ from bot.integrations import PAGERS, SOURCES, TARGETS, alertmanager, pagerduty, 
 from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
 from bot.oncall import StaticOnCall
-from bot.runbook.kinds import Targets
-from bot.settings import Secret, Table, shown
+from bot.runbook.kinds import KINDS, Targets
+from bot.settings import Secret, Table, duration, shown
 from bot.slack.settings import Settings as SlackSettings
 
 SecretOf = Callable[[str], str | None]
@@ -34,6 +37,8 @@ TABLES: Final = (
     "access",
     "oncall",
     "deadlines",
+    "caps",
+    "drills",
     "alerts",
     *SOURCES,
     "pagerduty",
@@ -53,6 +58,7 @@ SHORTEST_WINDOW: Final = timedelta(seconds=10)
 """A shorter look at the telemetry would fall between two scrapes."""
 SHORTEST_PATIENCE: Final = timedelta(seconds=10)
 """A pager that is handed the page gets at least two tries."""
+DRILL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 ANYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
 
 
@@ -95,6 +101,7 @@ class Config:
     tracing: tracing.Settings | None
     targets: Targets
     tokens: Mapping[str, tuple[Secret, ...]]
+    drills: Mapping[str, Scenario]
     oncall: StaticOnCall
     policy: Policy
     reading: Reading
@@ -233,11 +240,13 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         tracing=traced,
         targets={name: _targets(name, tables[name], secret, faults) for name in TARGETS},
         tokens={name: _tokens(name, secret, faults) for name in SOURCES},
+        drills=_drills(tables["drills"], secret, faults),
         oncall=oncall,
         policy=replace(
             _policy(tables["deadlines"], faults),
             pagers=(pagerduty.NAME, *fallbacks) if paging else (),
             accept_within=accept_within,
+            caps=_caps(Table("caps", tables["caps"], faults)),
         ),
         reading=_reading(tables["alerts"], faults),
     )
@@ -340,6 +349,36 @@ def _policy(values: Mapping[str, Any], faults: list[str]) -> Policy:
     if policy.ack_within <= timedelta(0):
         table.fault("acknowledge", "must be longer than nothing")
     return policy
+
+
+def _caps(table: Table) -> Mapping[str, Cap]:
+    """How often a kind of step may be carried out, as `"k8s.drain" = "1 per 1h"`; 0 takes a cap of our own away."""
+    caps = dict(Policy().caps)
+    for kind in table.values:
+        most, _, span = table.text(kind).partition(" per ")
+        within = duration(span)
+        if kind not in KINDS:
+            table.fault(kind, f"is no kind of step; known: {', '.join(KINDS)}")
+        elif most == "0" and not span:
+            caps.pop(kind, None)
+        elif not most.isdecimal() or int(most) < 1 or within is None or not within:
+            table.fault(kind, 'must be how many in what time, as "1 per 1h", or "0" for no cap')
+        else:
+            caps[kind] = Cap(int(most), within)
+    table.done()
+    return caps
+
+
+def _drills(values: Mapping[str, Any], secret: SecretOf, faults: list[str]) -> Mapping[str, Scenario]:
+    """What can be practised, by name."""
+    drills: dict[str, Scenario] = {}
+    for name, inner in values.items():
+        if not isinstance(inner, dict) or not DRILL_NAME.fullmatch(name):
+            faults.append(f"drills.{name}: must be a table named by small letters, digits and -; write [drills.NAME]")
+            continue
+        drills[name], more = Scenario.from_toml(name, inner, secret)
+        faults += [f"drills.{name}.{fault}" for fault in more]
+    return drills
 
 
 def _severities(table: Table, key: str, default: frozenset[Severity]) -> frozenset[Severity]:

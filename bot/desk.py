@@ -4,10 +4,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TypeVar
 
 from bot.incident.alert import Alert, GroupState
-from bot.incident.commands import CheckTimers, Command, ReportAlerts
+from bot.incident.commands import ApproveStep, CheckTimers, Command, ReportAlerts
 from bot.incident.decide import decide, follow, takes_refire
 from bot.incident.effects import RefreshCard
 from bot.incident.entry import Entry
@@ -21,6 +22,7 @@ from bot.intake.alerts import Message, take_in
 from bot.intake.reading import Reading
 from bot.intake.tally import Heard, Known, Tally, merely_repeats
 from bot.journal import Busy, Journal, News, Txn
+from bot.journal.brake import begun_since, pull, release
 from bot.journal.ids import new_id
 
 T = TypeVar("T")
@@ -66,8 +68,22 @@ class Desk:
         require_responder(by)
         if not by.is_person:
             raise Refused("Only a person can confirm a fail-over.")
+        return self.soon(lambda txn: txn.confirm(by), timeout)
+
+    def pull_brake(self, by: Actor, reason: str, timeout: float = PATIENCE_S) -> bool:
+        """Stops all runbooks; False when they are already. Raises Refused."""
+        require_responder(by)
+        return self.soon(lambda txn: pull(txn, by, reason), timeout)
+
+    def release_brake(self, by: Actor, timeout: float = PATIENCE_S) -> bool:
+        """Lets runbooks act again; False when they may already. Raises Refused."""
+        require_responder(by)
+        return self.soon(lambda txn: release(txn, by), timeout)
+
+    def soon(self, job: Callable[[Txn], T], timeout: float = PATIENCE_S) -> T:
+        """`write`, waited for. Raises what the job raises; Busy when the journal does not answer in time (seconds)."""
         try:
-            return self._write(lambda txn: txn.confirm(by), urgent=True).result(timeout)
+            return self._write(job, urgent=True).result(timeout)
         except TimeoutError as late:
             raise Busy("the journal did not answer in time") from late
 
@@ -131,7 +147,7 @@ class Desk:
         while waiting:
             event = waiting.popleft()
             if isinstance(event, IncidentOpened):
-                event = replace(event, number=txn.next_number(), announced_with=self._announcer(txn, command))
+                event = self._opened(txn, command, event)
             if isinstance(event, Reopened) and incident is not None:
                 event = self._unless_succeeded(txn, incident, event, command)
             incident, entry = txn.append(command, event, len(entries) + 1)
@@ -143,6 +159,15 @@ class Desk:
         if incident is None:
             raise LookupError(f"{type(command).__name__} opened no incident")
         return Outcome(incident, tuple(entries))
+
+    def _opened(self, txn: Txn, command: Command, event: IncidentOpened) -> IncidentOpened:
+        """The incident with its number, in whose announcement it is shown, and whether it is practice."""
+        event = replace(event, number=txn.next_number(), announced_with=self._announcer(txn, command))
+        samples = command.samples if isinstance(command, ReportAlerts) else ()
+        drill = next((drill for drill in txn.drills() if drill.takes(samples)), None) if samples else None
+        if drill is None:
+            return event
+        return replace(event, drill=True, drill_id=drill.id, title=f"Drill {drill.scenario}: {event.title}")
 
     def _announcer(self, txn: Txn, command: Command) -> str:
         if command.by.is_person:
@@ -162,7 +187,12 @@ class Desk:
         if not isinstance(command, ASKS):
             return self.policy
         standing = txn.standing()
-        return replace(self.policy, frozen=standing.frozen, previews_from=standing.previews_from)
+        policy = replace(self.policy, frozen=standing.frozen, previews_from=standing.previews_from)
+        if not isinstance(command, ApproveStep):
+            return policy
+        longest = max((cap.within for cap in policy.caps.values()), default=timedelta())
+        begun = begun_since(txn, command.at - longest) if longest else []
+        return replace(policy, brake=txn.brake(), begun=tuple(begun))
 
     def _unless_succeeded(self, txn: Txn, incident: Incident, event: Reopened, command: Command) -> Event:
         """At most one live incident per group: where a later one has the alerts, none are left to return for."""

@@ -19,6 +19,7 @@ from bot.incident.runs import current_step
 from bot.incident.state import Incident
 from bot.incident.timeline import line, span
 from bot.journal import Busy, Txn
+from bot.journal.brake import brake_on_record, pull, release
 from bot.journal.epoch import standing_on_record
 from bot.journal.ids import new_id
 
@@ -90,6 +91,17 @@ class Hands:
             f"Frozen since {since:%Y-%m-%d %H:%M:%S} UTC: {WHY}. `fixfirst failover confirm` lets runbooks act again."
         )
 
+    def _runbooks(self, words: Words) -> str:  # noqa: ARG002
+        pulled = self.desk.journal.ask(brake_on_record)
+        going = [
+            f"{item.ref:<8} {run.title} on {run.target}"
+            for item in self.desk.journal.live()
+            for run in item.runs.values()
+            if run.status is RunStatus.RUNNING
+        ]
+        state = f"{pulled.words}." if pulled else "Runbooks may act."
+        return "\n".join([state, *(going or ["None is under way."])])
+
     # -- acting -------------------------------------------------------------------------------------------------------
 
     def _ack(self, words: Words, glass: Broken) -> str:
@@ -123,6 +135,16 @@ class Hands:
         if self._write(lambda txn: txn.confirm(glass(txn).actor)):
             return "Confirmed. Runbooks act again, each after a new preview."
         return "Nothing waits for a confirmation."
+
+    def _stop_runbooks(self, words: Words, glass: Broken) -> str:
+        if self._write(lambda txn: pull(txn, glass(txn).actor, words["reason"])):
+            return "All runbooks are stopped. `fixfirst runbooks start` lets them act again."
+        return "They are stopped already."
+
+    def _start_runbooks(self, words: Words, glass: Broken) -> str:  # noqa: ARG002
+        if self._write(lambda txn: release(txn, glass(txn).actor)):
+            return "Runbooks act again."
+        return "They were not stopped."
 
     def _do(self, incident: Incident, glass: Broken, make: Callable[[dict[str, Any]], cmd.Command]) -> Any:
         def act(txn: Txn) -> Any:
@@ -175,10 +197,13 @@ READS: Final[Mapping[str, Callable[[Hands, Words], str]]] = {
     "timeline": Hands._timeline,
     "plan": Hands._plan,
     "failover": Hands._failover,
+    "runbooks": Hands._runbooks,
 }
 ACTS: Final[Mapping[str, Callable[[Hands, Words, Broken], str]]] = {
     "ack": Hands._ack,
     "resolve": Hands._resolve,
     "approve": Hands._approve,
     "confirm": Hands._confirm,
+    "stop-runbooks": Hands._stop_runbooks,
+    "start-runbooks": Hands._start_runbooks,
 }

@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.databases import PostgreSQL, postgresql
@@ -13,6 +14,9 @@ APT_LINE = (
     "apt-get install -y prometheus prometheus-alertmanager chromium fonts-noto-color-emoji openssl strace faketime "
     "redis-server haproxy"
 )
+# How long an example takes says more of what else the machine does than of us.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 ON_BUILD_MACHINE = os.environ.get("CI") == "true"
 
 

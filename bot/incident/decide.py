@@ -10,6 +10,7 @@ from functools import singledispatch
 
 from bot.incident import commands as cmd
 from bot.incident import events as ev
+from bot.incident.brake import require_released, require_room
 from bot.incident.due import due
 from bot.incident.failover import require_thawed
 from bot.incident.glass import reason_of
@@ -380,6 +381,7 @@ def _(command: cmd.ApproveStep, incident: Incident, policy: Policy) -> list[ev.E
     if step.status is not StepStatus.ASKING or step.asked_at is None:
         raise Refused("There is no preview to approve yet; ask for one first.")
     require_thawed(policy.frozen)
+    require_released(policy.brake)
     alone = lacks_second(incident.runs[command.run], step, command.by.id)
     if alone:
         _require_nobody_came(step, command)
@@ -387,6 +389,7 @@ def _(command: cmd.ApproveStep, incident: Incident, policy: Policy) -> list[ev.E
         raise Refused("The plan has changed since that preview; look at the new one.")
     if command.at - step.asked_at > APPROVAL_LASTS or (policy.previews_from and step.asked_at <= policy.previews_from):
         return [ev.StepRetried(command.run, command.step)]
+    require_room(step.spec.kind, policy.caps, policy.begun, command.at)
     overridden = [ev.StepOverridden(command.run, command.step, command.alone.strip())] if alone else []
     approved = ev.StepApproved(command.run, command.step, command.digest)
     return [*overridden, approved, ev.StepStarted(command.run, command.step, step.attempt + 1)]

@@ -20,6 +20,10 @@ class Kind(StrEnum):
     RESTORED = "database.restored"
     CONFIRMED = "database.confirmed"
     RECONCILED = "database.reconciled"
+    RUNBOOKS_STOPPED = "runbooks.stopped"
+    RUNBOOKS_RELEASED = "runbooks.released"
+    DRILL_STARTED = "drill.started"
+    DRILL_ENDED = "drill.ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,19 @@ def line(record: Record) -> str:
             return f"The journal was restored from {body['backup']}: what came after that is missing. {_FROZEN}"
         case Kind.CONFIRMED:
             return f"{name} confirmed the database as it is now; runbooks may act again, each after a new preview"
+        case Kind.RUNBOOKS_STOPPED:
+            why = f": {body['reason']}" if body["reason"] else ""
+            return (
+                f"{name} stopped all runbooks{why}. Nothing is carried out until somebody lets them act again; what "
+                "was done can be undone"
+            )
+        case Kind.RUNBOOKS_RELEASED:
+            return f"{name} lets runbooks act again"
+        case Kind.DRILL_STARTED:
+            until = datetime.fromisoformat(body["until"])
+            return f"{name} began the drill {body['scenario']}, until {until:%H:%M} UTC at most. It is practice"
+        case Kind.DRILL_ENDED:
+            return f"The drill {body['scenario']} is over"
         case Kind.RECONCILED:
             found = body["lines"]
             return "\n".join(["What the world says:", *(f"- {text}" for text in found)])

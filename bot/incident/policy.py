@@ -1,8 +1,9 @@
 """The settings that the core's decisions depend on, as plain numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from bot.incident.brake import Begun, Brake, Cap, Caps
 from bot.incident.events import Severity
 
 
@@ -19,6 +20,8 @@ class Policy:
     it has accepted the page for `accept_within`. `announce_every`: an incident that opens this soon after another is
     shown in that one's announcement instead of making its own. `fallback_every`: responders are reminded this often of
     what a runbook has put in force for a time only.
+    `caps`: how often a kind of step may be carried out on all incidents together; `begun` are the latest steps.
+    While somebody has stopped all runbooks, `brake` tells who.
     While the database has failed over and nobody has confirmed, automation is `frozen`; a preview from before
     `previews_from` counts no more (see `failover`).
     """
@@ -38,8 +41,11 @@ class Policy:
     accept_within: timedelta = timedelta(seconds=60)
     announce_every: timedelta = timedelta(seconds=30)
     fallback_every: timedelta = timedelta(minutes=15)
+    caps: Caps = field(default_factory=lambda: {"k8s.drain": Cap(1, timedelta(hours=1))})
     frozen: bool = False
     previews_from: datetime | None = None
+    brake: Brake | None = None
+    begun: tuple[Begun, ...] = ()
 
     def update_span(self, severity: Severity) -> timedelta | None:
         """How long stakeholders may go without a word at this severity; None when nobody is reminded."""

@@ -144,6 +144,15 @@ event = Table(
     UniqueConstraint("workspace", "key"),
 )
 
+_STEP_BEGUN = text("kind = 'run.step_started'")
+Index(
+    "ix_event_step_begun",
+    event.c.workspace,
+    event.c.at,
+    sqlite_where=_STEP_BEGUN,
+    postgresql_where=_STEP_BEGUN,
+)
+
 # Free text by people and outside systems. Redacting clears `text` and `salt`; the digest in the event stays valid.
 blob = Table(
     "blob",

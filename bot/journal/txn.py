@@ -9,7 +9,10 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Select
 
 from bot.incident.alert import Alert, GroupState
+from bot.incident.brake import ABOUT, BRAKED, Brake, brake
 from bot.incident.commands import Command
+from bot.incident.drill import ABOUT as DRILLS
+from bot.incident.drill import Drill, under_way
 from bot.incident.effects import Effect
 from bot.incident.entry import Entry
 from bot.incident.events import VERSION, Event
@@ -17,7 +20,7 @@ from bot.incident.failover import WHY, Standing
 from bot.incident.people import Actor
 from bot.incident.state import Incident, evolve, fold
 from bot.intake.tally import Heard
-from bot.journal import errands, ledger, post, servers
+from bot.journal import errands, ledger, logbook, post, servers
 from bot.journal import statements as sql
 from bot.journal.chain import entry_hash, new_salt, text_digest
 from bot.journal.codec import actor_out, event_out
@@ -70,6 +73,10 @@ class Reader:
 
     def incident(self, incident_id: str) -> Incident | None:
         """The incident as of now; from memory when nothing was added since."""
+        return self.glimpse(incident_id)
+
+    def glimpse(self, incident_id: str) -> Incident | None:
+        """The incident as of now, held by nobody."""
         seq = self.direct.scalar(sql.SEQ_OF, {"incident_id": incident_id})
         return None if seq is None else self._as_of(incident_id, seq)
 
@@ -225,6 +232,14 @@ class Txn(Reader):
         """Whether the database is the one that a person last vouched for, as it is in this transaction."""
         return self._epoch.look(self.direct, self.workspace, self.now)
 
+    def brake(self) -> Brake | None:
+        """Who stopped all runbooks, if somebody did."""
+        return brake(logbook.latest(self.direct, self.workspace, ABOUT))
+
+    def drills(self) -> list[Drill]:
+        """The drills that go on, the oldest first."""
+        return under_way(logbook.records(self.direct, self.workspace, DRILLS), self.now)
+
     def glance(self) -> Glance:
         """What tells whether anything has changed about the database or the logbook."""
         return self._epoch.glance(self.direct, self.workspace, self.now)
@@ -236,13 +251,16 @@ class Txn(Reader):
     def claim(self, job: str, until: datetime) -> Job | None:
         """Takes an outbox job into this server's hands; None when it is not to be had, or not its turn yet.
 
-        After a fail-over that nobody has confirmed, acts are not to be had.
+        After a fail-over that nobody has confirmed, acts are not to be had, nor while all runbooks are stopped.
         """
         standing = self.standing()
         hand = post.Hand(self._journal.server, until, self._journal.pulse.dead_before(self.now))
         taken = post.claim(self.direct, job, self.now, hand)
         if taken is not None and standing.holds(taken.effect):
             self.postpone(taken, self.now + HELD_FOR, WHY, warned=False)
+            return None
+        if taken is not None and isinstance(taken.effect, BRAKED) and (pulled := self.brake()):
+            self.put_back(taken, self.now + HELD_FOR, pulled.words)
             return None
         return taken
 
@@ -262,6 +280,11 @@ class Txn(Reader):
     def postpone(self, job: Job, until: datetime, reason: str, *, warned: bool) -> bool:
         """It did not work; another attempt is due at `until`."""
         values = {"due_at": until, "last_error": reason, "warned": job.warned or warned}
+        return post.settle(self.direct, job, values)
+
+    def put_back(self, job: Job, until: datetime, reason: str) -> bool:
+        """It was not even tried, and is due again at `until`."""
+        values = {"due_at": until, "last_error": reason, "attempts": job.attempts - 1}
         return post.settle(self.direct, job, values)
 
     def come_back(self, job: Job, at: datetime, progress: dict[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,12 +14,15 @@ from bot.incident.run import APPROVAL_LASTS, Reading, Risk, Run, RunStatus, Samp
 from bot.incident.runs import lacks_second
 from bot.incident.state import Incident
 from bot.incident.timeline import count, span
+from bot.runbook.breaker import Breakers
+from bot.runbook.kinds import KINDS
 
 Measure = Callable[[str, str], Reading]
 """A query and what is expected of it, measured once."""
 
 WAITS: Final = frozenset({"promql.wait"})
 """Kinds of check that are repeated until they hold."""
+MEASURED_BY: Final = "Prometheus"
 LOOK_EVERY: Final = timedelta(seconds=15)
 """As often as Prometheus scrapes as a rule."""
 GO_ON_EVERY: Final = timedelta(seconds=5)
@@ -53,11 +56,15 @@ def plan_digest(plan: Plan) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Courier:
-    """`acts` and `checks` are the registered step kinds; `measure` proves that an act helped."""
+    """`acts` and `checks` are the registered step kinds; `measure` proves that an act helped.
+
+    What does not answer several times in a row is left alone for a while (`breakers`), except to take something back.
+    """
 
     acts: Mapping[str, Act]
     checks: Mapping[str, Check]
     measure: Measure
+    breakers: Breakers = field(default_factory=Breakers)
 
     def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
         """One thing for one step. Raises Transient; what cannot be done is an event, so that a person decides."""
@@ -79,12 +86,13 @@ class Courier:
             case ef.CheckStep():
                 if step.spec.kind in WAITS:
                     return self._wait(effect, incident.runs[run], step, attempt)
-                reading = self._check(step).check(step.spec.args)
+                reading = self._look(step)
                 if reading.sample is Sample.HOLDS:
                     return [ev.StepSucceeded(run, name, reading.text)]
                 return [ev.StepFailed(run, name, reading.text, reading.sample is Sample.INCONCLUSIVE)]
             case ef.PlanStep():
-                plan = self._act(step).plan(step.spec.args)
+                act = self._act(step)
+                plan = self.breakers.ask(_target(step), lambda: act.plan(step.spec.args))
                 return [ev.StepPlanned(run, name, plan_to_json(plan), plan_digest(plan))]
             case ef.ApplyStep():
                 return self._apply(effect, incident.runs[run], step, attempt)
@@ -109,13 +117,17 @@ class Courier:
             raise Permanent(f"the step kind {step.spec.kind} is not set up here")
         return check
 
+    def _look(self, step: StepRun) -> Reading:
+        check = self._check(step)
+        return self.breakers.ask(_target(step), lambda: check.check(step.spec.args))
+
     def _wait(self, effect: ef.CheckStep, run: Run, step: StepRun, attempt: Attempt) -> Delivered:
         """One look a time until it holds or the step's time is over. A look that fails for now is looked at again."""
         if run.status is not RunStatus.RUNNING or step.status is not StepStatus.WAITING:
             return []
         deadline = _time(attempt.progress, "deadline") or attempt.now + step.spec.timeout
         try:
-            reading = self._check(step).check(step.spec.args)
+            reading = self._look(step)
         except Transient as failure:
             reading = Reading(Sample.INCONCLUSIVE, f"could not be measured: {failure}")
         if reading.sample is Sample.HOLDS:
@@ -134,7 +146,9 @@ class Courier:
         if step.status is not StepStatus.RUNNING or step.attempt != effect.attempt:
             return []
         act, plan = self._act(step), plan_from_json(step.plan)
-        seen = Observed.NOT_DONE if attempt.number == 1 else act.observe(plan)
+        seen = Observed.NOT_DONE
+        if attempt.number > 1:
+            seen = self.breakers.ask(_target(step), lambda: act.observe(plan))
         if seen is Observed.NOT_DONE and run.status is not RunStatus.RUNNING:
             return [ev.StepSkipped(effect.run, effect.step, "the runbook was stopped before it was carried out")]
         if seen is Observed.UNKNOWN or (seen is Observed.NOT_DONE and attempt.number > 1 and not _harmless(plan)):
@@ -145,7 +159,8 @@ class Courier:
             return [ev.StepFailed(effect.run, effect.step, "not carried out: it needs the approval of a second person")]
         if seen is Observed.NOT_DONE:
             attempt.still_ours()
-            act.apply(plan, f"{effect.run}:{effect.step}:{effect.attempt}")
+            key = f"{effect.run}:{effect.step}:{effect.attempt}"
+            self.breakers.ask(_target(step), lambda: act.apply(plan, key))
         lease = attempt.now + step.spec.lease if step.spec.lease else None
         return [ev.StepApplied(effect.run, effect.step, effect.attempt, lease, isinstance(act, Lasting))]
 
@@ -160,8 +175,9 @@ class Courier:
         if not isinstance(act, Lasting):
             return [ev.StepCompleted(effect.run, effect.step)]
         attempt.still_ours()
+        plan, key = plan_from_json(step.plan), f"{effect.run}:{effect.step}:{step.attempt}"
         try:
-            going = act.go_on(plan_from_json(step.plan), f"{effect.run}:{effect.step}:{step.attempt}")
+            going = self.breakers.ask(_target(step), lambda: act.go_on(plan, key))
         except Transient as failure:
             going = Going(f"cannot be looked at: {failure}")
         if going is None:
@@ -197,7 +213,7 @@ class Courier:
 
     def _sample(self, verify: Verify) -> Reading:
         try:
-            return self.measure(verify.query, verify.expect)
+            return self.breakers.ask(MEASURED_BY, lambda: self.measure(verify.query, verify.expect))
         except (Transient, Permanent) as failure:
             return Reading(Sample.INCONCLUSIVE, f"could not be measured: {failure}")
 
@@ -224,6 +240,13 @@ class Courier:
 def sample_every(verify: Verify) -> timedelta:
     """How often to measure: five times within the hold, at least every 15 s and at most every 2 s."""
     return min(timedelta(seconds=15), max(timedelta(seconds=2), verify.hold / 5))
+
+
+def _target(step: StepRun) -> str:
+    """What outside a step speaks to, as people know it."""
+    rule = KINDS.get(step.spec.kind)
+    named = next((str(step.spec.args[name]) for name in ("target", "endpoint") if name in step.spec.args), "")
+    return f"{rule.table}.{named}" if rule is not None and rule.table and named else MEASURED_BY
 
 
 def _late(effect: ef.StepEffect, step: StepRun, attempt: Attempt) -> bool:

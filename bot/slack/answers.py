@@ -7,14 +7,20 @@ from typing import Any, Final
 from bot.health.observation import Observation
 from bot.health.report import tally
 from bot.health.verdict import Report
+from bot.incident.brake import Brake
+from bot.incident.drill import Drill
 from bot.incident.entry import Entry
+from bot.incident.run import RunStatus
+from bot.incident.runs import lent
 from bot.incident.state import Incident, Mark, Status
 from bot.incident.timeline import count, span
+from bot.slack import steps
 from bot.slack.actions import Do
 from bot.slack.blocks import (
     Message,
     actions,
     button,
+    confirm,
     message,
     section,
     small,
@@ -39,6 +45,8 @@ _WORDS: Final = (
     ("timeline", "what happened so far"),
     ("health [model]", "what the telemetry says, and what to do first"),
     ("run [runbook]", "mitigate; every act is previewed before it happens"),
+    ("runbooks [stop|start]", "what is under way and on loan; stop them all, let them act again"),
+    ("drill [scenario|stop]", "practise: something is broken on purpose, or seems to be"),
     ("mitigated [how]", "users are no longer hurt"),
     ("update <text>", "tell stakeholders"),
     ("resolve <reason>", "it is over; a postmortem is drafted"),
@@ -81,6 +89,46 @@ def list_card(incidents: Sequence[Incident], now: datetime, context: Context) ->
             *(section("\n".join(group)) for group in groups),
             small(f"_and {left} more_" if left else ""),
             actions(button("Declare an incident", Do.DECLARE, ""), button("Fleet health", Do.HEALTH, "")),
+        ],
+    )
+
+
+def runbooks_card(incidents: Sequence[Incident], pulled: Brake | None, context: Context) -> Message:
+    """Whether runbooks may act, which are under way on these incidents, and what they have put in force for a time."""
+    going = [(one, run) for one in incidents for run in one.runs.values() if run.status is RunStatus.RUNNING]
+    loans = [(one, step) for one in incidents for _, step in lent(one.runs.values())]
+    lines = [f"{link(context.timeline_url(one), one.ref)} · {steps.standing(run)}" for one, run in going[:LIST_LINES]]
+    kept = [
+        f"{link(context.timeline_url(one), one.ref)} · *{line(step.spec.title, 120)}* until {clock(step.lease_until)}"
+        for one, step in loans[:LIST_LINES]
+        if step.lease_until is not None
+    ]
+    what = f"{count(len(going), 'runbook')} under way" if going else "No runbook is under way"
+    start = confirm("Let runbooks act again?", "Steps whose approval is too old ask anew.", "Yes, go on")
+    return message(
+        f"{pulled.words}." if pulled else f"{what}.",
+        [
+            section(f":octagonal_sign: *{line(pulled.words, 700)}*") if pulled else None,
+            section("\n".join([f"*{what}*", *lines])),
+            section("\n".join(["*On loan*", *kept])) if kept else None,
+            actions(button("Let runbooks act again", Do.RELEASE, "", confirm=start)) if pulled else None,
+            small(f"{link(f'{context.pages_url}/runbooks', 'All runbooks')} · `/incident runbooks stop WHY`"),
+        ],
+    )
+
+
+def drills_card(scenarios: Sequence[tuple[str, str]], going: Sequence[Drill]) -> Message:
+    """What can be practised, name and what it is about, and what is."""
+    lines = [f"`/incident drill {line(name, 40)}` · {line(about, 160)}" for name, about in scenarios]
+    groups = [lines[start : start + 10] for start in range(0, min(len(lines), 40), 10)]
+    now = [f"*{line(one.scenario, 40)}* since {clock(one.started_at)}, by {line(one.by, 60)}" for one in going]
+    return message(
+        f"{count(len(scenarios), 'drill')}.",
+        [
+            section("\n".join([":dart: *Going on now*", *now])) if now else None,
+            section("*What can be practised*"),
+            *(section("\n".join(group)) for group in groups),
+            small("Marked, and counted in no statistics. `/incident drill stop` makes all whole again."),
         ],
     )
 

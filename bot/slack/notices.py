@@ -10,12 +10,15 @@ def notice(record: Record, owner: str = "") -> Message:
     """The record as a message that calls the owner, a Slack user id; a fail-over's has the button to confirm it."""
     text = line(record)
     called = f"{user(owner)} " if USER.fullmatch(owner) and record.kind is not Kind.RECONCILED else ""
-    mark = ":warning: " if record.kind in (Kind.GLASS_BROKEN, *FREEZES) else ""
+    mark = ":warning: " if record.kind in (Kind.GLASS_BROKEN, Kind.RUNBOOKS_STOPPED, *FREEZES) else ""
     sure = confirm(
         "Is the record whole?",
         "Runbooks act again at once, each after a new preview. Look first at what the message below says is missing.",
         "Yes, go on",
     )
     unfreeze = button("Confirm: runbooks may act again", Do.FAILOVER, record.body.get("epoch", ""), confirm=sure)
-    asks = record.kind in FREEZES
-    return message(text, [section(f"{mark}{called}{esc(text)}"), actions(unfreeze) if asks else None])
+    buttons = {
+        **dict.fromkeys(FREEZES, unfreeze),
+        Kind.RUNBOOKS_STOPPED: button("Let runbooks act again", Do.RELEASE, ""),
+    }
+    return message(text, [section(f"{mark}{called}{esc(text)}"), actions(buttons.get(record.kind))])

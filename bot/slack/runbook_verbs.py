@@ -10,8 +10,9 @@ from bot.incident.advice import proposed_runbook
 from bot.incident.events import StepRetried
 from bot.incident.people import Refused, require_responder
 from bot.incident.state import Incident
+from bot.journal.brake import brake_on_record
 from bot.journal.ids import new_id
-from bot.slack import modals
+from bot.slack import cards, modals
 from bot.slack.actions import StepDo, StepRef, read_step_value
 from bot.slack.ports import Library
 from bot.slack.replies import NOTHING, Asked, Reply, View, said
@@ -23,7 +24,8 @@ TOO_OLD: Final = "That preview was older than 15 minutes, so nothing was done; l
 class RunbookVerbs:
     """The verbs about runbooks, bound to the desk. `find` gives the incident of an id or raises Refused."""
 
-    def __init__(self, desk: Desk, library: Library, find: Callable[[str], Incident]) -> None:
+    def __init__(self, desk: Desk, library: Library, find: Callable[[str], Incident], context: cards.Context) -> None:
+        self._context = context
         self._desk = desk
         self._library = library
         self._find = find
@@ -47,6 +49,28 @@ class RunbookVerbs:
         chosen = runbook if runbook in titles else ""
         params = self._library.params(chosen, incident) if chosen else {}
         return modals.run(incident, titles, chosen, params)
+
+    def all(self, asked: Asked) -> Reply:
+        """`/incident runbooks`: what is under way and on loan; `stop REASON` and `start` are the brake."""
+        word, _, rest = asked.text.partition(" ")
+        match word.lower():
+            case "":
+                pulled = self._desk.journal.ask(brake_on_record)
+                return Reply(cards.runbooks_card(self._desk.journal.live(), pulled, self._context))
+            case "stop":
+                if self._desk.pull_brake(asked.by, rest):
+                    return said("All runbooks are stopped. What was done can be undone, and loans still end.")
+                return said("They are stopped already; `/incident runbooks` tells by whom.")
+            case "start":
+                return self.release(asked)
+            case _:
+                raise Refused("Say `/incident runbooks`, `/incident runbooks stop` with a reason, or `... start`.")
+
+    def release(self, asked: Asked) -> Reply:
+        """Lets all runbooks act again. Raises Refused."""
+        if self._desk.release_brake(asked.by):
+            return said("Runbooks act again. What was approved long ago asks anew.")
+        return said("They were not stopped.")
 
     def _started(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
         incident_id, chosen = modals.read_meta(metadata)

@@ -13,7 +13,8 @@ from bot.incident.state import Incident
 from bot.journal.ids import new_id
 from bot.slack import cards, modals
 from bot.slack.actions import Do, StepDo
-from bot.slack.ports import Library, Survey
+from bot.slack.drill_verbs import DrillVerbs
+from bot.slack.ports import Drills, Library, Survey
 from bot.slack.replies import NOTHING, Asked, Reply, View, said
 from bot.slack.runbook_verbs import RunbookVerbs
 from bot.slack.text import esc
@@ -22,11 +23,13 @@ from bot.slack.text import esc
 class Verbs:
     """The verbs, bound to the desk."""
 
-    def __init__(self, desk: Desk, library: Library, survey: Survey | None, context: cards.Context) -> None:
+    def __init__(
+        self, desk: Desk, library: Library, survey: Survey | None, context: cards.Context, drills: Drills | None = None
+    ) -> None:
         self._desk = desk
         self._journal = desk.journal
         self._survey = survey
-        self._runbooks = RunbookVerbs(desk, library, self._by_id)
+        self._runbooks = RunbookVerbs(desk, library, self._by_id, context)
         self.context = context
         self._words: Mapping[str, Callable[[Asked], Reply]] = {
             "": self._here,
@@ -38,6 +41,8 @@ class Verbs:
             "timeline": self._timeline,
             "health": self._health,
             "run": lambda asked: self._runbooks.run(*self._meant(asked)),
+            "runbooks": self._runbooks.all,
+            "drill": DrillVerbs(drills).ask,
             "mitigated": self._mitigated,
             "update": self._update,
             "resolve": self._resolve,
@@ -88,6 +93,8 @@ class Verbs:
             return self._words[do.value](asked)
         if do is Do.FAILOVER:
             return self._confirm(asked)
+        if do is Do.RELEASE:
+            return self._runbooks.release(asked)
         incident = self._by_id(value)
         match do:
             case Do.ACK:

@@ -112,6 +112,14 @@ def test_what_prometheus_answers_and_what_it_means(
     assert shown in reading.text
 
 
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [("vector(0.62)", 0.62), ("0.5", 0.5), (TWO, None), ("vector(0) > 1", None), ("vector(0) / 0", None)],
+)
+def test_a_value_is_one_number_or_none(server: str, query: str, value: float | None) -> None:
+    assert Prometheus(Settings(server)).value(query) == value
+
+
 def test_a_query_that_cannot_be_read_is_refused_in_prometheus_own_words(server: str) -> None:
     with pytest.raises(Permanent, match=r"answered 400: .*parse error.*unclosed left parenthesis"):
         Prometheus(Settings(server)).measure('sum("it\'s"', "> 0")

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from bot.integrations import ACTS, TARGETS
+from bot.incident.run import Risk
+from bot.integrations import ACTS, CHECKS, TARGETS, WEIGHING_ACTS
 from bot.runbook.courier import WAITS
 from bot.runbook.kinds import KINDS, MANUAL
 
@@ -12,12 +13,14 @@ PAGE = (Path(__file__).parents[2] / "docs" / "runbook-kinds.md").read_text(encod
 
 def test_rules_acts_and_targets_fit_together() -> None:
     tables = {kind: rule.table for kind, rule in KINDS.items() if rule.table}
-    assert {kind: table for kind, (table, _) in ACTS.items()} == tables
+    wired = [*ACTS.items(), *WEIGHING_ACTS.items(), *CHECKS.items()]
+    assert {kind: table for kind, (table, _) in wired} == tables
+    assert {kind for kind, rule in KINDS.items() if rule.table and rule.risk is Risk.READ} == set(CHECKS)
     assert set(tables.values()) == set(TARGETS)
     assert set(KINDS) >= WAITS
 
 
 def test_every_kind_is_on_the_page() -> None:
     rows = re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE)
-    named = {kind for row in rows for kind in re.findall(r"`([a-z.]+)`", row)}
+    named = {kind for row in rows for kind in re.findall(r"`([a-z0-9_.]+)`", row)}
     assert named == set(KINDS) - {MANUAL}

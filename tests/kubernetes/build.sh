@@ -7,7 +7,7 @@ set -eu
 
 VERSION=1.20.5+really1.20.2-1.1+deb12u1
 KEEP="${XDG_CACHE_HOME:-$HOME/.cache}/fixfirst/kubernetes"
-BIN="$KEEP/$VERSION"
+BIN="$KEEP/$VERSION-2"
 WORK="$KEEP/build"
 GO="${GO_ROOT:-/usr/lib/go-1.19}"
 PROGRAMS="kube-apiserver kube-controller-manager kube-scheduler kubemark"
@@ -43,6 +43,11 @@ apt-get $lists -qq --download-only source "kubernetes=$VERSION" >&2
 rm -rf source
 dpkg-source --extract "kubernetes_$VERSION.dsc" source >&2
 ln -sfn "$WORK/source" go/src/k8s.io/kubernetes
+# The library that goes through maps for custom resources came before Go 1.18 and crashes since; Debian's own does not.
+apt-get -qq download golang-github-modern-go-reflect2-dev >&2
+rm source/vendor/github.com/modern-go/reflect2/*.go
+dpkg-deb --extract golang-github-modern-go-reflect2-dev_*.deb reflect2
+cp reflect2/usr/share/gocode/src/github.com/modern-go/reflect2/*.go source/vendor/github.com/modern-go/reflect2/
 
 cd go/src/k8s.io/kubernetes
 # A hollow node listens on every address of the machine; for a test it has no business there.

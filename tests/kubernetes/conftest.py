@@ -24,7 +24,7 @@ MERGE = "application/merge-patch+json"
 
 @dataclass
 class Cluster:
-    """What a test does with the world. What prepares it is done on a real one only; what it asks of it is on the tape."""
+    """What a test does with the world: preparations are made on a real one only, what is asked is on the tape."""
 
     tape: Tape
     url: str
@@ -106,6 +106,12 @@ def deployment(image: str, replicas: int, **template: Any) -> Any:
     }
 
 
+def budget(least: int) -> Any:
+    """So many pods of chat must stay."""
+    spec = {"minAvailable": least, "selector": {"matchLabels": {"app": "chat"}}}
+    return {"metadata": {"name": "chat"}, "spec": spec}
+
+
 def _rolled(found: Any) -> bool:
     status, wanted = found.get("status", {}), found["spec"]["replicas"]
     counts = [status.get(key, 0) for key in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")]
@@ -140,22 +146,23 @@ def roles() -> list[Any]:
 @pytest.fixture
 def cluster(real_plane: Plane | None, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_")).strip("-")
+    namespace = name[:50].strip("-")
     file = RECORDED / f"{name}.json"
     if real_plane is None:
         assert file.exists(), f"{file} is not recorded: FIXFIRST_KUBERNETES=record make test-kubernetes"
         tape = Tape.load(file)
     else:
         tape = Tape(real_plane)
-        real_plane.must("POST", "/api/v1/namespaces", {"metadata": {"name": name[:60]}})
+        real_plane.must("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
     with served(tape) as url:
-        yield Cluster(tape, url, name[:60])
+        yield Cluster(tape, url, namespace)
     assert not tape.wrong, tape.wrong[0]
     if real_plane is None:
         assert tape.played == len(tape.exchanges), f"never asked: {tape.exchanges[tape.played].asked()}"
         return
     if HOW == "record":
         tape.save(file)
-    _tidy(real_plane, name[:60])
+    _tidy(real_plane, namespace)
 
 
 def _tidy(real: Plane, namespace: str) -> None:

@@ -1,4 +1,4 @@
-"""A real Kubernetes on the loopback: control plane and nodes without containers, of the programs that build.sh makes."""
+"""A real Kubernetes on the loopback: control plane and nodes without containers, from what build.sh builds."""
 
 import json
 import ssl
@@ -14,7 +14,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 from bot.workbench.server import free_port
-from tests.servers import program, running, wait_for
+from tests.servers import program, running
 
 ADMIN, BOT, GUEST = "admin-0f3a", "bot-5c1e", "guest-9d7b"
 """Tokens, good for this server alone."""
@@ -76,7 +76,8 @@ def plane(folder: Path) -> Iterator[Plane]:
 
         at = f"http://127.0.0.1:{store}"
         start("etcd", [etcd, "--data-dir", f"{folder}/etcd", "--unsafe-no-fsync", "--listen-client-urls", at,
-                       "--advertise-client-urls", at, "--listen-peer-urls", f"http://127.0.0.1:{peers}"], store)  # fmt: skip
+                       "--advertise-client-urls", at, "--listen-peer-urls", f"http://127.0.0.1:{peers}"],
+              store)  # fmt: skip
         url = f"https://127.0.0.1:{api}"
         start("api", [f"{programs}/kube-apiserver", "--etcd-servers", at, "--secure-port", f"{api}", "--bind-address",
                       "127.0.0.1", "--cert-dir", f"{folder}/certs", "--token-auth-file", f"{folder}/tokens.csv",
@@ -115,17 +116,15 @@ def _tokens(folder: Path) -> None:
 
 def _kubeconfig(folder: Path, cluster: Plane) -> str:
     """For the other programs, which are administrators here."""
+    where = {"server": cluster.url, "certificate-authority": str(cluster.ca)}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "admin",
+        "clusters": [{"name": "c", "cluster": where}],
+        "users": [{"name": "admin", "user": {"token": ADMIN}}],
+        "contexts": [{"name": "admin", "context": {"cluster": "c", "user": "admin"}}],
+    }
     path = folder / "kubeconfig"
-    path.write_text(
-        json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "admin",
-                "clusters": [{"name": "c", "cluster": {"server": cluster.url, "certificate-authority": str(cluster.ca)}}],
-                "users": [{"name": "admin", "user": {"token": ADMIN}}],
-                "contexts": [{"name": "admin", "context": {"cluster": "c", "user": "admin"}}],
-            }
-        )
-    )
+    path.write_text(json.dumps(config))
     return str(path)

@@ -4,7 +4,7 @@ import json
 import ssl
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,9 +39,12 @@ class Tape:
     wrong: list[str] = field(default_factory=list)
     lose: str = ""
     """The method whose next answer gets lost on its way back."""
+    before: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """What somebody else does right before the next request of a method."""
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, method: str, path: str, sent: Any, token: str) -> Exchange:
+        self.before.pop(method, lambda: None)()
         with self._turn:
             if self.plane is not None:
                 exchange = _asked(self.plane, method, path, sent, token)
@@ -82,16 +85,17 @@ def served(tape: Tape) -> Iterator[str]:
                 tape.lose = ""
                 self.close_connection = True
                 return
-            answer = json.dumps(exchange.answer).encode()
+            words = isinstance(exchange.answer, str)
+            answer = exchange.answer.encode() if words else json.dumps(exchange.answer).encode()
             self.send_response(exchange.status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "text/plain" if words else "application/json")
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
 
         do_GET = do_POST = do_PATCH = do_DELETE = _any
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
             """Quiet: pytest shows what matters."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -126,10 +130,14 @@ def _asked(plane: Plane, method: str, path: str, sent: Any, headers: str) -> Exc
 def _slim(value: Any) -> Any:
     """Of managedFields only who wrote the spec is kept: the bot looks at nothing else of it."""
     if isinstance(value, dict):
-        return {
-            key: {"f:spec": {}} if key == "fieldsV1" and "f:spec" in inner else {} if key == "fieldsV1" else _slim(inner)
-            for key, inner in value.items()
-        }
+        managed = value.get("managedFields", ()) if "generation" in value else ()
+        fields = [entry | {"fieldsV1": {"f:spec": {}}} for entry in managed if _spec(entry)]
+        kept = {key: _slim(inner) for key, inner in value.items() if key != "managedFields"}
+        return kept | ({"managedFields": fields} if fields else {})
     if isinstance(value, list):
         return [_slim(inner) for inner in value]
     return value
+
+
+def _spec(entry: Any) -> bool:
+    return "f:spec" in entry.get("fieldsV1", ())

@@ -174,7 +174,7 @@ def test_a_cluster_that_does_not_answer_for_a_moment_ends_nothing(taken: Case, p
         raise Transient("the API server does not answer")
 
     pods.trouble = down
-    for _ in range(20):
+    for _ in range(4):
         assert isinstance(shift.tries(ef.ContinueStep("r1", "drain")), Again)
     assert shift.step.outcome == "cannot be looked at: the API server does not answer"
     pods.trouble = lambda: None

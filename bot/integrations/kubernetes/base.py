@@ -92,8 +92,12 @@ def allowed(session: Session, *wanted: tuple[str, Resource, str, str]) -> None:
 
 
 def digest(request: Mapping[str, Any]) -> str:
-    """What tells this planned act from any other: also from the same one earlier, whose mark is in `after`."""
-    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
+    """What tells this planned act from any other: also from the same one earlier, whose mark is in `after`.
+
+    By which address the cluster is reached is no part of it.
+    """
+    act = {name: value for name, value in request.items() if name != "address"}
+    return hashlib.sha256(json.dumps(act, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def ours(mark: str, request: Mapping[str, Any]) -> bool:

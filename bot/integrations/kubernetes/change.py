@@ -32,6 +32,7 @@ class Change(Kind, ABC):
                 return
             if found.generation != plan.before["generation"]:
                 raise Permanent(moved(found, plan.before))
+            self._still_bearable(session, plan, found)
             self._send(session, plan, key, found)
 
     def observe(self, plan: Plan) -> Observed:
@@ -50,6 +51,16 @@ class Change(Kind, ABC):
                 raise Permanent(put_back(found))
             text = rolling(found, plan.before)
             return Going(f"{text}{self._troubles(session, found)}") if text else None
+
+    def _going(self, plan: Plan, found: Deployment) -> int:  # noqa: ARG002 - see restart and scale
+        """How many ready pods it takes away beyond what a rollout does anyway."""
+        return 0
+
+    def _still_bearable(self, session: Session, plan: Plan, found: Deployment) -> None:
+        """The load is measured again right before: Permanent when it has risen too high since the preview."""
+        going = self._going(plan, found)
+        if going:
+            self._load(session, found.namespace, found.name, found.ready, going)
 
     def _send(self, session: Session, plan: Plan, key: str, found: Deployment, *, dry_run: bool = False) -> None:
         patch = [
@@ -97,7 +108,9 @@ def rolling(found: Deployment, before: Mapping[str, Any]) -> str:
     since, words = found.stuck
     # Until a pod has moved, the condition of an earlier rollout that got stuck stands there still.
     if since and since != before["stuck"]:
-        raise Permanent(f"{found.shown} is stuck: {words}; {found.updated} of {found.replicas} pods are new")
+        raise Permanent(
+            f"{found.shown} is stuck: {words.rstrip('.')}; {found.updated} of {found.replicas} pods are new"
+        )
     if found.updated < found.replicas:
         return f"{found.updated} of {found.replicas} pods are new"
     if found.total > found.updated:

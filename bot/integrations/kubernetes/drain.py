@@ -23,7 +23,7 @@ from bot.integrations.kubernetes.wire import (
 )
 
 AT_ONCE: Final = 5
-"""Pods that one look may ask to go."""
+"""Pods that may be on their way at a time."""
 MOST: Final = 110
 """Pods for which a node is made: https://kubernetes.io/docs/setup/best-practices/cluster-large/"""
 
@@ -85,6 +85,8 @@ class Drain(Kind):
                 return
             if not node.cordoned:
                 raise Permanent(f"{node.name} takes new pods: cordon it first, or what goes comes back")
+            wanted = {uid for _, _, uid in plan.request["pods"]}
+            self._remain(session, [pod for pod in _pods(session, node.name) if pod.uid in wanted])
             patch: Patch = [
                 {"op": "test", "path": "/metadata/uid", "value": node.uid},
                 {"op": "test", "path": "/spec/unschedulable", "value": True},
@@ -112,15 +114,14 @@ class Drain(Kind):
             if not node.cordoned:
                 raise Permanent(f"{node.name} takes new pods again: somebody let it, with {len(left)} pods to go")
             waits: Counter[str] = Counter()
-            asked = 0
+            going = sum(pod.ending for pod in left)
             for pod in left:
-                if pod.ending or asked >= AT_ONCE or session.over:
+                if pod.ending or going >= AT_ONCE or session.over:
                     continue
                 words = _ask(session, pod)
-                asked += not words
+                going += not words
                 waits[words] += bool(words)
-        gone, kept = len(wanted) - len(left), sum(waits.values())
-        parts = [f"{gone} of {len(wanted)} pods moved", f"{len(left) - kept} under way"]
+        parts = [f"{len(wanted) - len(left)} of {len(wanted)} pods moved", f"{going} under way"]
         parts += [f"{count} wait: {words}" for words, count in sorted(waits.items()) if count]
         return Going(", ".join(parts))
 
@@ -164,6 +165,7 @@ def _ask(session: Session, pod: Pod, *, dry_run: bool = False) -> str:
 
 
 def _most(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST:
+    wanted = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or not 1 <= wanted <= MOST:
         raise Permanent(f"max_pods must be a whole number from 1 to {MOST}, not {str(value)[:20]!r}")
-    return value
+    return wanted

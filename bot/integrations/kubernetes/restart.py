@@ -75,7 +75,8 @@ class _Deployment(Change):
             (found,) = read([session.get(DEPLOYMENTS, name, namespace)], facts.deployment, target)
             if found.paused:
                 raise Permanent(f"{found.shown} is paused: nothing would roll; resume it first")
-            line, doubt = self._load(session, namespace, name, found.ready, min(found.ready, found.unavailable))
+            gone = min(found.ready, found.unavailable)
+            line, doubt = self._load(session, namespace, name, found.ready, gone)
             plan = Plan(
                 lines=(
                     f"{found.shown}: all its pods are replaced, {max(1, found.unavailable)} at a time",
@@ -101,6 +102,9 @@ class _Deployment(Change):
 
     def undo(self, plan: Plan, key: str) -> None:  # noqa: ARG002 - there is none
         raise Permanent(_NO_WAY_BACK)
+
+    def _going(self, plan: Plan, found: Deployment) -> int:  # noqa: ARG002
+        return min(found.ready, found.unavailable)
 
     def _change(self, session: Session, plan: Plan, key: str, found: Deployment) -> Patch:  # noqa: ARG002
         meta = found.template.get("metadata") or {}

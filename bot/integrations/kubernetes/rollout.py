@@ -61,7 +61,7 @@ class RolloutUndo(Change):
             plan = Plan(
                 lines=(
                     f"{found.shown}: revision {now.number} → {goal.number}",
-                    *facts.changes(now.template, self._template(goal)),
+                    *facts.changes(self._template(now), self._template(goal)),
                     *standing(session, found),
                     "the server would take it, and the bot may do it",
                     f"on {target.where}",

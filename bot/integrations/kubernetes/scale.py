@@ -79,11 +79,12 @@ class Scale(Change):
             super().apply(plan, key)
             return
         with connected(self._planned(plan)) as session:
-            deployment_in(session, plan.request)
+            found = deployment_in(session, plan.request)
             scaler = _pinned(session, plan)
             if ours(scaler.mark, plan.request):
                 return
             _unmoved(scaler, plan)
+            self._still_bearable(session, plan, found)
             _move(session, plan, key, scaler, plan.request["replicas"])
 
     def observe(self, plan: Plan) -> Observed:
@@ -142,6 +143,10 @@ class Scale(Change):
             except Moved as refused:
                 raise Permanent(f"{found.shown} was changed at this very moment; undo again") from refused
 
+    def _going(self, plan: Plan, found: Deployment) -> int:
+        fewer = plan.request["replicas"] < plan.before["replicas"]
+        return max(0, found.ready - plan.request["replicas"]) if fewer else 0
+
     def _change(self, session: Session, plan: Plan, key: str, found: Deployment) -> Patch:  # noqa: ARG002
         return [_replicas(plan.request["replicas"])]
 
@@ -151,7 +156,7 @@ class Scale(Change):
 
 def _wanted(replicas: object, now: int) -> int:
     found = _WANTED.fullmatch(str(replicas))
-    if not found or isinstance(replicas, bool):
+    if not found or isinstance(replicas, bool) or (isinstance(replicas, int) and replicas < 0):
         raise Permanent(f'replicas must be a number, or more or fewer such as "+2", not {str(replicas)[:20]!r}')
     number = int(found[2])
     wanted = {"+": now + number, "-": now - number, "": number}[found[1]]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from bot.contracts import Permanent, Transient
@@ -151,7 +152,7 @@ class Session:
                 headers={"Content-Type": kind} if kind else None,
                 params=asked,
             )
-            if method != "delete" and not isinstance(answer, dict):
+            if method != "delete" and "kind" not in answer:
                 raise ValueError("no object")
             return answer
 
@@ -258,8 +259,9 @@ def _config(target: Target) -> Any:
     return config
 
 
+@lru_cache(maxsize=64)
 def _of(resource: Resource, *, namespaced: bool, part: str = "") -> Any:
-    """The client's class for a kind of object."""
+    """The client's class for a kind of object; always the same one, since the client keeps each that it has listed."""
     from lightkube.core import resource as r
     from lightkube.generic_resource import Generic, create_api_info
 
