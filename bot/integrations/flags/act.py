@@ -7,6 +7,7 @@ from bot.contracts import Observed, Permanent, Plan
 from bot.incident.redact import holds_secret
 from bot.integrations.flags.file import FlagFile
 from bot.integrations.flags.target import Target
+from bot.integrations.targets import Targets, pin
 
 
 class Set:
@@ -16,11 +17,11 @@ class Set:
     """
 
     def __init__(self, targets: Mapping[str, Target]) -> None:
-        self._targets = dict(targets)
+        self._targets = Targets("flags", targets)
 
     def plan(self, args: Mapping[str, Any]) -> Plan:
         """Reads the flag, and pins its default variant in `before`."""
-        target = self._target(args.get("target"))
+        target = self._targets.named(args.get("target"))
         flag, variant = str(args["flag"]), str(args["variant"])
         _allowed(target, flag)
         found = FlagFile(target.file).flag(flag)
@@ -37,7 +38,7 @@ class Set:
             warnings.append("it has targeting rules: whom they match does not follow the default variant")
         return Plan(
             lines=(f"{flag}: {before} → {variant}", f"in {target.file}"),
-            request={"target": target.name, "file": str(target.file), "flag": flag, "variant": variant},
+            request=pin(target) | {"flag": flag, "variant": variant},
             before={"variant": before},
             risk=target.risk,
             undo=f"{flag} back to {before}",
@@ -71,17 +72,8 @@ class Set:
         if now != before:
             file.switch(flag, before)
 
-    def _target(self, name: object) -> Target:
-        target = self._targets.get(str(name))
-        if target is None:
-            known = ", ".join(sorted(self._targets)) or "none"
-            raise Permanent(f"no target '{name}' is configured under [flags]; known: {known}")
-        return target
-
     def _planned(self, plan: Plan) -> tuple[FlagFile, str, str, str]:
-        target = self._target(plan.request["target"])
-        if str(target.file) != plan.request["file"]:
-            raise Permanent(f"the target '{target.name}' has moved since the preview; preview again")
+        target = self._targets.planned(plan.request)
         _allowed(target, plan.request["flag"])
         return FlagFile(target.file), plan.request["flag"], plan.request["variant"], plan.before["variant"]
 

@@ -22,6 +22,10 @@ class Target(Reversible):
     file: Path
     flags: tuple[str, ...]
 
+    @property
+    def place(self) -> Mapping[str, str]:
+        return {"file": str(self.file)}
+
     def wrong(self, args: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         """A flag that is written out must be one of ours; one that a value fills in is looked at in the preview."""
         flag = str(args.get("flag", ""))
