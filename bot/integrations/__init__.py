@@ -64,6 +64,7 @@ WEIGHING_ACTS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any], Value 
 """The same for kinds that also measure what load remains; None where no Prometheus is connected."""
 
 CHECKS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Check]]]] = {
+    "http.get": ("endpoints", http.Get),
     "k8s.get": ("kubernetes", kubernetes.Get),
 }
 """Kinds of step that only look at a target."""

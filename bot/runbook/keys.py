@@ -58,6 +58,7 @@ UNDO: Final[Keys] = {"none": Key("Why there is no way back.", required=True)}
 ABOUT_KINDS: Final[Mapping[str, str]] = {
     "promql.assert": "Measures once, and goes on only when the answer is as expected. No data is not a yes.",
     "promql.wait": "Measures again and again until the answer is as expected, or the step's timeout has passed.",
+    "http.get": "Asks a configured endpoint and compares a field of its answer; further keys fill its {placeholders}.",
     "http.request": "Sends the request of a configured endpoint; any further key fills that {placeholder} in it.",
     "flag.set": "Switches a feature flag to one of its variants.",
     "redis.set": "Sets one key in Redis, for good or for a time.",
