@@ -74,6 +74,7 @@ ABOUT_KINDS: Final[Mapping[str, str]] = {
     "argo.undo": "Takes a rollout of Argo Rollouts back to its earlier revision, whose number the preview pins.",
     "notify.post": "Posts words to the incident's channel.",
     "page.oncall": "Posts words to the incident's channel, and wakes the next person on call.",
+    "shell.run": "Runs a command of the allow-list; further keys fill its {placeholders}.",
     "ask.approve": "Asks a person to say yes, and waits.",
     "manual": "Work for a person. A step without a block, with a list of '- [ ]' items, is one too.",
 }

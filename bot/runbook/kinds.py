@@ -124,6 +124,8 @@ KINDS: Mapping[str, KindRule] = {
     "argo.undo": KindRule(Risk.REVERSIBLE, _A_ROLLOUT, timeout=timedelta(minutes=15), table="kubernetes"),
     "notify.post": KindRule(Risk.READ, {"text": Arg.TEXT}),
     "page.oncall": KindRule(Risk.READ, {"text": Arg.TEXT}),
+    # What its command says; until that is known, the worst.
+    "shell.run": KindRule(Risk.DESTRUCTIVE, {"command": Arg.TARGET}, more=Arg.TEXT, may_read=True, table="commands"),
     "ask.approve": KindRule(Risk.READ, {"text": Arg.TEXT}, asks=True, timeout=timedelta(minutes=15)),
     MANUAL: KindRule(Risk.READ, asks=True, timeout=timedelta(hours=1)),
 }
