@@ -4,8 +4,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from bot.incident.run import Risk
 from bot.integrations import shell
+from bot.settings import Table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
 
@@ -20,3 +23,14 @@ def test_the_list_on_the_page_has_no_fault(tmp_path: Path) -> None:
     commands, faults = shell.read(file, lambda _: "canary-7f3a")
     assert [fault for fault in faults if "may not become" not in fault] == []
     assert not commands or commands["gpu-diag"].risk is Risk.READ
+
+
+def test_every_key_of_a_command_is_on_the_page_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: set[str] = set()
+    monkeypatch.setattr(Table, "done", lambda table: asked.update(table._asked))
+    file = tmp_path / "commands.toml"
+    file.write_text('[a]\nargv = ["/bin/true"]\n')
+    file.chmod(0o600)
+    shell.read(file, lambda _: None)
+    section = PAGE.partition("## The list of commands")[2].partition("## The environment")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == asked

@@ -8,7 +8,7 @@ from bot.contracts import Observed, Permanent, Plan
 from bot.incident.redact import holds_secret
 from bot.integrations.http.endpoint import Endpoint, Undo, names_in
 from bot.integrations.http.fill import fill, fill_url, listed
-from bot.integrations.http.wire import Call
+from bot.integrations.wire import Call
 
 
 class HttpRequest:

@@ -10,7 +10,7 @@ from bot.incident.run import Reading, Sample
 from bot.integrations.expectation import judged
 from bot.integrations.http.endpoint import STEP_KEYS, Endpoint
 from bot.integrations.http.fill import fill_url, listed
-from bot.integrations.http.wire import Call
+from bot.integrations.wire import Call
 
 LONGEST_SHOWN: Final = 500
 """Characters of an answer that people are shown."""
