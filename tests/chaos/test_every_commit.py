@@ -9,25 +9,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import pytest
-from slack_sdk import WebClient
-from sqlalchemy.exc import OperationalError
 
 from bot.incident.events import AckDeadlineMissed, Acknowledged, Mitigated, Resolved, StepStarted
 from bot.incident.run import Run, RunStatus, StepStatus
 from bot.incident.runs import current_step
 from bot.incident.state import Status
-from bot.integrations import wire
-from bot.integrations.pagerduty.wire import Transport
-from bot.journal.writer import Writer
 from bot.slack.actions import StepDo
+from tests.chaos.death import Death, survives
 from tests.chaos.plant import MEASURED, RUNBOOK, Plant, served, settings
 from tests.chaos.reckoning import again
 from tests.story.night import INTAKE, JONAS, MAYA, Night, action_ids, alert, measuring, open_night
 
-T = TypeVar("T")
 COMMITS: Final = 145
 CALLS: Final = 80
 """More than the night has of each."""
@@ -36,68 +31,6 @@ POINTS: Final = [
     *(("commit", at) for at in range(1, COMMITS, 1 if WHOLE else 20)),
     *(("call", at) for at in range(1, CALLS, 1 if WHOLE else 20)),
 ]
-
-
-class Died(BaseException):
-    """The process is gone, in the middle of a call."""
-
-
-class Death:
-    """Lets a number of commits, or of calls, through. Then the process is as good as dead: whatever it begins, nothing
-    is kept, and nobody outside hears of it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.done: Counter[str] = Counter()
-        self.what = ""
-        self.at = 0
-        self.keeps_the_last = False
-        self.came = False
-        commit: Callable[..., Any] = Writer._commit
-
-        def watched(writer: Writer, hand: Any, jobs: Any) -> Any:
-            if self.came:
-                raise OperationalError("", {}, Exception("the process is dead"))
-            comes = self._comes("commit")
-            if comes and not self.keeps_the_last:
-                raise OperationalError("", {}, Exception("the process died before it"))
-            answers = commit(writer, hand, jobs)
-            if comes:
-                raise OperationalError("", {}, Exception("the process died after it"))
-            return answers
-
-        monkeypatch.setattr(Writer, "_commit", watched)
-        monkeypatch.setattr(WebClient, "api_call", self._outside(WebClient.api_call))
-        monkeypatch.setattr(wire.Call, "_exchange", self._outside(wire.Call._exchange))
-        handle = Transport.handle_request
-        monkeypatch.setattr(Transport, "handle_request", self._outside(handle))
-
-    def _comes(self, what: str) -> bool:
-        self.done[what] += 1
-        self.came = self.what == what and self.done[what] == self.at
-        return self.came
-
-    def _outside(self, real: Callable[..., T]) -> Callable[..., T]:
-        def watched(*args: Any, **named: Any) -> T:
-            if self.came:
-                raise Died("the process is dead")
-            comes = self._comes("call")
-            if comes and not self.keeps_the_last:
-                raise Died("the process died before it")
-            answer = real(*args, **named)
-            if comes:
-                raise Died("the process died after it")
-            return answer
-
-        return watched
-
-    def comes(self, what: str, at: int, *, keeps_the_last: bool) -> None:
-        """It comes with this commit or call, counted from now."""
-        self.done.clear()
-        self.what, self.at, self.keeps_the_last, self.came = what, at, keeps_the_last, False
-
-    def is_over(self) -> None:
-        """The process begins anew and lives."""
-        self.at, self.came = 0, False
 
 
 @pytest.fixture
@@ -165,23 +98,6 @@ def answers_its_steps(night: Night) -> None:
         else:
             night.after(seconds=20)
     raise AssertionError("the run never came to its end")
-
-
-def survives(night: Night, death: Death, act: Callable[[], object]) -> None:
-    """Does the act; when the process dies in it, it is begun anew, and the act repeated."""
-    try:
-        act()
-    except (Exception, Died):
-        if not death.came:
-            raise
-    if death.came:
-        death.is_over()
-        night.crash()
-        night.logs.clear()
-        night.wire.heard.clear()
-        night.wire.responses.clear()
-        night.after(minutes=2)
-        act()
 
 
 @pytest.mark.parametrize("keeps_the_last", [False, True], ids=["before", "after"])
