@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bot.incident.run import Risk, Verify
+from bot.incident.runs import TELLS
 from bot.incident.timeline import count, span
 from bot.journal.catalogue import AlertRecord, RunRecord
 from bot.runbook.kinds import KINDS, Targets, costlier, least_risk
@@ -15,10 +16,11 @@ from bot.runbook.shelf import Book
 
 HISTORY: Final = 30
 """Runs on a runbook's page."""
-PERSON, UNKNOWN = "person", "unknown"
+PERSON, TELLING, UNKNOWN = "person", "tells", "unknown"
 _COST: Final[Mapping[str, str]] = {
     Risk.READ: "only looks",
     PERSON: "a person",
+    TELLING: "tells people",
     Risk.REVERSIBLE: "can be undone",
     Risk.DESTRUCTIVE: "cannot be taken back",
     UNKNOWN: "not known",
@@ -26,6 +28,7 @@ _COST: Final[Mapping[str, str]] = {
 _TALLY: Final[Mapping[str, tuple[str, str]]] = {
     Risk.READ: ("only looks", "only look"),
     PERSON: ("for a person", "for a person"),
+    TELLING: ("tells people", "tell people"),
     Risk.REVERSIBLE: ("can be undone", "can be undone"),
     Risk.DESTRUCTIVE: ("cannot be taken back", "cannot be taken back"),
     UNKNOWN: ("not known", "not known"),
@@ -202,6 +205,8 @@ def _risk(step: Step, targets: Targets) -> str:
         return UNKNOWN
     if rule.asks:
         return PERSON
+    if step.kind in TELLS:
+        return TELLING
     least = least_risk(rule, step.args, targets)
     risk = costlier(step.risk or least, least)
     return Risk.DESTRUCTIVE if risk is Risk.REVERSIBLE and step.undo is None else risk

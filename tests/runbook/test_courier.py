@@ -12,8 +12,9 @@ from bot.contracts import Again, Attempt, Going, Observed, Permanent, Plan, Tran
 from bot.incident import commands as cmd
 from bot.incident import effects as ef
 from bot.incident import events as ev
-from bot.incident.run import Reading, Risk, Sample, StepSpec, StepStatus, Verify
-from bot.runbook.courier import Courier
+from bot.incident.run import Reading, Risk, Sample, StepRun, StepSpec, StepStatus, Verify
+from bot.runbook.courier import Courier, _target
+from bot.runbook.kinds import KINDS, Arg
 from tests.core.case import JONAS, Case, act, check
 
 HOLDS = Reading(Sample.HOLDS, "0 (want == 0)")
@@ -232,3 +233,10 @@ def test_a_wait_says_what_it_measures_and_can_be_left_out(taken: Case, pods: Pod
     taken.do(cmd.SkipStep, run="r1", step="check", reason="the queue is another team's")
     assert shift.tries(ef.CheckStep("r1", "check")) == []
     assert isinstance(shift.waiting(), ef.PlanStep) or shift.case.inc.runs["r1"].steps[1].status is StepStatus.WAITING
+
+
+@pytest.mark.parametrize("kind", sorted(kind for kind, rule in KINDS.items() if rule.table))
+def test_what_does_not_answer_is_left_alone_by_its_own_name_and_not_by_that_of_prometheus(kind: str) -> None:
+    (key,) = (name for name, what in KINDS[kind].args.items() if what is Arg.TARGET)
+    step = StepRun(StepSpec("a", "A", kind, {key: "one-of-them"}, KINDS[kind].risk))
+    assert _target(step) == f"{KINDS[kind].table}.one-of-them"

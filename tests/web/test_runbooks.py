@@ -48,6 +48,12 @@ with: {endpoint: nobody-knows}
 verify: {query: up, expect: "> 0", within: 5m}
 undo: {none: the node is gone}
 ```
+### 4. Wake the owner
+```yaml step
+id: wake
+do: page.oncall
+with: {text: "{{ model }} answers from the cache"}
+```
 """
 CHECK = StepSpec("check", "Are errors up?", "promql.assert", {}, Risk.READ)
 
@@ -119,7 +125,7 @@ def test_the_catalogue_says_what_each_would_cost_and_for_which_alerts(site: Site
         in (book_of(page, "Roll back a model deploy"))
     )
     told = book_of(page, "Serve from cache")
-    assert "3 steps: 1 only looks, 1 can be undone, 1 cannot be taken back" in told
+    assert "4 steps: 1 only looks, 1 tells people, 1 can be undone, 1 cannot be taken back" in told
     assert "ModelDown Lint 2 faults Done no run has ended Last run none Rehearsed never" in told
     assert "2 faults: not offered" in told, "its targets are not configured"
     assert "Lint no fault" in book_of(page, "Roll back a model deploy")
