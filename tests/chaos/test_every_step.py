@@ -19,7 +19,8 @@ from tests.chaos.test_every_commit import answers_its_steps, run
 from tests.story.night import MAYA, Night, alert, measuring, open_night
 
 RUNBOOK: Final = "gpu-off-the-bus"
-NODE: Final = "node-2"
+NODE: Final = "node-1"
+"""Two replicas of one model are on it, and its budget lets one go at a time."""
 MEASURED: Final = {
     "DCGM_FI_DEV_XID_ERRORS": 79.0,
     "kube_node_status_allocatable": 2.0,
