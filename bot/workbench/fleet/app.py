@@ -85,7 +85,8 @@ def fleet_app(fleet: Fleet, token: str) -> list[Route]:
         return JSONResponse(fleet.set_token_cap(request.path_params["model"], tokens))
 
     async def runtime(_: Request) -> Response:
-        return JSONResponse(fleet.runtime.told())
+        with fleet.held():
+            return JSONResponse(fleet.runtime.told())
 
     async def runtime_modify(request: Request) -> Response:
         # As Envoy: the keys are the query, it answers OK, and nobody is asked for a token.

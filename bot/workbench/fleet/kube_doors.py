@@ -144,6 +144,8 @@ async def _content(request: Request) -> Any:
 
 def _answer(view: View, method: str, asked: Asked, kind: str, content: Any) -> tuple[int, Json]:
     if asked.key == REVIEWS and method == "POST":
+        if not isinstance(content, dict):
+            raise _incomplete()
         return 201, {**content, "kind": "SelfSubjectAccessReview", "status": {"allowed": True}}
     if asked.key == REVIEWS:
         raise _not_allowed()
@@ -173,6 +175,10 @@ def _answer(view: View, method: str, asked: Asked, kind: str, content: Any) -> t
 
 def _not_allowed() -> Failure:
     return Failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+
+
+def _incomplete() -> Failure:
+    return Failure(400, "BadRequest", "the object is incomplete")
 
 
 def _list(view: View, asked: Asked) -> Json:
@@ -229,7 +235,7 @@ def _wanted(method: str, kind: str, found: Json, content: Any) -> Json:
     if method == "PUT":
         asked_version = content.get("metadata", {}).get("resourceVersion") if isinstance(content, dict) else None
         if not isinstance(content, dict) or "spec" not in content:
-            raise Failure(400, "BadRequest", "the object is incomplete")
+            raise _incomplete()
         if asked_version not in (None, "", found["metadata"]["resourceVersion"]):
             message = "Operation cannot be fulfilled: the object has been modified; please apply your changes to it"
             raise Failure(409, "Conflict", message)
@@ -239,7 +245,8 @@ def _wanted(method: str, kind: str, found: Json, content: Any) -> Json:
         return patched(found, content)
     if kind in MERGES:
         merged = _merged(found, content)
-        assert isinstance(merged, dict)
+        if not isinstance(merged, dict):
+            raise _incomplete()
         return merged
     raise Failure(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
 
@@ -307,7 +314,7 @@ def _change(view: View, asked: Asked, found: Json, wanted: Json) -> Json:
         kind = KINDS[asked.key].kind
         raise Failure(422, "Invalid", f'{kind} "{asked.name}" is invalid: {invalid}') from invalid
     except (KeyError, TypeError, AttributeError) as error:
-        raise Failure(400, "BadRequest", "the object is incomplete") from error
+        raise _incomplete() from error
     return wanted if asked.dry_run else _find(view, asked)
 
 

@@ -229,3 +229,25 @@ def test_what_is_not_there_is_refused_as_kubernetes_does(
     client: TestClient, method: str, path: str, code: int, reason: str
 ) -> None:
     refused(client.request(method, path), code, reason)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "code"),
+    [
+        (JSON_PATCH, "{}", 400),
+        (JSON_PATCH, "[1]", 422),
+        (JSON_PATCH, '[{"op": "replace", "path": "", "value": 1}]', 422),
+        (JSON_PATCH, '[{"op": "move", "path": "/spec/replicas"}]', 422),
+        (JSON_PATCH, '[{"op": "replace", "path": "/spec", "value": 1}]', 400),
+        (MERGE_PATCH, "[]", 400),
+        (MERGE_PATCH, '{"spec": null}', 400),
+        (MERGE_PATCH, "{", 400),
+    ],
+)
+def test_a_patch_that_is_none_is_refused_and_changes_nothing(
+    client: TestClient, kind: str, content: str, code: int
+) -> None:
+    before = got(client, MISTRAL)["spec"]
+    answer = client.patch(MISTRAL, content=content, headers={"content-type": kind})
+    assert (answer.status_code, answer.json()["kind"]) == (code, "Status")
+    assert got(client, MISTRAL)["spec"] == before
