@@ -33,7 +33,8 @@ COMMITS: Final = 110
 CALLS: Final = 110
 """More than the run has of each."""
 MOVED: Final = 2
-"""What the fleet counts for one move: a pod's end, and the beginning of the one in its place."""
+"""What the fleet counts for one move at most: a pod's end, and the beginning of the one in its place, if there is
+room."""
 WHOLE: Final = os.environ.get("CHAOS") == "all"
 POINTS: Final = [
     *(("commit", at) for at in range(1, COMMITS, 1 if WHOLE else 15)),
@@ -99,7 +100,7 @@ def test_a_death_at_any_commit_or_call_moves_no_pod_twice_and_reports_nothing_do
             assert left == [], "reported done, and it is"
             assert not night.bench.fleet.node(NODE)["schedulable"]
         begun_anew = moved(night) - before
-        assert set(begun_anew.values()) <= {MOVED}, "nobody was moved twice"
+        assert max(begun_anew.values(), default=0) <= MOVED, "nobody was moved twice"
         assert len(begun_anew) <= len(on_it), "and nobody who was not there"
         starts_of = Counter((go.step, go.attempt) for go in night.events(ev.StepStarted))
         assert set(starts_of.values()) == {1}
