@@ -204,5 +204,5 @@ def _daemon_ready(found: Any) -> bool:
 
 
 def test_a_node_that_is_not_there_is_said(cluster: Cluster) -> None:
-    with pytest.raises(Permanent, match="there is no nodes gpu-9"):
+    with pytest.raises(Permanent, match="there is no Node gpu-9"):
         cordon(cluster).plan({"target": "lab", "node": "gpu-9"})
