@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from bot.contracts import Permanent
 from bot.integrations.kubernetes import facts
+from bot.integrations.kubernetes.change import rolling
 
 
 def raw(**changes: Any) -> dict[str, Any]:
@@ -103,3 +105,29 @@ def test_how_long_a_pod_took_is_told_by_the_middle_one() -> None:
 
     assert facts.cold_start([took("04:00"), took("05:00"), took("59:00")]) == 300
     assert facts.cold_start([]) is None
+
+
+def test_a_rollout_that_was_stuck_before_is_not_stuck_yet() -> None:
+    """The controller leaves the condition of the earlier rollout as it is until a pod of the new one has moved."""
+    given_up = {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "timed out."}
+    found = raw(replicas=2)
+    found["status"] = {"observedGeneration": 1, "replicas": 2, "conditions": [given_up | {"lastUpdateTime": "10:00"}]}
+    assert rolling(facts.deployment(found), {"stuck": "10:00"}) == "0 of 2 pods are new"
+    with pytest.raises(Permanent, match="n/chat is stuck: timed out; 0 of 2 pods are new"):
+        rolling(facts.deployment(found), {"stuck": "09:00"})
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ({"observedGeneration": 0}, "its controller has not taken it up yet"),
+        ({"updatedReplicas": 1, "replicas": 3}, "1 of 2 pods are new"),
+        ({"updatedReplicas": 2, "replicas": 3, "availableReplicas": 2}, "1 old pods are still ending"),
+        ({"updatedReplicas": 2, "replicas": 2, "availableReplicas": 1}, "1 of 2 new pods are available"),
+        ({"updatedReplicas": 2, "replicas": 2, "availableReplicas": 2}, ""),
+    ],
+)
+def test_how_far_a_rollout_is(status: dict[str, int], words: str) -> None:
+    found = raw(replicas=2)
+    found["status"] = {"observedGeneration": 1, **status}
+    assert rolling(facts.deployment(found), {"stuck": ""}) == words
