@@ -35,6 +35,7 @@ from bot.audit.reconcile import Reconciler
 from bot.config import Config
 from bot.contracts import Check, Courier, Permanent, Transient
 from bot.desk import Desk
+from bot.drills import TIDY_EVERY_S, Drills
 from bot.engine import Engine
 from bot.engine.leaving import Leaving
 from bot.engine.local import Chore, LocalEngine
@@ -201,6 +202,7 @@ class App:
         self.library = Library(self.runbooks, config.targets)
         self.telemetry = telemetry_of(config)
         self.shelf = Shelf(config.postmortems_dir)
+        self.drills = Drills(self.desk, config.drills)
         self.slack = self._slack(config.slack, clock, outside) if config.slack else None
         self.pager = pagerduty.Courier(config.pagerduty, self.link) if config.pagerduty else None
         self.outbox = Outbox(self.desk, self._couriers())
@@ -214,6 +216,8 @@ class App:
         chores = [Chore(self.slack.learn, DIRECTORY_EVERY_S)] if self.slack else []
         chores.append(Chore(self.auditor.look, AUDIT_LOOK_EVERY_S))
         chores.append(Chore(self.pressure.look, PRESSURE_EVERY_S))
+        if config.drills:
+            chores.append(Chore(self.drills.tidy, TIDY_EVERY_S))
         if isinstance(clock, SteadyClock):
             chores.append(Chore(partial(self._mind, clock), MIND_CLOCK_EVERY_S))
         self.herald = Herald(self.journal, self.slack.say if self.slack else None)
@@ -294,7 +298,7 @@ class App:
         directory = Directory(client, settings, clock)
         context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles())
         survey = (lambda model: self.survey(model).to_dict()) if self.telemetry else None
-        verbs = Verbs(self.desk, self.library, survey, context)
+        verbs = Verbs(self.desk, self.library, survey, context, self.drills)
         listeners = Listeners(client, settings, self.desk, directory, verbs, self._direct)
         return SlackSide(
             settings=settings,

@@ -4,6 +4,7 @@ Secrets never stand in the file: it may name them, the environment holds them. T
 """
 
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from bot import health, tracing
 from bot.audit import heartbeat
+from bot.drills import Scenario
 from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
@@ -36,6 +38,7 @@ TABLES: Final = (
     "oncall",
     "deadlines",
     "caps",
+    "drills",
     "alerts",
     *SOURCES,
     "pagerduty",
@@ -55,6 +58,7 @@ SHORTEST_WINDOW: Final = timedelta(seconds=10)
 """A shorter look at the telemetry would fall between two scrapes."""
 SHORTEST_PATIENCE: Final = timedelta(seconds=10)
 """A pager that is handed the page gets at least two tries."""
+DRILL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 ANYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
 
 
@@ -97,6 +101,7 @@ class Config:
     tracing: tracing.Settings | None
     targets: Targets
     tokens: Mapping[str, tuple[Secret, ...]]
+    drills: Mapping[str, Scenario]
     oncall: StaticOnCall
     policy: Policy
     reading: Reading
@@ -235,6 +240,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         tracing=traced,
         targets={name: _targets(name, tables[name], secret, faults) for name in TARGETS},
         tokens={name: _tokens(name, secret, faults) for name in SOURCES},
+        drills=_drills(tables["drills"], secret, faults),
         oncall=oncall,
         policy=replace(
             _policy(tables["deadlines"], faults),
@@ -361,6 +367,18 @@ def _caps(table: Table) -> Mapping[str, Cap]:
             caps[kind] = Cap(int(most), within)
     table.done()
     return caps
+
+
+def _drills(values: Mapping[str, Any], secret: SecretOf, faults: list[str]) -> Mapping[str, Scenario]:
+    """What can be practised, by name."""
+    drills: dict[str, Scenario] = {}
+    for name, inner in values.items():
+        if not isinstance(inner, dict) or not DRILL_NAME.fullmatch(name):
+            faults.append(f"drills.{name}: must be a table named by small letters, digits and -; write [drills.NAME]")
+            continue
+        drills[name], more = Scenario.from_toml(name, inner, secret)
+        faults += [f"drills.{name}.{fault}" for fault in more]
+    return drills
 
 
 def _severities(table: Table, key: str, default: frozenset[Severity]) -> frozenset[Severity]:

@@ -68,19 +68,20 @@ class Desk:
         require_responder(by)
         if not by.is_person:
             raise Refused("Only a person can confirm a fail-over.")
-        return self._soon(lambda txn: txn.confirm(by), timeout)
+        return self.soon(lambda txn: txn.confirm(by), timeout)
 
     def pull_brake(self, by: Actor, reason: str, timeout: float = PATIENCE_S) -> bool:
         """Stops all runbooks; False when they are already. Raises Refused."""
         require_responder(by)
-        return self._soon(lambda txn: pull(txn, by, reason), timeout)
+        return self.soon(lambda txn: pull(txn, by, reason), timeout)
 
     def release_brake(self, by: Actor, timeout: float = PATIENCE_S) -> bool:
         """Lets runbooks act again; False when they may already. Raises Refused."""
         require_responder(by)
-        return self._soon(lambda txn: release(txn, by), timeout)
+        return self.soon(lambda txn: release(txn, by), timeout)
 
-    def _soon(self, job: Callable[[Txn], T], timeout: float) -> T:
+    def soon(self, job: Callable[[Txn], T], timeout: float = PATIENCE_S) -> T:
+        """`write`, waited for. Raises what the job raises; Busy when the journal does not answer in time (seconds)."""
         try:
             return self._write(job, urgent=True).result(timeout)
         except TimeoutError as late:
@@ -146,7 +147,7 @@ class Desk:
         while waiting:
             event = waiting.popleft()
             if isinstance(event, IncidentOpened):
-                event = replace(event, number=txn.next_number(), announced_with=self._announcer(txn, command))
+                event = self._opened(txn, command, event)
             if isinstance(event, Reopened) and incident is not None:
                 event = self._unless_succeeded(txn, incident, event, command)
             incident, entry = txn.append(command, event, len(entries) + 1)
@@ -158,6 +159,15 @@ class Desk:
         if incident is None:
             raise LookupError(f"{type(command).__name__} opened no incident")
         return Outcome(incident, tuple(entries))
+
+    def _opened(self, txn: Txn, command: Command, event: IncidentOpened) -> IncidentOpened:
+        """The incident with its number, in whose announcement it is shown, and whether it is practice."""
+        event = replace(event, number=txn.next_number(), announced_with=self._announcer(txn, command))
+        samples = command.samples if isinstance(command, ReportAlerts) else ()
+        drill = next((drill for drill in txn.drills() if drill.takes(samples)), None) if samples else None
+        if drill is None:
+            return event
+        return replace(event, drill=True, drill_id=drill.id, title=f"Drill {drill.scenario}: {event.title}")
 
     def _announcer(self, txn: Txn, command: Command) -> str:
         if command.by.is_person:

@@ -10,7 +10,6 @@ from bot.health.observation import Observation
 
 ROLLBACK = "rollback-model-deploy"
 CACHE = "serve-from-cache"
-DRAIN = "drain-node"
 USERS = ("U1", "U1b", "U2", "U2b", "U3", "U4", "U5")
 
 
@@ -169,8 +168,7 @@ CAUSES: tuple[Cause, ...] = (
         "Hardware",
         lambda signals: signals.crit("H1", "H2", "H3"),
         speak=("H1", "H2", "H3", "U5"),
-        silent=("E4",),
-        runbooks=(DRAIN,),
+        silent=("E4",),  # what to do depends on the Xid, and the alert about it names its runbook
     ),
     Cause(
         "stall",
@@ -178,7 +176,7 @@ CAUSES: tuple[Cause, ...] = (
         lambda signals: signals.bad("U4"),
         speak=("U4", "U3", "U2"),
         silent=("E4", "H1", "H2"),
-        runbooks=("restart-pod",),
+        runbooks=("engine-stalled",),
     ),
     Cause(
         "restarts",
@@ -186,7 +184,7 @@ CAUSES: tuple[Cause, ...] = (
         lambda signals: signals.bad("E3"),
         speak=("E3", "U5"),
         silent=("E4", "H1", "H2"),
-        runbooks=("restart-loop",),
+        runbooks=("gpu-oom-restart-loop",),
     ),
     Cause(
         "saturation",
@@ -194,7 +192,7 @@ CAUSES: tuple[Cause, ...] = (
         lambda signals: signals.bad("U3") and signals.bad("E1", "E2"),
         speak=("U3", "E1", "E2", "U2"),
         silent=("E4", "H1", "U5"),
-        runbooks=("scale-out", CACHE),
+        runbooks=("kv-cache-saturated", CACHE),
     ),
     Cause(
         "token-spike",
@@ -202,7 +200,7 @@ CAUSES: tuple[Cause, ...] = (
         lambda signals: signals.bad("M2"),
         speak=("M2", "E1"),
         silent=("E4",),
-        runbooks=("cap-spend",),
+        runbooks=("token-cost-spike",),
     ),
     Cause(
         "drift",
@@ -210,7 +208,7 @@ CAUSES: tuple[Cause, ...] = (
         lambda signals: signals.crit("M1"),
         speak=("M1",),
         silent=("U1", "U2"),
-        runbooks=("canary-prompts",),
+        runbooks=("drift-threshold-crossed",),
     ),
     Cause(
         "capacity",
@@ -226,7 +224,7 @@ CAUSES: tuple[Cause, ...] = (
         lambda signals: signals.bad("U3"),
         speak=("U3", "U2"),
         silent=("E4", "U5", "H1"),
-        runbooks=("scale-out",),
+        runbooks=("queue-scale-out",),
     ),
 )
 
@@ -334,11 +332,11 @@ def _not_advised(signals: Signals, verdict: Verdict, cause: Cause | None, model:
         change = signals.get("E4")
         if change is not None and change.status == "ok":
             out.append(f"rollback: nothing changed lately, {_clause(change, model)}")
-    if cause is not None and DRAIN in cause.runbooks:
+    if cause is not None and cause.id == "hardware":
         if signals.crit("U5"):
-            out.append(f"{DRAIN} before other replicas serve: half of the capacity is already gone")
+            out.append("draining the node before other replicas serve: half of the capacity is already gone")
         elif signals.bad("U3", "E1"):
-            out.append(f"{DRAIN} before there is more capacity: the other replicas are full")
+            out.append("draining the node before there is more capacity: the other replicas are full")
     xid = signals.get("H2")
     if xid is not None and xid.status == "ok" and xid.value:
         out.append(f"GPU reset: {_clause(xid, model)}")

@@ -56,7 +56,7 @@ class IncidentOpened(Event):
 
     `group_key` is the alert group it was born from, empty when a person declared it. `recurs` is the id of an earlier
     incident of the same group. `announced_with` is the id of the one in whose announcement it is shown, empty when it
-    has its own.
+    has its own. `drill` says that it is practice and counts in no statistics, `drill_id` which one it belongs to.
     """
 
     number: int
@@ -71,6 +71,7 @@ class IncidentOpened(Event):
     recurs: str = ""
     drill: bool = False
     announced_with: str = ""
+    drill_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

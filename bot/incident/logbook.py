@@ -22,6 +22,8 @@ class Kind(StrEnum):
     RECONCILED = "database.reconciled"
     RUNBOOKS_STOPPED = "runbooks.stopped"
     RUNBOOKS_RELEASED = "runbooks.released"
+    DRILL_STARTED = "drill.started"
+    DRILL_ENDED = "drill.ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,11 @@ def line(record: Record) -> str:
             )
         case Kind.RUNBOOKS_RELEASED:
             return f"{name} lets runbooks act again"
+        case Kind.DRILL_STARTED:
+            until = datetime.fromisoformat(body["until"])
+            return f"{name} began the drill {body['scenario']}, until {until:%H:%M} UTC at most. It is practice"
+        case Kind.DRILL_ENDED:
+            return f"The drill {body['scenario']} is over"
         case Kind.RECONCILED:
             found = body["lines"]
             return "\n".join(["What the world says:", *(f"- {text}" for text in found)])

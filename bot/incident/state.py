@@ -74,7 +74,8 @@ class Incident:
     marks `acknowledged`, `mitigated`, `resolved` of the present generation. `opened_at` is when this generation
     opened; it is what the deadline to acknowledge counts from. `severities` are those of the present generation with
     the time of each, `opened_there` says that the first pager opened it. `pages` are those that the first pager took,
-    by generation, and `handovers` where else they went.
+    by generation, and `handovers` where else they went. `drill` is the id of the drill it is part of, empty when it is
+    no practice.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Incident:
     runbook: str = ""
     recurs: str = ""
     announced_with: str = ""
+    drill: str = ""
     generation: int = 1
     firing: int = 0
     recovered: int = 0
@@ -179,6 +181,7 @@ def begin(entry: Entry, opened: ev.IncidentOpened) -> Incident:
         runbook=opened.runbook,
         recurs=opened.recurs,
         announced_with=opened.announced_with,
+        drill=opened.drill_id,
         severities=((entry.at, opened.severity),),
         opened_there=entry.from_pager,
     )

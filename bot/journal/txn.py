@@ -11,6 +11,8 @@ from sqlalchemy import Select
 from bot.incident.alert import Alert, GroupState
 from bot.incident.brake import ABOUT, BRAKED, Brake, brake
 from bot.incident.commands import Command
+from bot.incident.drill import ABOUT as DRILLS
+from bot.incident.drill import Drill, under_way
 from bot.incident.effects import Effect
 from bot.incident.entry import Entry
 from bot.incident.events import VERSION, Event
@@ -233,6 +235,10 @@ class Txn(Reader):
     def brake(self) -> Brake | None:
         """Who stopped all runbooks, if somebody did."""
         return brake(logbook.latest(self.direct, self.workspace, ABOUT))
+
+    def drills(self) -> list[Drill]:
+        """The drills that go on, the oldest first."""
+        return under_way(logbook.records(self.direct, self.workspace, DRILLS), self.now)
 
     def glance(self) -> Glance:
         """What tells whether anything has changed about the database or the logbook."""

@@ -8,6 +8,7 @@ from bot.health.observation import Observation
 from bot.health.report import tally
 from bot.health.verdict import Report
 from bot.incident.brake import Brake
+from bot.incident.drill import Drill
 from bot.incident.entry import Entry
 from bot.incident.run import RunStatus
 from bot.incident.runs import lent
@@ -45,6 +46,7 @@ _WORDS: Final = (
     ("health [model]", "what the telemetry says, and what to do first"),
     ("run [runbook]", "mitigate; every act is previewed before it happens"),
     ("runbooks [stop|start]", "what is under way and on loan; stop them all, let them act again"),
+    ("drill [scenario|stop]", "practise: something is broken on purpose, or seems to be"),
     ("mitigated [how]", "users are no longer hurt"),
     ("update <text>", "tell stakeholders"),
     ("resolve <reason>", "it is over; a postmortem is drafted"),
@@ -111,6 +113,22 @@ def runbooks_card(incidents: Sequence[Incident], pulled: Brake | None, context: 
             section("\n".join(["*On loan*", *kept])) if kept else None,
             actions(button("Let runbooks act again", Do.RELEASE, "", confirm=start)) if pulled else None,
             small(f"{link(f'{context.pages_url}/runbooks', 'All runbooks')} · `/incident runbooks stop WHY`"),
+        ],
+    )
+
+
+def drills_card(scenarios: Sequence[tuple[str, str]], going: Sequence[Drill]) -> Message:
+    """What can be practised, name and what it is about, and what is."""
+    lines = [f"`/incident drill {line(name, 40)}` · {line(about, 160)}" for name, about in scenarios]
+    groups = [lines[start : start + 10] for start in range(0, min(len(lines), 40), 10)]
+    now = [f"*{line(one.scenario, 40)}* since {clock(one.started_at)}, by {line(one.by, 60)}" for one in going]
+    return message(
+        f"{count(len(scenarios), 'drill')}.",
+        [
+            section("\n".join([":dart: *Going on now*", *now])) if now else None,
+            section("*What can be practised*"),
+            *(section("\n".join(group)) for group in groups),
+            small("Marked, and counted in no statistics. `/incident drill stop` makes all whole again."),
         ],
     )
 

@@ -13,7 +13,7 @@ from bot.incident.state import Incident, Status
 from bot.incident.timeline import count, span
 from bot.slack import steps
 from bot.slack.actions import Do
-from bot.slack.answers import health_card, help_card, list_card, runbooks_card, timeline_card
+from bot.slack.answers import drills_card, health_card, help_card, list_card, runbooks_card, timeline_card
 from bot.slack.blocks import (
     OVERFLOW_MAX,
     Block,
@@ -50,6 +50,7 @@ __all__ = [
     "Context",
     "Message",
     "announcement",
+    "drills_card",
     "health_card",
     "help_card",
     "incident_card",

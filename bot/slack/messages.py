@@ -2,6 +2,7 @@
 
 from bot.incident import events as ev
 from bot.incident import timeline
+from bot.incident.drill import score
 from bot.incident.entry import Entry
 from bot.incident.run import StepRun, StepStatus
 from bot.incident.runs import ASKS_PEOPLE, spec_from_json
@@ -132,6 +133,7 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
                     f":white_check_mark: *{incident.ref} is resolved* by {name_of(entry.by)}\n{line(reason, 1000)}"
                 ),
                 small(burning, took),
+                section("\n".join([":dart: *How the drill went*", *score(incident).lines])) if incident.drill else None,
             ]
         case ev.PostmortemDrafted():
             return [

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from bot.incident.drill import Drill
 from bot.incident.entry import Entry
+from bot.incident.people import Actor
 from bot.incident.run import StepSpec
 from bot.incident.state import Incident
 
@@ -36,6 +38,31 @@ class Library(Protocol):
 
     def start(self, runbook_id: str, params: Mapping[str, str]) -> RunOffer:
         """The run with these values. Raises Refused."""
+
+
+class Scenario(Protocol):
+    """Something that can be practised."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def about(self) -> str: ...
+
+
+class Drills(Protocol):
+    """What can be practised, and what is."""
+
+    @property
+    def scenarios(self) -> Mapping[str, Scenario]: ...
+
+    def under_way(self) -> list[Drill]:
+        """The drills that go on now."""
+
+    def start(self, name: str, by: Actor) -> Drill:
+        """Begins one. Takes as long as the call that breaks something. Raises Refused."""
+
+    def stop(self, by: Actor) -> list[Drill]:
+        """Ends all of them. Raises Refused."""
 
 
 class Past(Protocol):

@@ -13,7 +13,8 @@ from bot.incident.state import Incident
 from bot.journal.ids import new_id
 from bot.slack import cards, modals
 from bot.slack.actions import Do, StepDo
-from bot.slack.ports import Library, Survey
+from bot.slack.drill_verbs import DrillVerbs
+from bot.slack.ports import Drills, Library, Survey
 from bot.slack.replies import NOTHING, Asked, Reply, View, said
 from bot.slack.runbook_verbs import RunbookVerbs
 from bot.slack.text import esc
@@ -22,7 +23,9 @@ from bot.slack.text import esc
 class Verbs:
     """The verbs, bound to the desk."""
 
-    def __init__(self, desk: Desk, library: Library, survey: Survey | None, context: cards.Context) -> None:
+    def __init__(
+        self, desk: Desk, library: Library, survey: Survey | None, context: cards.Context, drills: Drills | None = None
+    ) -> None:
         self._desk = desk
         self._journal = desk.journal
         self._survey = survey
@@ -39,6 +42,7 @@ class Verbs:
             "health": self._health,
             "run": lambda asked: self._runbooks.run(*self._meant(asked)),
             "runbooks": self._runbooks.all,
+            "drill": DrillVerbs(drills).ask,
             "mitigated": self._mitigated,
             "update": self._update,
             "resolve": self._resolve,

@@ -24,7 +24,7 @@ from bot.workbench.monitoring import APT_LINE, Monitoring, MonitoringConfig
 from bot.workbench.pagerduty import PagerDuty, pagerduty_app
 from bot.workbench.panel import BotView, Panel, Service
 from bot.workbench.server import LOOPBACK, PortTaken, Servers, Site, bind, free_port
-from bot.workbench.settings import PORT_OPTIONS, Ports, Secrets, write_bot_files
+from bot.workbench.settings import FLAGS, PORT_OPTIONS, Ports, Secrets, write_bot_files
 from bot.workbench.slack.app import slack_app
 from bot.workbench.slack.config import WorkspaceConfig
 from bot.workbench.slack.deliver import Poster, http_post
@@ -72,7 +72,7 @@ class Workbench:
         self.secrets = Secrets.kept_in(self.directory)
         self.ports, sockets = _take_ports(self.options.ports)
         clock, ports = self.options.clock, self.ports
-        self.fleet = Fleet(clock)
+        self.fleet = Fleet(clock, flags=self.directory / FLAGS)
         self.pagerduty = PagerDuty(self.secrets.pagerduty(ports), clock, self.options.post)
         self.workspace = Workspace(self._workspace_config(manifest), clock=clock, post=self.options.post)
         self.monitoring = Monitoring(

@@ -60,17 +60,22 @@ class Panel:
     _published_at: float = float("-inf")
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def state(self) -> Json:
-        """Everything the panel shows."""
-        bot = self.bot()
+    def faults(self) -> list[Json]:
+        """Every switch: those of the fleet, and PagerDuty itself."""
         down: Json = {
             "id": PAGERDUTY_DOWN,
+            "group": "Signals",
             "title": "PagerDuty unreachable",
             "description": "PagerDuty answers nothing: the page has to reach someone another way.",
             "on": self.pagerduty.outage == "down",
         }
+        return [*(dict(fault) for fault in self.fleet.faults()), down]
+
+    def state(self) -> Json:
+        """Everything the panel shows."""
+        bot = self.bot()
         return {
-            "faults": [*self.fleet.faults(), down],
+            "faults": self.faults(),
             "models": self.fleet.model_panel(),
             "gpus": self.fleet.gpu_panel(),
             "pages": self.pagerduty.pages(),
@@ -101,6 +106,9 @@ class Panel:
         async def state(_: Request) -> Response:
             return JSONResponse(self.state())
 
+        async def faults(_: Request) -> Response:
+            return JSONResponse({"faults": self.faults()})
+
         async def fault(request: Request) -> Response:
             on = (await _body(request)).get("on")
             if not isinstance(on, bool):
@@ -118,6 +126,7 @@ class Panel:
 
         return [
             Route("/ui/panel", self._guarded(state), methods=["GET"]),
+            Route("/ui/faults", self._guarded(faults), methods=["GET"]),
             Route("/ui/faults/{fault}", self._guarded(fault), methods=["POST"]),
             Route("/ui/pages/{page}/{action}", self._guarded(page), methods=["POST"]),
         ]

@@ -8,6 +8,8 @@ import secrets
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from bot.workbench.fleet.gateway import flag_file, guard_flag, shed_key, weight_keys
+from bot.workbench.fleet.spec import FleetSpec
 from bot.workbench.pagerduty import PagerDutyConfig
 from bot.workbench.pagerduty.model import PEOPLE
 from bot.workbench.server import LOOPBACK
@@ -15,6 +17,9 @@ from bot.workbench.server import LOOPBACK
 ROTA = ("U0MAYA", "U0JONAS")
 RESPONDERS = "S0RESPOND"
 INTAKE_CHANNEL = "C0INCIDENTS"
+MODELS = FleetSpec().models
+FLAGS = "flags.json"
+TOKEN_CAP = 512  # tokens: three pages of text, and the end of a loop
 
 
 @dataclass(frozen=True)
@@ -117,9 +122,11 @@ def write_private(path: Path, text: str) -> None:
 
 
 def write_bot_files(directory: Path, ports: Ports, kept: Secrets, *, socket_mode: bool = False) -> Path:
-    """Write `fixfirst.toml` and, for starting the bot by hand, `bot.env`; returns the path of the former."""
+    """Write `fixfirst.toml`, the gateway's flags and, for starting the bot by hand, `bot.env`; returns the path of the
+    first."""
     config = directory / "fixfirst.toml"
     config.write_text(bot_config(directory, ports, socket_mode=socket_mode), encoding="utf-8")
+    (directory / FLAGS).write_text(flag_file(MODELS), encoding="utf-8")
     lines = (f"export {name}={value}\n" for name, value in kept.bot_environment().items())
     write_private(directory / "bot.env", "".join(lines))
     return config
@@ -130,6 +137,7 @@ def bot_config(directory: Path, ports: Ports, *, socket_mode: bool = False) -> s
     fleet = ports.url("fleet")
     users = "\n".join(f"{person.alias} = {_quoted(person.id)}" for person in PEOPLE)
     rota = ", ".join(_quoted(user) for user in ROTA)
+    routes, guards = _routes(), ", ".join(_quoted(guard_flag(model.name)) for model in MODELS)
     return f"""\
 # Written by the workbench for this run. The secrets are in the environment (see bot.env beside this file).
 workspace = "night-shift"
@@ -217,7 +225,52 @@ done = {{ fallback = "cache" }}
 method = "PUT"
 url = "{fleet}/v1/models/{{model}}/fallback"
 json = {{ mode = "{{before.fallback}}" }}
+
+[endpoints.token-cap]
+risk = "reversible"
+method = "PUT"
+url = "{fleet}/v1/models/{{model}}/token-cap"
+json = {{ max_tokens = {TOKEN_CAP} }}
+token_env = "FLEET_TOKEN"
+
+[endpoints.token-cap.observe]
+url = "{fleet}/v1/models/{{model}}"
+done = {{ token_cap = {TOKEN_CAP} }}
+
+[endpoints.token-cap.undo]
+method = "PUT"
+url = "{fleet}/v1/models/{{model}}/token-cap"
+json = {{ max_tokens = "{{before.token_cap}}" }}
+
+# The cluster in which the models run: the runbooks call it "fleet".
+[kubernetes.fleet]
+server = "{fleet}"
+token_env = "FLEET_TOKEN"
+namespaces = ["inference", "gpu-operator"]
+
+# The gateway's proxy: what it turns away and where it sends a share of a model's requests.
+[traffic.edge]
+proxy = "envoy"
+address = "{fleet}"
+{routes}
+# The gateway's flags.
+[flags.gateway]
+file = {_quoted(str(directory / FLAGS))}
+flags = [{guards}]
 """
+
+
+def _routes() -> str:
+    """For each model what can be shed and to whom it can be shifted, in the gateway's own keys."""
+    lines = []
+    for model in MODELS:
+        lines += [f"[traffic.edge.routes.{model.name}-batch]", f'shed = "{shed_key(model.name)}"', ""]
+        for other, there in (("smaller", model.smaller), ("canary", model.candidate)):
+            if there:
+                main, share = weight_keys(model.name, other)
+                head = f"[traffic.edge.routes.{model.name}-{other}]"
+                lines += [head, f'primary = "{main}"', f'fallback = "{share}"', ""]
+    return "\n".join(lines)
 
 
 def _quoted(text: str) -> str:

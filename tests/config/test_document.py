@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from bot.config import DATABASE, Config, load, read
+from bot.drills import Scenario
 from bot.integrations import SOURCES, TARGETS, prometheus
 from bot.settings import Table
 
@@ -69,6 +70,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     monkeypatch.setattr(Table, "done", record)
     for table, target in TARGETS.items():
         monkeypatch.setitem(cast(dict[str, Any], TARGETS), table, inside(f"{table}.NAME", target))
+    monkeypatch.setattr(Scenario, "from_toml", inside("drills.NAME", Scenario.from_toml))
     monkeypatch.setattr(prometheus.Settings, "from_toml", inside("prometheus", prometheus.Settings.from_toml))
     values = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
     endpoint = values["endpoints"]["model-deploy"]
@@ -104,7 +106,7 @@ def test_the_defaults_in_the_document_are_those_of_the_code(tmp_path: Path) -> N
     plain = settings_of(tmp_path, {name: dict(keys) for name, keys in REQUIRED.items()})
     written = 0
     for name, keys in documented().items():
-        if name in FREE or name.startswith((*TARGETS, "oncall", "pager.")):
+        if name in FREE or name.startswith((*TARGETS, "drills.", "oncall", "pager.")):
             continue
         table = spoken
         for part in filter(None, name.split(".")):
@@ -183,7 +185,7 @@ def test_the_shipped_example_loads_names_its_secrets_and_holds_none() -> None:
 
     config, faults = load(EXAMPLE, secret)
     assert config is not None, faults
-    assert set(config.targets["endpoints"]) == {"model-deploy", "cache-fallback"}
+    assert set(config.targets["endpoints"]) == {"model-deploy", "cache-fallback", "token-cap"}
     head = set(re.findall(r"[A-Z_]+_(?:TOKENS?|SECRETS?|KEY|PASSWORD)\b", text.split("workspace =")[0]))
     assert head <= wanted
     none_but_these, _ = load(EXAMPLE, lambda name: any_secret(name) if name in head else None)

@@ -18,7 +18,7 @@ PLAN = {"lines": ["r42 -> r41"], "request": {"method": "POST"}, "before": {"revi
 
 EXAMPLES: tuple[Event, ...] = (
     ev.IncidentOpened(
-        42, "llama-70b fails", Severity.SEV1, AT, AT, "chat", "llama-70b", "v1:x", "rollback", "i0", True, "i1"
+        42, "llama-70b fails", Severity.SEV1, AT, AT, "chat", "llama-70b", "v1:x", "rollback", "i0", True, "i1", "d1"
     ),
     ev.AlertsReported(37, 963, 12, (SAMPLE,), 900),
     ev.Acknowledged(),

@@ -14,7 +14,7 @@ from bot.runbook.kinds import KINDS
 from bot.runbook.model import Fault
 from bot.runbook.report import as_text
 from bot.runbook.schema import schema
-from bot.runbook.shelf import check
+from bot.runbook.shelf import check, load
 from bot.runbook.template import PARAM_TYPES
 
 ROOT = Path(__file__).parents[2]
@@ -37,13 +37,26 @@ def test_every_key_type_and_kind_is_in_a_table_as_it_is() -> None:
         for part in (keys.FRONT_MATTER, keys.PARAM, keys.STEP, keys.VERIFY)
     ]
     types = [[f"`{name}`", kind.says] for name, kind in PARAM_TYPES.items()]
-    head, param, *rest, kinds = tables()
+    head, param, *rest, kinds, _ = tables()
     assert [head, param, *rest] == [*described[:2], types, *described[2:]]
     assert [row[0] for row in kinds] == [f"`{name}`" for name in KINDS]
     for (name, rule), (_, risk, given, about) in zip(KINDS.items(), kinds, strict=True):
         assert (risk, about) == (rule.risk.value, keys.ABOUT_KINDS[name])
         assert re.findall(r"`([^`]+)`", given) == [*rule.args, *rule.optional]
         assert ("any further key" in given) == (rule.more is not None)
+
+
+def test_every_shipped_runbook_is_in_the_table_with_the_targets_it_names() -> None:
+    shipped, _ = load(ROOT / "runbooks")
+    rows = {re.findall(r"\[(.+)\]\(\.\./runbooks/\1\.md\)", row[0])[0]: row[3] for row in list(tables())[-1]}
+    assert set(rows) == set(shipped)
+    for name, runbook in shipped.items():
+        named = {
+            f"{KINDS[step.kind].table}.{step.args.get('target', step.args.get('endpoint'))}"
+            for step in runbook.steps
+            if KINDS[step.kind].table
+        }
+        assert set(re.findall(r"`([^`]+)`", rows[name])) == named
 
 
 def test_the_example_has_no_fault() -> None:

@@ -1,5 +1,6 @@
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -86,16 +87,16 @@ def test_the_verdict_is_what_users_feel_and_nothing_else(found: dict[str, Status
         ({"E4": "warn", "U2": "warn"}, "recent-change", "", "rollback-model-deploy"),
         ({"E4": "warn", "E3": "warn"}, "recent-change", "Containers restart", "rollback-model-deploy"),
         ({"E4": "warn", "U1": "crit", "H2": "crit"}, "recent-change", "Hardware", "rollback-model-deploy"),
-        ({"H1": "crit", "U5": "warn"}, "hardware", "Replicas are down", "drain-node"),
+        ({"H1": "crit", "U5": "warn"}, "hardware", "Replicas are down", None),
         ({"H2": "crit", "U1": "crit"}, "hardware", "", "serve-from-cache"),
-        ({"U4": "warn", "U3": "warn"}, "stall", "More arrives", "restart-pod"),
-        ({"E3": "warn"}, "restarts", "", "restart-loop"),
-        ({"U3": "crit", "E1": "crit", "U2": "warn"}, "saturation", "More arrives", "scale-out"),
-        ({"U3": "crit", "E2": "warn", "M2": "warn"}, "saturation", "Token spike", "scale-out"),
-        ({"M2": "warn"}, "token-spike", "", "cap-spend"),
-        ({"M1": "crit"}, "drift", "", "canary-prompts"),
+        ({"U4": "warn", "U3": "warn"}, "stall", "More arrives", "engine-stalled"),
+        ({"E3": "warn"}, "restarts", "", "gpu-oom-restart-loop"),
+        ({"U3": "crit", "E1": "crit", "U2": "warn"}, "saturation", "More arrives", "kv-cache-saturated"),
+        ({"U3": "crit", "E2": "warn", "M2": "warn"}, "saturation", "Token spike", "kv-cache-saturated"),
+        ({"M2": "warn"}, "token-spike", "", "token-cost-spike"),
+        ({"M1": "crit"}, "drift", "", "drift-threshold-crossed"),
         ({"U5": "crit", "U1": "crit", "U2": "unknown"}, "capacity", "", "serve-from-cache"),
-        ({"U3": "warn"}, "demand", "", "scale-out"),
+        ({"U3": "warn"}, "demand", "", "queue-scale-out"),
         ({"U2": "warn"}, "none", "", None),
         ({"E4": "warn"}, "none", "", None),
         ({"H2": "warn"}, "none", "", None),
@@ -150,8 +151,8 @@ def test_a_drain_waits_while_the_other_replicas_cannot_carry_the_load() -> None:
     half = report(H1="crit", U5="crit", U1="crit", E4="unknown")
     full = report(H1="crit", U5="warn", U3="warn", E4="unknown")
 
-    assert half.not_advised == ("drain-node before other replicas serve: half of the capacity is already gone",)
-    assert full.not_advised == ("drain-node before there is more capacity: the other replicas are full",)
+    assert half.not_advised == ("draining the node before other replicas serve: half of the capacity is already gone",)
+    assert full.not_advised == ("draining the node before there is more capacity: the other replicas are full",)
     assert report(H1="crit", U5="warn", E4="unknown").not_advised == ()
 
 
@@ -166,7 +167,7 @@ def test_a_cache_that_already_answers_is_not_proposed_again_and_is_told() -> Non
 def test_only_a_runbook_that_is_there_is_proposed() -> None:
     saturated = report(U3="crit", E1="crit")
 
-    assert saturated.runbooks == ("scale-out", "serve-from-cache")
+    assert saturated.runbooks == ("kv-cache-saturated", "serve-from-cache")
     assert saturated.propose({"serve-from-cache", "rollback-model-deploy"}) == "serve-from-cache"
     assert saturated.propose(()) == ""
 
@@ -197,6 +198,11 @@ def test_every_cause_speaks_of_checks_that_exist() -> None:
     for cause in CAUSES:
         assert {*cause.speak, *cause.silent} <= {*CHECKS}, cause.id
         assert not {*cause.speak} & {*cause.silent}, cause.id
+
+
+def test_every_runbook_that_a_cause_proposes_is_shipped() -> None:
+    shipped = {path.stem for path in (Path(__file__).parents[2] / "runbooks").glob("*.md")}
+    assert {runbook for cause in CAUSES for runbook in cause.runbooks} <= shipped
 
 
 def test_the_terminal_report_says_verdict_cause_and_next_step_before_the_numbers() -> None:

@@ -10,7 +10,7 @@ from bot.incident.state import Status
 from tests.story.night import ELSEWHERE, INTAKE, JONAS, MAYA, SAM, Night, told
 
 WORDS = (
-    "help declare ack sev note timeline health run runbooks mitigated update resolve postmortem list".split()  # noqa: SIM905
+    "help declare ack sev note timeline health run runbooks drill mitigated update resolve postmortem list".split()  # noqa: SIM905
 )
 
 

@@ -1,4 +1,5 @@
-"""The fleet over HTTP: `/metrics` for Prometheus, `/v1` for whoever may repair it with a bearer token."""
+"""The fleet over HTTP: `/metrics` for Prometheus, `/v1` and the paths of Kubernetes for whoever may repair it with a
+bearer token, and the admin interface of its gateway's Envoy."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from starlette.routing import Route
 
 from bot.workbench.fleet.exposition import CONTENT_TYPE, metrics
 from bot.workbench.fleet.fleet import Fleet
+from bot.workbench.fleet.kube_doors import kubernetes_doors
 from bot.workbench.fleet.spec import Refusal
 
 MAX_BODY = 16_384
@@ -78,6 +80,20 @@ def fleet_app(fleet: Fleet, token: str) -> list[Route]:
         mode = await _field(request, "mode", str)
         return JSONResponse(fleet.set_fallback(request.path_params["model"], mode))
 
+    async def token_cap(request: Request) -> Response:
+        tokens = await _field(request, "max_tokens", int)
+        return JSONResponse(fleet.set_token_cap(request.path_params["model"], tokens))
+
+    async def runtime(_: Request) -> Response:
+        return JSONResponse(fleet.runtime.told())
+
+    async def runtime_modify(request: Request) -> Response:
+        # As Envoy: the keys are the query, it answers OK, and nobody is asked for a token.
+        if not request.query_params:
+            return PlainTextResponse("usage: /runtime_modify?key1=value1&key2=value2&keyN=valueN\n", 400)
+        fleet.configure(dict(request.query_params))
+        return PlainTextResponse("OK\n")
+
     async def scale(request: Request) -> Response:
         replicas = await _field(request, "replicas", int)
         return JSONResponse(fleet.scale(request.path_params["model"], replicas), 202)
@@ -108,10 +124,14 @@ def fleet_app(fleet: Fleet, token: str) -> list[Route]:
     return [
         Route("/metrics", scrape, methods=["GET"]),
         Route("/healthz", health, methods=["GET"]),
+        Route("/runtime", runtime, methods=["GET"]),
+        Route("/runtime_modify", runtime_modify, methods=["POST"]),
+        *kubernetes_doors(fleet, token),
         Route("/v1/models", guarded(models), methods=["GET"]),
         Route("/v1/models/{model}", guarded(model), methods=["GET"]),
         Route("/v1/models/{model}/deploy", guarded(deploy), methods=["POST"]),
         Route("/v1/models/{model}/fallback", guarded(fallback), methods=["PUT"]),
+        Route("/v1/models/{model}/token-cap", guarded(token_cap), methods=["PUT"]),
         Route("/v1/models/{model}/scale", guarded(scale), methods=["POST"]),
         Route("/v1/nodes", guarded(nodes), methods=["GET"]),
         Route("/v1/nodes/{node}", guarded(node), methods=["GET"]),

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from bot.workbench.fleet.deployment import Deployment
+from bot.workbench.fleet.faults import TRAINING
 from bot.workbench.fleet.fleet import View
 from bot.workbench.fleet.hardware import FB_RESERVED_MIB, FB_TOTAL_MIB, Gpu
 from bot.workbench.fleet.serving import Histogram, Replica
@@ -65,39 +66,40 @@ def _escape(text: str) -> str:
 def metrics(view: View) -> str:
     """Everything one scrape returns."""
     page = Page()
-    for deployment in view.deployments.values():
-        owner = {
-            "service": deployment.spec.service,
-            "model_name": deployment.spec.name,
-            "namespace": view.spec.namespace,
-        }
-        _gateway(page, deployment, owner)
+    for name, deployment in view.deployments.items():
+        owner = _owner(view, deployment)
+        _gateway(page, deployment, view.canaries.get(name), owner)
+        _quality(page, view, deployment, owner)
+    for deployment in view.running():
+        owner = _owner(view, deployment)
+        track = "canary" if deployment.spec.candidate_of else "stable"
         for replica in deployment.replicas:
             if replica.state(view.now) == "ready":
-                _server(page, deployment, replica, {**owner, "pod": replica.pod, "node": replica.gpus[0].node})
+                pod = {**owner, "pod": replica.pod, "node": replica.gpus[0].node, "track": track}
+                _server(page, deployment, replica, pod)
         _kubernetes(page, view, deployment, owner)
-        _quality(page, view, deployment, owner)
-    for node in view.hardware.nodes.values():
-        page.add(
-            "kube_node_spec_unschedulable",
-            "gauge",
-            "1 when the node is cordoned.",
-            {"node": node.name},
-            node.cordoned,
-        )
+    _nodes(page, view)
     holders = {
-        replica.pod: {"service": d.spec.service, "model_name": d.spec.name}
-        for d in view.deployments.values()
+        replica.pod: {"service": d.spec.service, "model_name": d.spec.served_as}
+        for d in view.running()
         for replica in d.replicas
     }
-    for gpu in view.hardware.gpus():
-        _gpu(page, gpu, _gpu_labels(gpu, holders, view.spec.namespace))
+    for node in view.hardware.nodes.values():
+        for gpu in node.gpus if node.exporting else ():
+            _gpu(page, gpu, _gpu_labels(gpu, holders, view.spec.namespace))
     return page.text()
 
 
-def _gateway(page: Page, deployment: Deployment, owner: Labels) -> None:
+def _owner(view: View, deployment: Deployment) -> Labels:
+    spec = deployment.spec
+    return {"service": spec.service, "model_name": spec.served_as, "namespace": view.spec.namespace}
+
+
+def _gateway(page: Page, deployment: Deployment, canary: Deployment | None, owner: Labels) -> None:
+    answers = dict(deployment.traffic.gateway)
+    answers |= {("canary", code): count for (_, code), count in (canary.traffic.gateway.items() if canary else ())}
     by_class: dict[str, float] = {"2xx": 0.0, "5xx": 0.0}
-    for (source, code), count in sorted(deployment.traffic.gateway.items()):
+    for (source, code), count in sorted(answers.items()):
         page.add(
             "gateway_requests_total",
             "counter",
@@ -118,8 +120,34 @@ def _gateway(page: Page, deployment: Deployment, owner: Labels) -> None:
         )
     budget = "Generated tokens per second the owner of the model pays for."
     page.add("gateway_token_budget_per_second", "gauge", budget, owner, deployment.spec.token_budget)
+    cap = "Longest answer in tokens; 0 where the caller says."
+    page.add("gateway_token_cap", "gauge", cap, owner, deployment.token_cap)
     cache = "1 while the gateway answers from its cache instead of the model."
     page.add("gateway_cache_fallback", "gauge", cache, owner, deployment.fallback == "cache")
+
+
+def _nodes(page: Page, view: View) -> None:
+    for node in view.hardware.nodes.values():
+        name = {"node": node.name}
+        page.add("kube_node_spec_unschedulable", "gauge", "1 when the node is cordoned.", name, node.cordoned)
+        ready = {**name, "condition": "Ready", "status": "true"}
+        page.add("kube_node_status_condition", "gauge", "1 for the status the condition has.", ready, 1)
+        # The kubelet keeps counting a GPU that has fallen off the bus until its device plugin notices.
+        gpus = {**name, "resource": "nvidia_com_gpu", "unit": "integer"}
+        page.add("kube_node_status_allocatable", "gauge", "What pods may ask for.", gpus, len(node.gpus))
+        exporter = {**name, "namespace": view.spec.gpu_namespace, "pod": node.exporter_pod}
+        _pod_info(page, exporter, "DaemonSet", "nvidia-dcgm-exporter")
+        training = sum(gpu.holder == TRAINING for gpu in node.gpus)
+        if training:
+            namespace, _, pod = TRAINING.partition("/")
+            held = {**name, "namespace": namespace, "pod": pod, "container": "train"}
+            asked = {**held, "resource": "nvidia_com_gpu", "unit": "integer"}
+            page.add("kube_pod_container_resource_requests", "gauge", "What it asks for.", asked, training)
+
+
+def _pod_info(page: Page, pod: Labels, kind: str, name: str) -> None:
+    labels = {**pod, "created_by_kind": kind, "created_by_name": name}
+    page.add("kube_pod_info", "gauge", "Where it runs and what made it.", labels, 1)
 
 
 def _server(page: Page, deployment: Deployment, replica: Replica, pod: Labels) -> None:
@@ -149,12 +177,11 @@ def _server(page: Page, deployment: Deployment, replica: Replica, pod: Labels) -
 
 
 def _kubernetes(page: Page, view: View, deployment: Deployment, owner: Labels) -> None:
-    name, namespace = deployment.spec.name, {"namespace": view.spec.namespace}
+    name, namespace, target = deployment.spec.name, {"namespace": view.spec.namespace}, deployment.target
     labels = {**owner, "deployment": name}
     page.add("kube_deployment_spec_replicas", "gauge", "Replicas asked for.", labels, len(deployment.replicas))
     available = len(deployment.ready(view.now))
     page.add("kube_deployment_status_replicas_available", "gauge", "Replicas that serve.", labels, available)
-    target = deployment.rollout.target if deployment.rollout else deployment.revision
     for revision, created in deployment.created.items():
         replicaset = {**namespace, "replicaset": f"{name}-{revision}"}
         page.add("kube_replicaset_created", "gauge", "Unix time it was made.", replicaset, round(created))
@@ -178,6 +205,7 @@ def _kubernetes(page: Page, view: View, deployment: Deployment, owner: Labels) -
 
 def _container(page: Page, deployment: Deployment, replica: Replica, pod: Labels) -> None:
     name, container = deployment.spec.name, {**pod, "container": "vllm"}
+    _pod_info(page, pod, "ReplicaSet", f"{name}-{replica.revision}")
     owned = {
         **pod,
         "owner_kind": "ReplicaSet",
@@ -253,13 +281,17 @@ def _gpu_readings(gpu: Gpu) -> Iterator[tuple[str, str, str, float]]:
         ("FB_USED", "Framebuffer memory used (in MiB).", used),
         ("FB_RESERVED", "Framebuffer memory reserved (in MiB).", FB_RESERVED_MIB),
         ("ROW_REMAP_FAILURE", "Whether remapping of rows has failed.", 0),
+        ("ROW_REMAP_PENDING", "Whether remapping of rows waits for a reset.", gpu.remapped_rows > 0),
+        ("CLOCKS_EVENT_REASONS", "Why the clocks are what they are (bit mask).", gpu.event_reasons),
     )
     for name, meaning, value in gauges:
         yield f"DCGM_FI_DEV_{name}", "gauge", meaning, value
     counters: Iterable[tuple[str, str, float]] = (
         ("TOTAL_ENERGY_CONSUMPTION", "Total energy consumption since boot (in mJ).", int(gpu.energy_mj)),
         ("PCIE_REPLAY_COUNTER", "Total number of PCIe retries.", 0),
-        ("UNCORRECTABLE_REMAPPED_ROWS", "Remapped rows for uncorrectable errors.", 0),
+        ("UNCORRECTABLE_REMAPPED_ROWS", "Remapped rows for uncorrectable errors.", gpu.remapped_rows),
+        ("ECC_DBE_VOL_TOTAL", "Double-bit errors since boot.", gpu.remapped_rows),
+        ("THERMAL_VIOLATION", "Time throttled for heat (in ns).", int(gpu.throttled_ns)),
         ("CORRECTABLE_REMAPPED_ROWS", "Remapped rows for correctable errors.", 0),
     )
     for name, meaning, value in counters:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypedDict, TypeVar
 
 from bot.workbench.fleet.deployment import Deployment
-from bot.workbench.fleet.hardware import XID_OFF_BUS, Gpu, Hardware
-from bot.workbench.fleet.serving import Load
+from bot.workbench.fleet.faults import TRAINING, Faults
+from bot.workbench.fleet.gateway import Flags, Runtime, guard_flag, loads
+from bot.workbench.fleet.hardware import Gpu, Hardware
+from bot.workbench.fleet.scenarios import SCENARIOS
 from bot.workbench.fleet.spec import FAULTS, FleetSpec, Refusal
 
 Read = TypeVar("Read")
@@ -19,10 +23,12 @@ TICK_S = 0.1
 MAX_TICKS = 3_000  # a longer gap is a laptop that slept: the fleet slept too
 SETTLE_S = 30.0  # simulated before the first scrape, so that the fleet is born in its stride
 MAX_REPLICAS = 16
+MAX_TOKENS = 131_072
 
 
 class ModelStatus(TypedDict):
-    """A model as the control API shows it. `rolling_to` is the target of a rollout in progress, else None."""
+    """A model as the control API shows it. `rolling_to` is the target of a rollout in progress, else None; `token_cap`
+    the longest answer it may give, in tokens, 0 where that is up to the caller."""
 
     model: str
     service: str
@@ -31,6 +37,7 @@ class ModelStatus(TypedDict):
     revisions: list[str]
     rolling_to: str | None
     fallback: str
+    token_cap: int
     replicas: int
     ready: int
 
@@ -46,11 +53,14 @@ class NodeStatus(TypedDict):
 
 
 class FaultStatus(TypedDict):
-    """A switch of the panel."""
+    """A switch of the panel: what it breaks, the alert it raises and the runbook for that."""
 
     id: str
+    group: str
     title: str
     description: str
+    alert: str
+    runbook: str
     on: bool
 
 
@@ -84,23 +94,32 @@ class GpuPanel(TypedDict):
 
 @dataclass(frozen=True)
 class View:
-    """What the exporter reads: the state of the world at `now` (seconds since the epoch)."""
+    """The state of the world at `now` (seconds since the epoch). `deployments` are the models; `canaries` run the
+    candidate of the model they are found by."""
 
     now: float
     spec: FleetSpec
     hardware: Hardware
     deployments: dict[str, Deployment]
+    canaries: dict[str, Deployment]
+
+    def running(self) -> Iterator[Deployment]:
+        """Every deployment, the models' first."""
+        yield from self.deployments.values()
+        yield from self.canaries.values()
 
 
 class Fleet:
-    """A simulated GPU fleet. `clock` gives wall time in seconds and may be driven by hand.
+    """A simulated GPU fleet. `clock` gives wall time in seconds and may be driven by hand; `flags` is a file of flags
+    that its gateway reads.
 
     Every public method first lets the fleet catch up with the clock, so a test that moves its clock by 20 s
     sees 20 s of traffic. Methods may be called from any thread.
     """
 
-    def __init__(self, clock: Callable[[], float], spec: FleetSpec | None = None) -> None:
+    def __init__(self, clock: Callable[[], float], spec: FleetSpec | None = None, *, flags: Path | None = None) -> None:
         self.spec = spec or FleetSpec()
+        self.runtime = Runtime.of(self.spec.models)
         self._clock = clock
         self._lock = threading.RLock()
         self._now = clock() - SETTLE_S
@@ -108,7 +127,13 @@ class Fleet:
         self._models = {
             model.name: Deployment.start(model, self.spec, self._hardware, self._now) for model in self.spec.models
         }
-        self._on: set[str] = set()
+        self._canaries = {
+            model.name: Deployment.start(model.canary(), self.spec, self._hardware, self._now)
+            for model in self.spec.models
+            if model.candidate
+        }
+        self._faults = Faults(self.spec, self._models, self._hardware)
+        self._flags = Flags(flags)
         self._sampled_at = -math.inf
         self.advance(clock())
 
@@ -123,29 +148,32 @@ class Fleet:
 
     def _step(self, dt: float) -> None:
         now = self._now
-        for deployment in self._models.values():
+        if now - self._sampled_at >= 1.0:
+            self._flags.refresh()
+        for deployment in self._running():
             deployment.advance_rollout(now)
             deployment.place(now, self.spec.warm_up_s)
-            deployment.step(now, dt, self._load(deployment))
+        presses = {name: self._faults.press(name) for name in self._models}
+        arriving = loads(now, self._models, self._canaries, self.runtime, presses)
+        for deployment in self._running():
+            deployment.step(now, dt, arriving[deployment.spec.name])
+        for deployment in self._models.values():
             self._drift(deployment, dt)
         for gpu in self._hardware.gpus():
-            if gpu.holder is None and not gpu.lost:
-                gpu.settle(0.0, dt)
+            if gpu.holder in (None, TRAINING) and not gpu.lost:
+                gpu.settle(1.0 if gpu.holder else 0.0, dt)
         if now - self._sampled_at >= 1.0:
             self._sampled_at = now
             for deployment in self._models.values():
                 deployment.sample(now)
 
-    def _load(self, deployment: Deployment) -> Load:
-        name = deployment.spec.name
-        return Load(
-            traffic=3.0 if "kv-saturation" in self._on and name == self.spec.traffic_fault_model else 1.0,
-            tokens=12.0 if "token-spike" in self._on and name == self.spec.token_fault_model else 1.0,
-            cache=deployment.fallback == "cache",
-        )
+    def _running(self) -> Iterator[Deployment]:
+        yield from self._models.values()
+        yield from self._canaries.values()
 
     def _drift(self, deployment: Deployment, dt: float) -> None:
-        drifting = "drift" in self._on and deployment.spec.name == self.spec.drift_fault_model
+        name = deployment.spec.name
+        drifting = self._faults.drifting(name) and not self._flags.on(guard_flag(name))
         for index, feature in enumerate(deployment.spec.features):
             target = (0.34, 0.27)[index % 2] if drifting else 0.04
             score = deployment.drift[feature]
@@ -154,12 +182,18 @@ class Fleet:
     def view(self) -> View:
         """The state of the world now, for the exporter. Read it while no other thread moves the fleet."""
         self.advance(self._clock())
-        return View(self._now, self.spec, self._hardware, self._models)
+        return View(self._now, self.spec, self._hardware, self._models, self._canaries)
+
+    @contextmanager
+    def held(self) -> Iterator[View]:
+        """The world now, to read and to change, with the fleet held still meanwhile."""
+        with self._lock:
+            yield self.view()
 
     def render(self, read: Callable[[View], Read]) -> Read:
         """What `read` makes of the world now, with the fleet held still meanwhile."""
-        with self._lock:
-            return read(self.view())
+        with self.held() as world:
+            return read(world)
 
     # --- control
 
@@ -185,8 +219,7 @@ class Fleet:
                 raise Refusal(
                     422, "unknown_revision", f"{name} has no revision {revision}.", f"Deploy one of: {known}."
                 )
-            target = deployment.rollout.target if deployment.rollout else deployment.revision
-            if revision != target:
+            if revision != deployment.target:
                 deployment.roll(revision, self._now, self.spec.warm_up_s)
             return self._status(deployment)
 
@@ -199,6 +232,23 @@ class Fleet:
                 raise Refusal(422, "unknown_mode", f"There is no fallback mode {mode}.", 'Use "cache" or "off".')
             deployment.fallback = mode
             return self._status(deployment)
+
+    def set_token_cap(self, name: str, tokens: int) -> ModelStatus:
+        """Let no answer of the model get longer than `tokens`; 0 takes the cap away."""
+        with self._lock:
+            self.advance(self._clock())
+            deployment = self._find(name)
+            if not 0 <= tokens <= MAX_TOKENS:
+                hint = f"Use 1 to {MAX_TOKENS}, or 0 for none."
+                raise Refusal(422, "bad_cap", f"A cap of {tokens} tokens cannot be.", hint)
+            deployment.token_cap = tokens
+            return self._status(deployment)
+
+    def configure(self, changes: Mapping[str, str]) -> None:
+        """Set keys of the gateway's runtime; an empty value goes back to what it was built with."""
+        with self._lock:
+            self.advance(self._clock())
+            self.runtime.modify(changes)
 
     def scale(self, name: str, replicas: int) -> ModelStatus:
         """Set the number of replicas, 0 to 16; those without a free GPU stay pending."""
@@ -228,9 +278,9 @@ class Fleet:
             self.advance(self._clock())
             self._node_status(name)
             self._hardware.nodes[name].cordoned = True
-            for deployment in self._models.values():
+            for deployment in self._running():
                 deployment.evict(name)
-            for deployment in self._models.values():
+            for deployment in self._running():
                 deployment.place(self._now, self.spec.warm_up_s)
             return self._node_status(name)
 
@@ -240,7 +290,7 @@ class Fleet:
             self.advance(self._clock())
             self._node_status(name)
             self._hardware.nodes[name].cordoned = False
-            for deployment in self._models.values():
+            for deployment in self._running():
                 deployment.place(self._now, self.spec.warm_up_s)
             return self._node_status(name)
 
@@ -259,6 +309,7 @@ class Fleet:
             revisions=list(deployment.revisions),
             rolling_to=deployment.rollout.target if deployment.rollout else None,
             fallback=deployment.fallback,
+            token_cap=deployment.token_cap,
             replicas=len(deployment.replicas),
             ready=len(deployment.ready(self._now)),
         )
@@ -280,70 +331,27 @@ class Fleet:
     # --- faults
 
     def faults(self) -> list[FaultStatus]:
-        """Every fault and whether it is on. A bad deploy is on while its revision runs or is rolling out."""
+        """Every fault and whether it is on. What a rollback or a new pod mends is on until somebody did that."""
         with self._lock:
             self.advance(self._clock())
             return [
-                FaultStatus(id=f.id, title=f.title, description=f.description, on=self._is_on(f.id)) for f in FAULTS
+                FaultStatus(
+                    id=fault.id,
+                    group=fault.group,
+                    title=fault.title,
+                    description=fault.description,
+                    alert=SCENARIOS[fault.id].alert,
+                    runbook=SCENARIOS[fault.id].runbook,
+                    on=self._faults.is_on(fault.id),
+                )
+                for fault in FAULTS
             ]
 
     def set_fault(self, fault: str, on: bool) -> None:
         """Switch a fault; the next scrape shows it. A switch already so does nothing; 404 for no such fault."""
         with self._lock:
             self.advance(self._clock())
-            if fault not in {known.id for known in FAULTS}:
-                names = ", ".join(known.id for known in FAULTS)
-                raise Refusal(404, "unknown_fault", f"There is no fault {fault}.", f"The faults are: {names}.")
-            if self._is_on(fault) == on:
-                return
-            if fault == "bad-deploy":
-                self._bad_deploy(on)
-                return
-            (self._on.add if on else self._on.discard)(fault)
-            if fault == "gpu-off-bus":
-                self._gpu_off_bus(on)
-            elif fault == "model-down":
-                self._model_down(on)
-
-    def _is_on(self, fault: str) -> bool:
-        if fault != "bad-deploy":
-            return fault in self._on
-        deployment = self._models[self.spec.deploy_fault_model]
-        target = deployment.rollout.target if deployment.rollout else deployment.revision
-        return deployment.revisions[target] == deployment.spec.bad
-
-    def _bad_deploy(self, on: bool) -> None:
-        deployment = self._models[self.spec.deploy_fault_model]
-        if on:
-            deployment.roll(deployment.new_bad_revision(self._now), self._now, 0.0)
-        else:
-            good = [name for name, profile in deployment.revisions.items() if profile == deployment.spec.good]
-            deployment.roll(good[-1], self._now, self.spec.warm_up_s)
-
-    def _gpu_off_bus(self, on: bool) -> None:
-        gpu = self._faulty_gpu()
-        gpu.lost, gpu.xid = (
-            on,
-            XID_OFF_BUS if on else 0,
-        )  # the repair is a cold restart: the last Xid goes with it
-        for deployment in self._models.values():
-            for replica in deployment.replicas:
-                if gpu in replica.gpus:
-                    deployment.requeue(replica)
-                    if not on:
-                        deployment.restart(replica, self._now, self.spec.warm_up_s)
-
-    def _model_down(self, on: bool) -> None:
-        deployment = self._models[self.spec.down_fault_model]
-        for replica in deployment.replicas:
-            replica.crashing = on
-            if not on:
-                deployment.restart(replica, self._now, self.spec.warm_up_s)
-            replica.running = 0.0
-
-    def _faulty_gpu(self) -> Gpu:
-        node, index = self.spec.faulty_gpu
-        return self._hardware.nodes[node].gpus[index]
+            self._faults.switch(fault, on, self._now)
 
     # --- the panel
 
@@ -378,7 +386,7 @@ class Fleet:
 
     def _gpu(self, gpu: Gpu) -> GpuPanel:
         cordoned = self._hardware.nodes[gpu.node].cordoned
-        state = "lost" if gpu.lost else "cordoned" if cordoned else "ok" if gpu.holder else "idle"
+        state = "lost" if not gpu.usable else "cordoned" if cordoned else "ok" if gpu.holder else "idle"
         return GpuPanel(
             id=f"{gpu.node}/gpu{gpu.index}",
             node=gpu.node,

@@ -275,3 +275,100 @@ def test_a_refusal_says_what_would_be_right(rig: Rig, ask: object, status: int, 
         ask(rig.fleet)  # type: ignore[operator]
     assert refused.value.status == status
     assert words in refused.value.hint
+
+
+def test_a_contained_memory_error_ends_one_engine_and_leaves_the_gpu(rig: Rig) -> None:
+    rig.fleet.set_fault("ecc-contained", True)
+    rig.wait(60)
+    [(labels, xid)] = rig.samples("DCGM_FI_DEV_XID_ERRORS")
+    assert (labels["Hostname"], labels["pod"], xid) == ("node-1", "llama-70b-r41-0-0", 94)
+    assert rig.total("DCGM_FI_DEV_ROW_REMAP_PENDING") == 1
+    assert len(rig.samples("DCGM_FI_DEV_GPU_TEMP")) == 12, "all of them report"
+    assert rig.fleet.model("llama-70b")["ready"] == 2, "nothing starts it again"
+    assert rig.total("kube_pod_container_status_restarts_total") == 0
+
+
+def test_nothing_runs_on_a_gpu_with_an_uncontained_error_however_often_it_is_started(rig: Rig) -> None:
+    rig.fleet.set_fault("ecc-uncontained", True)
+    rig.wait(20)
+    assert rig.total("DCGM_FI_DEV_XID_ERRORS", Hostname="node-3") == 95
+    assert rig.fleet.model("mistral-small")["ready"] == 1
+    assert rig.total("kube_pod_container_status_restarts_total", model_name="mistral-small") > 1
+    rig.fleet.drain("node-3")
+    rig.wait(6)
+    assert rig.fleet.model("mistral-small")["ready"] == 2
+
+
+def test_a_hot_node_halves_its_clocks_and_answers_late_until_it_has_nothing_to_do(rig: Rig) -> None:
+    rig.fleet.set_fault("thermal", True)
+    rig.wait(60)
+    hot = {"Hostname": "node-2", "gpu": "0"}
+    assert rig.total("DCGM_FI_DEV_CLOCKS_EVENT_REASONS", **hot) == 0x48
+    assert rig.total("DCGM_FI_DEV_SM_CLOCK", **hot) < 1000
+    assert rig.total("DCGM_FI_DEV_GPU_TEMP", **hot) > 85
+    assert rig.total("DCGM_FI_DEV_THERMAL_VIOLATION", **hot) == pytest.approx(60e9, rel=0.05)
+    assert rig.total("DCGM_FI_DEV_CLOCKS_EVENT_REASONS", Hostname="node-1", gpu="0") == 0
+    rig.fleet.drain("node-2")
+    rig.wait(60)
+    assert rig.total("DCGM_FI_DEV_CLOCKS_EVENT_REASONS", **hot) == 1, "idle"
+    assert rig.total("DCGM_FI_DEV_GPU_TEMP", **hot) < 50
+
+
+def test_a_stalled_engine_holds_requests_is_busy_and_generates_nothing(rig: Rig) -> None:
+    rig.fleet.set_fault("engine-stalled", True)
+    rig.wait(10)
+    before = dict(rig_tokens(rig))
+    rig.wait(10)
+    silent = [pod for pod, count in rig_tokens(rig) if count == before[pod]]
+    assert silent == ["llama-70b-r41-1-0"]
+    assert rig.total("vllm:num_requests_running", pod=silent[0]) > 30
+    assert rig.fleet.model("llama-70b")["ready"] == 3, "health says 200"
+    assert rig.total("gateway_requests_total", model="llama-70b", code="504") > 0
+
+
+def rig_tokens(rig: Rig) -> list[tuple[str, float]]:
+    return [(labels["pod"], n) for labels, n in rig.samples("vllm:generation_tokens_total", model_name="llama-70b")]
+
+
+def test_a_revision_that_runs_out_of_memory_is_started_again_and_again_and_serves_in_between(rig: Rig) -> None:
+    rig.fleet.set_fault("gpu-oom", True)
+    served = set()
+    for _ in range(30):
+        rig.wait(1)
+        served.add(rig.fleet.model("mistral-small")["ready"])
+    assert served >= {1}
+    assert rig.total("kube_pod_container_status_restarts_total", model_name="mistral-small") >= 4
+    assert len(rig.samples("kube_pod_container_status_last_terminated_reason", reason="Error")) == 2
+    rig.fleet.deploy("mistral-small", "r18")
+    rig.wait(6)
+    assert rig.error_ratio("mistral-small", 20) < 0.01
+
+
+def test_more_users_than_replicas_take_wait_although_the_cache_has_room(rig: Rig) -> None:
+    rig.fleet.set_fault("queue-saturated", True)
+    rig.wait(30)
+    crowded = model(rig, "mistral-small")
+    assert crowded["queue"] > 100  # type: ignore[operator]
+    assert crowded["kv"] < 0.8  # type: ignore[operator]
+    rig.fleet.scale("mistral-small", 4)
+    rig.wait(60)
+    assert model(rig, "mistral-small")["queue"] == 0
+
+
+def test_a_training_job_leaves_no_gpu_for_what_it_preempted(rig: Rig) -> None:
+    rig.fleet.set_fault("capacity-lost", True)
+    rig.wait(20)
+    assert len(rig.samples("kube_pod_status_phase", phase="Pending", model_name="llama-70b")) == 2
+    asked = rig.total("kube_pod_container_resource_requests", namespace="training")
+    assert asked + 2 + 2 == rig.total("kube_node_status_allocatable"), "one llama-70b and two mistral-small are left"
+    assert model(rig, "llama-70b")["queue"] > 50  # type: ignore[operator]
+    rig.fleet.set_fault("capacity-lost", False)
+    rig.wait(6)
+    assert rig.fleet.model("llama-70b")["ready"] == 3
+
+
+def test_an_exporter_that_hangs_takes_every_gpu_of_its_node_out_of_sight(rig: Rig) -> None:
+    rig.fleet.set_fault("telemetry-blind", True)
+    rig.wait(5)
+    assert {labels["Hostname"] for labels, _ in rig.samples("DCGM_FI_DEV_GPU_TEMP")} == {"node-2", "node-3"}
+    assert rig.fleet.model("llama-70b")["ready"] == 3

@@ -19,7 +19,7 @@ import pytest
 
 from bot.workbench.__main__ import main, welcome
 from bot.workbench.children import Child, StartFailed
-from bot.workbench.fleet import Fleet
+from bot.workbench.fleet import FAULTS, Fleet
 from bot.workbench.launch import Options, Workbench
 from bot.workbench.monitoring import Monitoring, MonitoringConfig
 from bot.workbench.pagerduty import PagerDuty, PagerDutyConfig
@@ -84,6 +84,20 @@ def test_the_panel_names_what_is_wrong(bench: Workbench, ask: Ask, path: str, bo
     found, answer = ask("POST", bench.ports.url("page") + path, body)
     assert (found, answer["ok"]) == (status, False)
     assert answer["error"]
+
+
+def test_every_fault_says_what_it_breaks_which_alert_it_raises_and_the_runbook_for_it(
+    bench: Workbench, ask: Ask
+) -> None:
+    page = bench.ports.url("page")
+    status, found = ask("GET", f"{page}/ui/faults")
+    assert status == 200
+    *fleet, pagerduty = found["faults"]
+    assert [fault["id"] for fault in fleet] == [fault.id for fault in FAULTS]
+    assert all(fault["runbook"] and fault["alert"] and fault["description"] for fault in fleet)
+    assert (pagerduty["id"], pagerduty["on"]) == ("pagerduty-down", False)
+    _, panel = ask("POST", f"{page}/ui/faults/telemetry-blind", {"on": True})
+    assert [fault["id"] for fault in panel["faults"] if fault["on"]] == ["telemetry-blind"]
 
 
 @pytest.mark.parametrize("header", [{"origin": "http://evil.example"}, {"host": "evil.example"}])

@@ -1,4 +1,4 @@
-/** The faults, each a switch. */
+/** The faults, each a switch, under the names of what they are faults of. */
 
 import { h, reconcile } from "../dom.js";
 
@@ -16,12 +16,21 @@ export function faults(app) {
           toggle.removeAttribute("aria-busy");
         },
       },
-    }, h("span", { class: "fault-text" }, h("strong", {}, fault.title), h("small", {}, fault.description)), h("span", { class: "switch", "aria-hidden": "true" }));
+    }, h("span", { class: "fault-text" }, h("strong", {}, fault.title), h("small", {}, fault.description), fault.runbook && h("small", {}, "Runbook: ", h("code", {}, fault.runbook))), h("span", { class: "switch", "aria-hidden": "true" }));
     return h("div", { class: `fault-row${fault.on ? " fault-on" : ""}` }, toggle);
   }
 
+  const item = (fault) => ({ key: fault.id, sig: JSON.stringify(fault), make: () => row(fault) });
+  const heading = (group) => ({ key: `group/${group}`, sig: group, make: () => h("h4", {}, group) });
+
   return {
     node,
-    draw: (panel) => reconcile(node, panel.faults.map((fault) => ({ key: fault.id, sig: JSON.stringify(fault), make: () => row(fault) }))),
+    draw(panel) {
+      const groups = [...new Set(panel.faults.map((fault) => fault.group))];
+      reconcile(node, groups.flatMap((group) => [
+        ...(group ? [heading(group)] : []),
+        ...panel.faults.filter((fault) => fault.group === group).map(item),
+      ]));
+    },
   };
 }

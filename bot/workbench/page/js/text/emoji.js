@@ -16,7 +16,7 @@ const DRAWN = {
   heavy_check_mark: "✔️", no_entry: "⛔", information_source: "ℹ️", rewind: "⏪", calendar: "📅",
   bust_in_silhouette: "👤", busts_in_silhouette: "👥", gear: "⚙️", stopwatch: "⏱️", package: "📦",
   floppy_disk: "💾", phone: "☎️", shield: "🛡️", arrow_right: "➡️", star: "⭐", pray: "🙏",
-  clipboard: "📋", arrow_forward: "▶️", fast_forward: "⏩", hourglass: "⌛", octagonal_sign: "🛑", small_blue_diamond: "🔹",
+  clipboard: "📋", dart: "🎯", arrow_forward: "▶️", fast_forward: "⏩", hourglass: "⌛", octagonal_sign: "🛑", small_blue_diamond: "🔹",
 };
 
 const PLAIN = {

@@ -1,0 +1,173 @@
+"""Drills: a fault on purpose, the incident it makes, its end, and how well it went."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+
+from bot.contracts import Permanent, Transient
+from bot.desk import PATIENCE_S, Desk
+from bot.incident.drill import LABEL, Drill, scenario_of, score
+from bot.incident.events import Severity
+from bot.incident.people import BOT, Actor, Refused, require_responder
+from bot.incident.state import Incident
+from bot.intake.alerts import Delivery, Message
+from bot.intake.reading import first
+from bot.integrations.http.switch import Switch
+from bot.journal import drill as record
+from bot.settings import Table
+
+log = structlog.get_logger()
+
+LASTS: Final = timedelta(minutes=30)
+"""A drill that nobody ends is over after this."""
+TIDY_EVERY_S: Final = 10.0
+SOURCE: Final = "drill"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One table `[drills.NAME]`.
+
+    With a `switch` the fault is real, its alerts come from the monitors and are known by name and labels. Without one
+    the bot fires the alerts itself, each marked as the drill's own.
+    """
+
+    name: str
+    about: str
+    alerts: tuple[str, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    severity: Severity = Severity.SEV3
+    runbook: str = ""
+    lasts: timedelta = LASTS
+    switch: Switch | None = None
+
+    @classmethod
+    def from_toml(
+        cls, name: str, values: Mapping[str, Any], secret: Callable[[str], str | None]
+    ) -> tuple["Scenario", list[str]]:
+        """The scenario, and every fault as "key: what is wrong; what to do"."""
+        faults: list[str] = []
+        table = Table("", values, faults)
+        labels = {key: str(value) for key, value in table.mapping("labels").items()}
+        alerts = table.texts("alerts")
+        if not alerts:
+            table.fault("alerts", "is missing; name the alerts that the fault raises")
+        scenario = cls(
+            name=name,
+            about=table.text("about", name),
+            alerts=alerts,
+            labels=labels,
+            severity=Severity(table.choice("severity", Severity.SEV3.value, tuple(Severity))),
+            runbook=table.text("runbook"),
+            lasts=table.span("lasts", LASTS),
+            switch=Switch.from_table(f"drills.{name}", table, secret),
+        )
+        table.done()
+        return scenario, faults
+
+
+@dataclass(frozen=True, slots=True)
+class Drills:
+    """The scenarios, bound to a desk. Raises Refused with a sentence for who asked."""
+
+    desk: Desk
+    scenarios: Mapping[str, Scenario]
+
+    def under_way(self) -> list[Drill]:
+        """The drills that go on now, the oldest first."""
+        now = self.desk.journal.clock()
+        return self.desk.journal.ask(lambda direct, workspace: record.drills_on_record(direct, workspace, now))
+
+    def incident_of(self, drill: Drill) -> Incident | None:
+        """The incident it has made; None before its alert has come."""
+        return next((item for item in self.desk.journal.recent(50) if item.drill == drill.id), None)
+
+    def start(self, name: str, by: Actor) -> Drill:
+        """Breaks something, or fires the alerts. One drill of a scenario at a time."""
+        require_responder(by)
+        scenario = self.scenarios.get(name)
+        if scenario is None:
+            known = ", ".join(self.scenarios) or "none; add a table [drills.NAME] to fixfirst.toml"
+            raise Refused(f"There is no drill `{name[:60]}`; there are {known}.")
+        going = next((one for one in self.under_way() if one.scenario == name), None)
+        if going is not None:
+            raise Refused(f"The drill {name} goes on already, since {going.started_at:%H:%M} UTC; stop it first.")
+        real = scenario.switch is not None
+        until = self.desk.journal.clock() + scenario.lasts
+        seen, said = (scenario.alerts, scenario.labels) if real else ((), {})
+        drill = self.desk.soon(lambda txn: record.begin(txn, by, name, until=until, alerts=seen, labels=said))
+        try:
+            self._turn(scenario, drill, on=True)
+        except (Transient, Permanent) as failure:
+            self.desk.soon(lambda txn: record.end(txn, BOT, drill))
+            raise Refused(f"The drill {name} could not begin: {failure}") from failure
+        return drill
+
+    def stop(self, by: Actor) -> list[Drill]:
+        """Ends every drill that goes on, and makes whole what it broke; what did not work is in the Refused."""
+        require_responder(by)
+        ended, failures = [], []
+        for drill in self.under_way():
+            try:
+                self._end(drill, by)
+                ended.append(drill)
+            except (Transient, Permanent) as failure:
+                failures.append(f"{drill.scenario}: {failure}")
+        if failures:
+            raise Refused(f"Not all could be made whole again: {'; '.join(failures)}.")
+        return ended
+
+    def tidy(self) -> None:
+        """Ends what is over: its incident has ended, or its time is up in less than the next look."""
+        now = self.desk.journal.clock()
+        for drill in self.under_way():
+            incident = self.incident_of(drill)
+            last_look = drill.until - now <= timedelta(seconds=2 * TIDY_EVERY_S)
+            if last_look or (incident is not None and not incident.is_live):
+                try:
+                    self._end(drill, BOT)
+                except (Transient, Permanent) as failure:
+                    log.warning("drill_not_ended", drill=drill.id, reason=str(failure))
+
+    def score(self, ref: str) -> str:
+        """How it went, as lines of text."""
+        incident = self.desk.journal.find(ref)
+        if incident is None or not incident.drill:
+            raise Refused(f"{ref[:40]} is no drill.")
+        told = [f"{incident.ref}, drill {scenario_of(incident.drill)}: {incident.title}"]
+        return "\n".join([*told, *(f"  {line}" for line in score(incident).lines)])
+
+    def _end(self, drill: Drill, by: Actor) -> None:
+        scenario = self.scenarios.get(drill.scenario)
+        if scenario is not None:
+            self._turn(scenario, drill, on=False)
+        self.desk.soon(lambda txn: record.end(txn, by, drill))
+
+    def _turn(self, scenario: Scenario, drill: Drill, *, on: bool) -> None:
+        if scenario.switch is not None:
+            scenario.switch.turn(on=on)
+            return
+        reading, now = self.desk.reading, self.desk.journal.clock()
+        deliveries = []
+        for name in scenario.alerts:
+            labels = {**scenario.labels, "alertname": name, LABEL: drill.id}
+            deliveries.append(
+                Delivery(
+                    fingerprint=f"{drill.id}:{name}",
+                    firing=on,
+                    name=name,
+                    title=scenario.about,
+                    severity=scenario.severity,
+                    service=first(labels, reading.service),
+                    model=first(labels, reading.model),
+                    runbook=scenario.runbook,
+                    labels=labels,
+                    starts_at=drill.started_at,
+                    ends_at=None if on else now,
+                    group_key=f"v1:drill={drill.id}",
+                )
+            )
+        self.desk.receive([Message(SOURCE, tuple(deliveries))]).result(PATIENCE_S)

@@ -1,0 +1,61 @@
+"""What can be practised with the fleet: a fault, the alert it raises, the runbook for it, and the steps that mend it.
+
+`fixfirst drill` and the drills among the tests both go by this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing to practise. `fault` and `alert` are empty where nothing is broken.
+
+    params: values of the runbook that no label of the alert gives. mends: the ids of the steps after which users are
+    well again. outlasts: the fault itself goes on, because only people can end it (a repair, the end of a rush); the
+    runbook has taken it away from users.
+    """
+
+    runbook: str
+    mends: tuple[str, ...]
+    fault: str = ""
+    alert: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+    outlasts: bool = True
+
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {
+    "bad-deploy": Scenario("rollback-model-deploy", ("roll-back",), "bad-deploy", "LLMErrorRatioHigh", outlasts=False),
+    "model-down": Scenario("serve-from-cache", ("fallback-on",), "model-down", "ModelDown"),
+    "gpu-off-bus": Scenario("gpu-off-the-bus", ("cordon", "drain"), "gpu-off-bus", "GPUXidNeedsDrain"),
+    "ecc-contained": Scenario(
+        "gpu-ecc-contained", ("replace-pod",), "ecc-contained", "GPUMemoryErrorContained", outlasts=False
+    ),
+    "ecc-uncontained": Scenario(
+        "gpu-ecc-uncontained", ("cordon", "drain"), "ecc-uncontained", "GPUMemoryErrorUncontained"
+    ),
+    "thermal": Scenario("gpu-thermal-throttling", ("cordon", "drain"), "thermal", "GPUThermalSlowdown"),
+    "engine-stalled": Scenario(
+        "engine-stalled", ("replace-pod",), "engine-stalled", "LLMEngineStalled", outlasts=False
+    ),
+    "gpu-oom": Scenario("gpu-oom-restart-loop", ("roll-back",), "gpu-oom", "LLMRestartLoop", outlasts=False),
+    "kv-saturation": Scenario(
+        "kv-cache-saturated", ("shed-batch", "add-replica"), "kv-saturation", "LLMKVCacheSaturated"
+    ),
+    "queue-saturated": Scenario("queue-scale-out", ("scale-out",), "queue-saturated", "LLMQueueGrowing"),
+    "capacity-lost": Scenario("fall-back-to-smaller-model", ("shift-half",), "capacity-lost", "LLMNoCapacity"),
+    "drift": Scenario("drift-threshold-crossed", ("guard-on",), "drift", "ModelDriftPSI"),
+    "token-spike": Scenario("token-cost-spike", ("cap",), "token-spike", "TokenSpike"),
+    "telemetry-blind": Scenario(
+        "telemetry-blind", ("replace-exporter",), "telemetry-blind", "GPUTelemetryBlind", outlasts=False
+    ),
+    "promotion": Scenario(
+        "promote-model-in-stages",
+        ("start", "ten", "fifty", "all"),
+        params={"model": "mistral-small", "candidate": "mistral-small-canary"},
+    ),
+}
+"""By the fault's id, or a name of its own where there is none."""

@@ -1,0 +1,161 @@
+"""Practice: a fault on purpose, an incident that says so, its end, and how well it went."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from bot.drills import Scenario
+from bot.incident.logbook import Kind
+from bot.incident.state import Status
+from bot.journal import logbook
+from tests.failover.look import looks
+from tests.story.night import INTAKE, MAYA, SAM, Night, told
+
+LLAMA = {"service": "chat", "model_name": "llama-70b"}
+
+
+class Switch(HTTPServer):
+    """What a drill breaks: each word it was sent, in order; `refuses` is what it says no with."""
+
+    def __init__(self) -> None:
+        self.heard: list[bool] = []
+        self.refuses = 0
+
+        class Ear(BaseHTTPRequestHandler):
+            server: "Switch"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.server.refuses:
+                    self.send_error(self.server.refuses)
+                    return
+                self.server.heard.append(body["on"])
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+                """Nothing is said of it."""
+
+        super().__init__(("127.0.0.1", 0), Ear)
+        Thread(target=self.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def switch() -> Iterator[Switch]:
+    server = Switch()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def night(night: Night, switch: Switch) -> Night:
+    """A night on which two things can be practised: one that is broken, and one that only seems to be."""
+    url = f"http://127.0.0.1:{switch.server_address[1]}/faults/bad-deploy"
+    scenarios = {}
+    for name, values in {
+        "bad-deploy": {"alerts": ["LLMErrorRatioHigh"], "labels": LLAMA, "url": url},
+        "xid-79": {"alerts": ["GPUXidNeedsDrain"], "labels": {"node": "node-2"}, "about": "A GPU falls off the bus"},
+    }.items():
+        scenarios[name], faults = Scenario.from_toml(name, values, lambda _: None)
+        assert faults == []
+    night.stop_bot()
+    night.config = replace(night.config, drills=scenarios)
+    night.start_bot()
+    return night
+
+
+def test_a_fault_on_purpose_makes_a_marked_incident_and_is_taken_back_when_that_is_over(
+    night: Night, switch: Switch
+) -> None:
+    assert "The drill bad-deploy has begun" in night.types(MAYA, "/incident drill bad-deploy")
+    assert switch.heard == [True]
+    night.burns()
+    assert night.incident.title.startswith("Drill bad-deploy: ")
+    assert night.incident.drill.startswith("bad-deploy-")
+    channel = night.incident.channel
+    night.after(seconds=40).types(MAYA, "/incident ack", channel)
+    night.recovers()
+    night.after(minutes=3).types(MAYA, "/incident mitigated rolled back", channel)
+    night.types(MAYA, "/incident resolve it was practice", channel)
+    (said,) = night.said("How the drill went")
+    assert "acknowledged after 4" in told(said)
+    assert "mitigated after 3 min" in told(said)
+    assert "0 runbook steps taken: none" in told(said)
+    night.app.drills.tidy()
+    assert switch.heard == [True, False]
+    assert night.app.drills.under_way() == []
+
+
+def test_what_burns_beside_a_drill_is_none(night: Night) -> None:
+    night.types(MAYA, "/incident drill bad-deploy")
+    night.burns(service="search", model_name="mistral-small")
+    assert night.incident.drill == ""
+    assert not night.incident.title.startswith("Drill")
+
+
+def test_what_only_seems_to_be_broken_fires_its_own_alerts_and_ends_them(night: Night) -> None:
+    night.types(MAYA, "/incident drill xid-79")
+    incident = night.incident
+    assert incident.title == "Drill xid-79: A GPU falls off the bus"
+    assert (incident.firing, incident.samples[0]["labels"]["node"]) == (1, "node-2")
+    night.after(seconds=30)
+    assert "1 drill ended" in night.types(MAYA, "/incident drill stop")
+    night.settle()
+    assert night.incident.firing == 0
+
+
+def test_a_drill_that_nobody_ends_is_over_in_half_an_hour(night: Night, switch: Switch) -> None:
+    night.types(MAYA, "/incident drill bad-deploy")
+    night.after(minutes=29).app.drills.tidy()
+    assert switch.heard == [True]
+    night.after(seconds=50).app.drills.tidy()
+    assert switch.heard == [True, False]
+    kinds = [record.kind for record in night.app.journal.ask(logbook.records)]
+    assert kinds == [Kind.DRILL_STARTED, Kind.DRILL_ENDED]
+
+
+def test_what_could_not_be_broken_is_no_drill(night: Night, switch: Switch) -> None:
+    switch.refuses = 403
+    assert "could not begin: drills.bad-deploy" in night.types(MAYA, "/incident drill bad-deploy")
+    assert night.app.drills.under_way() == []
+
+
+def test_what_could_not_be_made_whole_goes_on_being_a_drill_and_is_tried_again(night: Night, switch: Switch) -> None:
+    night.types(MAYA, "/incident drill bad-deploy")
+    switch.refuses = 503
+    assert "Not all could be made whole again: bad-deploy" in night.types(MAYA, "/incident drill stop")
+    assert len(night.app.drills.under_way()) == 1
+    switch.refuses = 0
+    assert "1 drill ended" in night.types(MAYA, "/incident drill stop")
+    assert switch.heard == [True, False]
+
+
+def test_everybody_hears_that_it_is_practice(night: Night) -> None:
+    night.types(MAYA, "/incident drill xid-79")
+    looks(night)
+    assert night.said("began the drill xid-79", INTAKE) != []
+    assert "xid-79" in night.types(SAM, "/incident drill")
+
+
+def test_only_a_responder_begins_one_and_one_of_a_kind_goes_on_at_a_time(night: Night) -> None:
+    assert "Only responders" in night.types(SAM, "/incident drill xid-79")
+    night.types(MAYA, "/incident drill xid-79")
+    assert "goes on already" in night.types(MAYA, "/incident drill xid-79")
+    assert "There is no drill `earthquake`; there are bad-deploy, xid-79." in night.types(
+        MAYA, "/incident drill earthquake"
+    )
+
+
+def test_a_drill_survives_a_restart(night: Night, switch: Switch) -> None:
+    night.types(MAYA, "/incident drill bad-deploy")
+    night.crash()
+    night.burns()
+    assert night.incident.drill.startswith("bad-deploy-")
+    assert night.stands(Status.OPEN)
+    assert timedelta() < night.app.drills.under_way()[0].until - night.clock.now
