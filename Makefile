@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: try test test-kubernetes check chaos bench clean lock
+.PHONY: try test test-kubernetes test-unleash check chaos bench clean lock
 
 try: $(VENV)/.installed
 	$(BIN)/fixfirst try
@@ -28,6 +28,12 @@ chaos: $(VENV)/.installed
 # FIXFIRST_KUBERNETES=record make test-kubernetes also renews what `make test` plays back.
 test-kubernetes: $(VENV)/.installed
 	FIXFIRST_KUBERNETES=$${FIXFIRST_KUBERNETES:-real} $(BIN)/pytest -m kubernetes tests/kubernetes
+
+# Against a real Unleash; writes down what was said, for `make test` to play back. npm brings the Node that it wants.
+test-unleash: $(VENV)/.installed
+	mkdir -p build/unleash
+	npm install --no-audit --no-fund --prefix build/unleash node@22 unleash-server@8.2.0
+	FIXFIRST_TEST_UNLEASH=build/unleash $(BIN)/pytest tests/integrations/test_flag_unleash.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.bench

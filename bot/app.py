@@ -59,7 +59,7 @@ from bot.runbook.breaker import Breakers
 from bot.runbook.courier import Courier as RunbookCourier
 from bot.runbook.library import Library
 from bot.runbook.preview import Parts
-from bot.runbook.shelf import load as load_runbooks
+from bot.runbook.shelf import survey
 from bot.slack import cards
 from bot.slack.census import Told, told
 from bot.slack.client import Refusal, call, connect, must
@@ -77,6 +77,7 @@ from bot.web.listen import bind, listen, server
 from bot.web.metrics import Numbers
 from bot.web.pages import pages_app
 from bot.web.patience import Watch
+from bot.web.runbooks import Runbooks
 
 log = structlog.get_logger()
 
@@ -196,9 +197,10 @@ class App:
         self.tracing = Tracing(config.tracing, config.workspace, version("fixfirst")) if config.tracing else None
         work = (self.journal, config.policy, config.reading, self._wake)
         self.desk = TracedDesk(self.tracing, *work) if self.tracing else Desk(*work)
-        self.runbooks, faults = load_runbooks(config.runbooks_dir, targets=config.targets)
-        for fault in faults:
+        self.books, faults = survey(config.runbooks_dir, targets=config.targets)
+        for fault in [*faults, *(fault for book in self.books for fault in book.faults)]:
             log.error("runbook_fault", fault=str(fault))
+        self.runbooks = {book.runbook.id: book.runbook for book in self.books if not book.faults}
         self.library = Library(self.runbooks, config.targets)
         self.telemetry = telemetry_of(config)
         self.shelf = Shelf(config.postmortems_dir)
@@ -346,15 +348,11 @@ class App:
 
     def _pages(self, clock: Clock) -> Starlette:
         config = self.config
-        texts = {
-            book.id: (book.title, (config.runbooks_dir / book.file).read_text(encoding="utf-8"))
-            for book in self.runbooks.values()
-        }
         hosts = {config.pages.host, urlsplit(config.pages_url).hostname or config.pages.host, "localhost", "127.0.0.1"}
         return pages_app(
             self.journal,
             self.shelf,
-            texts,
+            Runbooks(self.books, config.targets),
             clock,
             policy=config.policy,
             hosts=sorted(hosts),

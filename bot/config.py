@@ -20,7 +20,7 @@ from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
-from bot.integrations import PAGERS, SOURCES, TARGETS, alertmanager, pagerduty, prometheus
+from bot.integrations import PAGERS, SOURCES, TARGETS, alertmanager, pagerduty, prometheus, shell
 from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
 from bot.oncall import StaticOnCall
@@ -152,6 +152,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     database, fault = _database(secret(DATABASE) or in_file)
     queue = top.flag("queue", default=True) and database.startswith("postgresql")
     epoch = top.text("database_epoch")
+    commands = top.text("commands")
     tables = {name: top.mapping(name) for name in TABLES}
     if fault:
         top.fault("database", fault)
@@ -238,7 +239,10 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         health=_health(tables["health"], faults),
         heartbeat=beating,
         tracing=traced,
-        targets={name: _targets(name, tables[name], secret, faults) for name in TARGETS},
+        targets={
+            **{name: _targets(name, tables[name], secret, faults) for name in TARGETS},
+            "commands": _commands(base / commands, secret, faults) if commands else {},
+        },
         tokens={name: _tokens(name, secret, faults) for name in SOURCES},
         drills=_drills(tables["drills"], secret, faults),
         oncall=oncall,
@@ -303,6 +307,13 @@ def _targets(table: str, values: Mapping[str, Any], secret: SecretOf, faults: li
         if target is not None:
             targets[name] = target
     return targets
+
+
+def _commands(path: Path, secret: SecretOf, faults: list[str]) -> Mapping[str, Any]:
+    """The programs that steps may run, from a file of their own: it has other owners than this one."""
+    commands, more = shell.read(path, secret)
+    faults += [f"commands: {path} {fault}" for fault in more]
+    return commands
 
 
 def _health(values: Mapping[str, Any], faults: list[str]) -> health.Settings:

@@ -22,6 +22,16 @@ def program(name: str, package: str) -> str:
     return found
 
 
+def certificate_in(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 with its key, in one file; the certificate alone beside it, as `.crt`."""
+    path = folder / "both.pem"
+    made = ["-newkey", "rsa:2048", "-nodes", "-x509", "-days", "2", "-subj", "/CN=nobody"]
+    where = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", str(path.with_suffix(".crt"))]
+    subprocess.run([program("openssl", "openssl"), "req", *made, *where], check=True, capture_output=True)
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+    return path
+
+
 @contextmanager
 def running(command: Sequence[str], port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The process, once it accepts connections on the port; killed by its own id at the end."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 from bot.contracts import Act, Check
 from bot.intake.alerts import Message
 from bot.intake.reading import Reading
-from bot.integrations import alertmanager, flags, http, kubernetes, mail, pagerduty, redis, traffic
+from bot.integrations import alertmanager, flags, http, kubernetes, mail, pagerduty, redis, shell, traffic
 from bot.integrations.fallback import Voice
 from bot.settings import Table
 
@@ -44,6 +44,7 @@ ACTS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Act]]]] = {
     "http.request": ("endpoints", http.HttpRequest),
     "flag.set": ("flags", flags.Set),
     "redis.set": ("redis", redis.Set),
+    "shell.run": ("commands", shell.Run),
     "traffic.shed": ("traffic", traffic.Shed),
     "traffic.shift": ("traffic", traffic.Shift),
 }
@@ -64,6 +65,8 @@ WEIGHING_ACTS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any], Value 
 """The same for kinds that also measure what load remains; None where no Prometheus is connected."""
 
 CHECKS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Check]]]] = {
+    "http.get": ("endpoints", http.Get),
     "k8s.get": ("kubernetes", kubernetes.Get),
+    "shell.run": ("commands", shell.Look),
 }
 """Kinds of step that only look at a target."""

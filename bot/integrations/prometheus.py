@@ -150,8 +150,8 @@ def judge(answer: Any, expect: str) -> Reading:
         return Reading(_presence(len(values), expect), _text(f"{len(values)} series", expect))
     if not values:
         return Reading(Sample.INCONCLUSIVE, _text("no data", expect))
-    compare, threshold = wanted
-    failing = [value for value in values if not math.isnan(value) and not compare(value, threshold)]
+    threshold = wanted.threshold
+    failing = [value for value in values if not math.isnan(value) and not wanted.holds(value)]
     unknown = [value for value in values if math.isnan(value)]
     if failing:
         sample, worst = Sample.FAILS, max(failing, key=lambda value: abs(value - threshold))

@@ -22,6 +22,7 @@ TAGS: Final = frozenset(
 ATTRIBUTES: Final = {"a": {"href"}, "ol": {"start"}} | {f"h{level}": {"id"} for level in range(1, 7)}
 LINK: Final = re.compile(r"(?:https?://|mailto:|#)[^\s\\]+|/(?![/\\])[^\s\\]*", re.IGNORECASE)
 CALLOUT: Final = re.compile(r"\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]\s*")
+BOXES: Final = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
 CALLOUTS: Final = {"note", "tip", "important", "warning", "caution"}
 FRONT_MATTER: Final = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
@@ -32,6 +33,7 @@ def to_html(markdown: str) -> str:
     tokens = parser.parse(without_markers(FRONT_MATTER.sub("", markdown, count=1)))
     _anchor(tokens)
     _mark_callouts(tokens)
+    _mark_boxes(tokens)
     return nh3.clean(
         parser.renderer.render(tokens, parser.options, {}),
         tags=set(TAGS),
@@ -88,3 +90,12 @@ def _mark_callouts(tokens: Sequence[Token]) -> None:
         if found:
             quote.attrSet("class", found[1].lower())
             inline.children[0].content = inline.children[0].content[found.end() :]
+
+
+def _mark_boxes(tokens: Sequence[Token]) -> None:
+    """`- [ ]` is an item to tick off, as on GitHub; here it is only read."""
+    for item, _, inline in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if item.type != "list_item_open" or inline.type != "inline" or not inline.children:
+            continue
+        first = inline.children[0]
+        first.content = BOXES.get(first.content[:4], first.content[:4]) + first.content[4:]

@@ -245,7 +245,9 @@ def sample_every(verify: Verify) -> timedelta:
 def _target(step: StepRun) -> str:
     """What outside a step speaks to, as people know it."""
     rule = KINDS.get(step.spec.kind)
-    named = next((str(step.spec.args[name]) for name in ("target", "endpoint") if name in step.spec.args), "")
+    named = next(
+        (str(step.spec.args[name]) for name in ("target", "endpoint", "command") if name in step.spec.args), ""
+    )
     return f"{rule.table}.{named}" if rule is not None and rule.table and named else MEASURED_BY
 
 

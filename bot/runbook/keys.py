@@ -58,6 +58,7 @@ UNDO: Final[Keys] = {"none": Key("Why there is no way back.", required=True)}
 ABOUT_KINDS: Final[Mapping[str, str]] = {
     "promql.assert": "Measures once, and goes on only when the answer is as expected. No data is not a yes.",
     "promql.wait": "Measures again and again until the answer is as expected, or the step's timeout has passed.",
+    "http.get": "Asks a configured endpoint and compares a field of its answer; further keys fill its {placeholders}.",
     "http.request": "Sends the request of a configured endpoint; any further key fills that {placeholder} in it.",
     "flag.set": "Switches a feature flag to one of its variants.",
     "redis.set": "Sets one key in Redis, for good or for a time.",
@@ -73,6 +74,7 @@ ABOUT_KINDS: Final[Mapping[str, str]] = {
     "argo.undo": "Takes a rollout of Argo Rollouts back to its earlier revision, whose number the preview pins.",
     "notify.post": "Posts words to the incident's channel.",
     "page.oncall": "Posts words to the incident's channel, and wakes the next person on call.",
+    "shell.run": "Runs a command of the allow-list; further keys fill its {placeholders}.",
     "ask.approve": "Asks a person to say yes, and waits.",
     "manual": "Work for a person. A step without a block, with a list of '- [ ]' items, is one too.",
 }

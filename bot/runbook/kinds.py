@@ -9,21 +9,21 @@ from typing import Protocol
 
 from bot.incident.run import Risk
 
-EXPECT = re.compile(r"empty|nonempty|(?:==|!=|<=|>=|<|>) ?-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
-WANTED = re.compile(rf"{EXPECT.pattern}|(?:==|!=) ?[^\s\x00-\x1f][^\x00-\x1f]{{0,199}}")
+FIELD = re.compile(r"[A-Za-z0-9_-]{1,60}(?:\.[A-Za-z0-9_-]{1,60}){0,9}")
 
 
 class Arg(StrEnum):
-    """What a `with` value is, and so how values are put into it. TARGET, EXPECT, WANTED and SPAN are literal.
+    """What a `with` value is, and so how values are put into it. TARGET, EXPECT, WANTED, FIELD and SPAN are literal.
 
     TARGET is the name of a configured target; PERCENT a whole number from 0 to 100, or a parameter that is one; SPAN a
     duration such as `30m`; REPLICAS a whole number, or how many more or fewer as in `"+2"`, where the number may be a
-    parameter; WANTED an EXPECT that may also be about text.
+    parameter; WANTED an EXPECT that may also be about text; FIELD a dotted path into an answer.
     """
 
     TEXT = "text"
     PROMQL = "promql"
     EXPECT = "expect"
+    FIELD = "field"
     TARGET = "target"
     PERCENT = "percent"
     SPAN = "span"
@@ -36,9 +36,9 @@ class KindRule:
     """One kind of step.
 
     `args` are the keys it must be given; `more` is what any further key holds, or None when there may be none.
-    `asks` marks a step that only asks people. `timeout` holds where the step states none. `table` is the table of
-    fixfirst.toml that holds the targets among which the step chooses one by name; empty where it has none. `undoable`
-    says whether `undo: auto` has a way back on any target.
+    `asks` marks a step that only asks people, `may_read` a kind that only reads where its target says so. `timeout`
+    holds where the step states none. `table` is the table of fixfirst.toml that holds the targets among which the step
+    chooses one by name; empty where it has none. `undoable` says whether `undo: auto` has a way back on any target.
     """
 
     risk: Risk
@@ -46,6 +46,7 @@ class KindRule:
     optional: Mapping[str, Arg] = field(default_factory=dict)
     more: Arg | None = None
     asks: bool = False
+    may_read: bool = False
     timeout: timedelta = timedelta(seconds=60)
     table: str = ""
     undoable: bool = True
@@ -64,6 +65,13 @@ _A_NODE: Mapping[str, Arg] = {"target": Arg.TARGET, "node": Arg.TEXT}
 KINDS: Mapping[str, KindRule] = {
     "promql.assert": KindRule(Risk.READ, {"query": Arg.PROMQL, "expect": Arg.EXPECT}),
     "promql.wait": KindRule(Risk.READ, {"query": Arg.PROMQL, "expect": Arg.EXPECT}, timeout=timedelta(minutes=5)),
+    "http.get": KindRule(
+        Risk.READ,
+        {"endpoint": Arg.TARGET},
+        optional={"path": Arg.FIELD, "expect": Arg.WANTED},
+        more=Arg.TEXT,
+        table="endpoints",
+    ),
     # Destructive unless its endpoint says that it can be taken back.
     "http.request": KindRule(Risk.DESTRUCTIVE, {"endpoint": Arg.TARGET}, more=Arg.TEXT, table="endpoints"),
     "flag.set": KindRule(Risk.REVERSIBLE, {"target": Arg.TARGET, "flag": Arg.TEXT, "variant": Arg.TEXT}, table="flags"),
@@ -116,6 +124,8 @@ KINDS: Mapping[str, KindRule] = {
     "argo.undo": KindRule(Risk.REVERSIBLE, _A_ROLLOUT, timeout=timedelta(minutes=15), table="kubernetes"),
     "notify.post": KindRule(Risk.READ, {"text": Arg.TEXT}),
     "page.oncall": KindRule(Risk.READ, {"text": Arg.TEXT}),
+    # What its command says; until that is known, the worst.
+    "shell.run": KindRule(Risk.DESTRUCTIVE, {"command": Arg.TARGET}, more=Arg.TEXT, may_read=True, table="commands"),
     "ask.approve": KindRule(Risk.READ, {"text": Arg.TEXT}, asks=True, timeout=timedelta(minutes=15)),
     MANUAL: KindRule(Risk.READ, asks=True, timeout=timedelta(hours=1)),
 }

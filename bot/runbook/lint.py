@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
+from bot.incident.expect import EXPECT, WANTED
 from bot.incident.run import OnFail, Risk
 from bot.runbook import promql
-from bot.runbook.kinds import EXPECT, KINDS, WANTED, Arg, KindRule, Targets, costlier, least_risk, target_of
+from bot.runbook.kinds import FIELD, KINDS, Arg, KindRule, Targets, costlier, least_risk, target_of
 from bot.runbook.model import Fault, Runbook, Step, did_you_mean
 from bot.runbook.template import PLACEHOLDER, pieces, refusal
 from bot.settings import duration
@@ -123,6 +124,8 @@ def _args(step: Step, rule: KindRule, types: Mapping[str, str]) -> Problems:
             yield from _expect(path, value)
         elif what is Arg.WANTED and not WANTED.fullmatch(value):
             yield path, f"'{value}' is not an expectation: write '> 3', '== text', 'empty' or 'nonempty'"
+        elif what is Arg.FIELD and not FIELD.fullmatch(value):
+            yield path, f"'{value}' is not the path of a field: write status, or status.replicas"
         elif what is Arg.SPAN and not duration(value):
             yield path, f"'{value}' is not a duration: write 90s, 30m or 1h30m"
         elif what is Arg.TEXT:
@@ -160,14 +163,19 @@ def _target(step: Step, rule: KindRule, targets: Targets | None) -> Problems:
         elif known is not None and wanted not in known:
             yield f"with.{name}", f"no {name} '{wanted}' is configured; {did_you_mean(wanted, known)}"
         elif known is not None:
+            reads = (known[wanted].risk or rule.risk) is Risk.READ
+            if rule.risk is Risk.READ and not reads:
+                yield f"with.{name}", f"the {name} '{wanted}' changes something, and {step.kind} only reads"
+            elif reads and rule.risk is not Risk.READ and not rule.may_read:
+                yield f"with.{name}", f"the {name} '{wanted}' only reads, so {step.kind} has nothing to do with it"
             if rule.more:
-                yield from _further(step, name, known[wanted].needs)
+                yield from _further(step, rule, name, known[wanted].needs)
             for key, message in known[wanted].wrong(step.args):
                 yield f"with.{key}", message
 
 
-def _further(step: Step, name: str, needs: frozenset[str]) -> Problems:
-    wanted, given = str(step.args[name]), frozenset(step.args) - {name}
+def _further(step: Step, rule: KindRule, name: str, needs: frozenset[str]) -> Problems:
+    wanted, given = str(step.args[name]), frozenset(step.args) - {*rule.args, *rule.optional}
     for missing in sorted(needs - given):
         yield "with", f"the {name} '{wanted}' needs '{missing}' under with:"
     for surplus in sorted(given - needs):
@@ -177,6 +185,8 @@ def _further(step: Step, name: str, needs: frozenset[str]) -> Problems:
 def _cost(step: Step, rule: KindRule, targets: Targets) -> Problems:
     least = least_risk(rule, step.args, targets)
     risk = costlier(step.risk or least, least)
+    if rule.may_read and target_of(rule, step.args, targets) is None:
+        return  # without its target nobody knows whether it changes anything
     if step.risk is not None and step.risk is not risk:
         yield "risk", f"risk may only be raised: this is at least '{least}'"
     if risk is Risk.READ:

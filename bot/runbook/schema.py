@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
+from bot.incident.expect import EXPECT, WANTED
 from bot.incident.run import OnFail, Risk
 from bot.runbook import keys
 from bot.runbook.fields import DURATION
 from bot.runbook.keys import Keys
-from bot.runbook.kinds import EXPECT, KINDS, WANTED, Arg, KindRule, costlier
+from bot.runbook.kinds import FIELD, KINDS, Arg, KindRule, costlier
 from bot.runbook.parse import ALERT, FORMAT, ID, LABEL, MOST_RETRIES
 from bot.runbook.template import OPENING, PARAM_NAME, PARAM_TYPES, PLACEHOLDER
 
@@ -95,6 +96,9 @@ def _kind(name: str, rule: KindRule) -> Schema:
     raised = [risk.value for risk in Risk if costlier(risk, rule.risk) is risk]
     then: Schema = {"properties": {"with": inside, "risk": {"enum": raised}}}
     proof = {"required": ["verify", "undo"]}
+    if rule.may_read:
+        # Only its target knows; lint with a configuration asks it.
+        return _when({"do": {"const": name}}, then | {"required": ["with"]})
     if rule.args:
         then["required"] = ["with"]
     if rule.risk is Risk.READ:
@@ -122,6 +126,7 @@ def _arg(what: Arg) -> Schema:
         Arg.TEXT: {"anyOf": [{"type": "string", "minLength": 1, "pattern": TEMPLATE}, {"type": "integer"}]},
         Arg.PROMQL: _templated(),
         Arg.EXPECT: _text(EXPECT),
+        Arg.FIELD: _text(FIELD),
         Arg.TARGET: {"type": "string", "minLength": 1, "pattern": "^[^{]*$"},
         Arg.PERCENT: {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 100}, _text(PLACEHOLDER)]},
         Arg.SPAN: _duration(),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.runbook.kinds import KINDS, KindRule, Targets
@@ -21,31 +22,51 @@ def check(
     return (None if faults else runbook), faults
 
 
-def check_file(
-    path: Path, kinds: Mapping[str, KindRule] = KINDS, targets: Targets | None = None
-) -> tuple[Runbook | None, list[Fault]]:
+@dataclass(frozen=True, slots=True)
+class Book:
+    """One file: its text, as much of a runbook as could be read in it, and every fault. Good without a fault."""
+
+    path: Path
+    text: str
+    runbook: Runbook
+    faults: tuple[Fault, ...]
+
+
+def open_book(path: Path, kinds: Mapping[str, KindRule] = KINDS, targets: Targets | None = None) -> Book:
     """One file, with the faults of what cannot be read among the others."""
     text, fault = _text(path)
-    return (None, [fault]) if fault else check(text, str(path), kinds, targets)
+    if fault:
+        return Book(path, "", Runbook("", "", str(path), ""), (fault,))
+    runbook, faults = parse(text, str(path))
+    return Book(path, text, runbook, tuple(sorted({*faults, *lint(runbook, kinds, targets)})))
+
+
+def survey(
+    directory: Path, kinds: Mapping[str, KindRule] = KINDS, targets: Targets | None = None
+) -> tuple[list[Book], list[Fault]]:
+    """Every runbook of a folder and its subfolders, good or not, and the faults of the folders themselves."""
+    books: list[Book] = []
+    taken: dict[str, str] = {}
+    paths, faults = files(directory)
+    for path in paths:
+        book = open_book(path, kinds, targets)
+        name = book.runbook.id
+        if not book.faults and name in taken:
+            twice = Fault(str(path), book.runbook.at("id"), f"the id '{name}' is already used by {taken[name]}")
+            book = replace(book, faults=(twice,))
+        elif not book.faults:
+            taken[name] = str(path)
+        books.append(book)
+    return books, faults
 
 
 def load(
     directory: Path, kinds: Mapping[str, KindRule] = KINDS, targets: Targets | None = None
 ) -> tuple[dict[str, Runbook], list[Fault]]:
     """The faultless runbooks of a folder and its subfolders by id, and the faults of the others."""
-    runbooks: dict[str, Runbook] = {}
-    paths, faults = files(directory)
-    for path in paths:
-        runbook, wrong = check_file(path, kinds, targets)
-        faults.extend(wrong)
-        if runbook is None:
-            continue
-        if other := runbooks.get(runbook.id):
-            message = f"the id '{runbook.id}' is already used by {other.file}"
-            faults.append(Fault(runbook.file, runbook.at("id"), message))
-        else:
-            runbooks[runbook.id] = runbook
-    return runbooks, faults
+    books, faults = survey(directory, kinds, targets)
+    good = {book.runbook.id: book.runbook for book in books if not book.faults}
+    return good, [*faults, *(fault for book in books for fault in book.faults)]
 
 
 def check_all(paths: Iterable[Path], targets: Targets | None = None) -> tuple[int, list[Fault]]:
@@ -58,7 +79,7 @@ def check_all(paths: Iterable[Path], targets: Targets | None = None) -> tuple[in
             faults.update(load(path, targets=targets)[1])
         elif path.resolve() not in seen:
             seen.add(path.resolve())
-            faults.update(check_file(path, targets=targets)[1])
+            faults.update(open_book(path, targets=targets).faults)
     return len(seen), sorted(faults)
 
 

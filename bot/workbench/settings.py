@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from bot.workbench.fleet.gateway import flag_file, guard_flag, shed_key, weight_keys
-from bot.workbench.fleet.spec import FleetSpec
+from bot.workbench.fleet.scenarios import SCENARIOS
+from bot.workbench.fleet.spec import FAULTS, FleetSpec
 from bot.workbench.pagerduty import PagerDutyConfig
 from bot.workbench.pagerduty.model import PEOPLE
 from bot.workbench.server import LOOPBACK
@@ -137,7 +138,8 @@ def bot_config(directory: Path, ports: Ports, *, socket_mode: bool = False) -> s
     fleet = ports.url("fleet")
     users = "\n".join(f"{person.alias} = {_quoted(person.id)}" for person in PEOPLE)
     rota = ", ".join(_quoted(user) for user in ROTA)
-    routes, guards = _routes(), ", ".join(_quoted(guard_flag(model.name)) for model in MODELS)
+    routes, drills = _routes(), _drills(fleet)
+    guards = ", ".join(_quoted(guard_flag(model.name)) for model in MODELS)
     return f"""\
 # Written by the workbench for this run. The secrets are in the environment (see bot.env beside this file).
 workspace = "night-shift"
@@ -257,7 +259,24 @@ address = "{fleet}"
 [flags.gateway]
 file = {_quoted(str(directory / FLAGS))}
 flags = [{guards}]
-"""
+
+# What can be practised here: each breaks the fleet for real.
+{drills}"""
+
+
+def _drills(fleet: str) -> str:
+    """A table for each fault, with the alerts that it raises."""
+    tables = []
+    for fault in FAULTS:
+        alerts = ", ".join(_quoted(alert) for alert in SCENARIOS[fault.id].alerts)
+        tables.append(f"""\
+[drills.{fault.id}]
+about = {_quoted(fault.description)}
+alerts = [{alerts}]
+url = "{fleet}/v1/faults/{fault.id}"
+token_env = "FLEET_TOKEN"
+""")
+    return "\n".join(tables)
 
 
 def _routes() -> str:

@@ -11,6 +11,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
+from bot.workbench.launch import Options, Workbench
+from bot.workbench.settings import Ports
 from tests.bench import books, house, measure, report
 from tests.bench.measure import Click, Pair
 from tests.databases import PostgreSQL, postgresql
@@ -25,6 +27,9 @@ PAGE_BELOW_S: Final = 2.0
 MEMORY_BELOW_MB: Final = 120.0
 COLD_START_BELOW_S: Final = 2.0
 LINT_BELOW_S: Final = 2.0
+PLAN_BELOW_S: Final = 1.0
+SCRAPED_AFTER_S: Final = 6.0
+ANY: Final = Ports(page=0, pagerduty=0, fleet=0, prometheus=0, alertmanager=0, doors=0, pages=0)
 
 
 def starts(folder: Path, outside: int) -> list[report.Line]:
@@ -111,6 +116,14 @@ def lints(folder: Path) -> list[report.Line]:
     return [report.absolute(f"lint of {books.RUNBOOKS} runbooks", took, "s", LINT_BELOW_S)]
 
 
+def plans(folder: Path) -> list[report.Line]:
+    """A preview of six steps, against a real Prometheus and the fleet's Kubernetes."""
+    with Workbench(Options(directory=folder / "workbench", ports=ANY, bot=False)) as bench:
+        time.sleep(SCRAPED_AFTER_S)
+        took = [books.plan(bench, "gpu-off-the-bus", node="node-2", ns="inference") for _ in range(ROUNDS)]
+    return [report.absolute(f"plan of {books.STEPS} steps", took, "s", PLAN_BELOW_S)]
+
+
 def main() -> int:
     """Runs it all; the exit status says whether every promise was kept."""
     began = time.monotonic()
@@ -121,6 +134,7 @@ def main() -> int:
         with postgresql() as databases, house.outside(folder / "outside-pg") as outside:
             lines += on_postgresql(folder, outside, databases)
         lines += lints(folder)
+        lines += plans(folder)
     missed = [line.name for line in lines if line.kept is False]
     verdict = f"Missed: {'; '.join(missed)}." if missed else "Every promise is kept."
     took = f"{time.monotonic() - began:.0f} s, {ROUNDS} rounds"

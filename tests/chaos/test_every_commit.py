@@ -19,7 +19,7 @@ from bot.incident.events import AckDeadlineMissed, Acknowledged, Mitigated, Reso
 from bot.incident.run import Run, RunStatus, StepStatus
 from bot.incident.runs import current_step
 from bot.incident.state import Status
-from bot.integrations.http import wire
+from bot.integrations import wire
 from bot.integrations.pagerduty.wire import Transport
 from bot.journal.writer import Writer
 from bot.slack.actions import StepDo

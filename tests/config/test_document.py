@@ -185,7 +185,7 @@ def test_the_shipped_example_loads_names_its_secrets_and_holds_none() -> None:
 
     config, faults = load(EXAMPLE, secret)
     assert config is not None, faults
-    assert set(config.targets["endpoints"]) == {"model-deploy", "cache-fallback", "token-cap"}
+    assert set(config.targets["endpoints"]) == {"model-deploy", "cache-fallback", "token-cap", "gateway-model"}
     head = set(re.findall(r"[A-Z_]+_(?:TOKENS?|SECRETS?|KEY|PASSWORD)\b", text.split("workspace =")[0]))
     assert head <= wanted
     none_but_these, _ = load(EXAMPLE, lambda name: any_secret(name) if name in head else None)

@@ -93,6 +93,7 @@ def test_check_of_the_example_finds_every_runbook(types: Type) -> None:
         "GATEWAY_TOKEN": "canary",
         "CACHE_PASSWORD": "canary",
         "FLEET_TOKEN": "canary",
+        "UNLEASH_TOKEN": "canary",
     }
     told = types("check", "--config", str(EXAMPLE), **secrets)
     assert told.exit_code == 0, told.output

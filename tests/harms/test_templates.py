@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from bot.postmortem import draft
 from bot.postmortem.render import to_html
-from bot.web import pages
+from bot.web import render
 from tests.core.case import Case
 from tests.postmortem.stories import drafted
 
@@ -45,5 +45,5 @@ def test_what_an_alert_says_is_never_a_template(escape: str) -> None:
     case = Case().alerts(1, new=1, title=escape)
     assert case.inc.title == escape
     assert escape.split()[1].split("(", maxsplit=1)[0] in drafted(case).replace("\\", "")
-    page = pages._environment().from_string("{{ incident.title }}").render(incident=case.inc)
+    page = render._environment().from_string("{{ incident.title }}").render(incident=case.inc)
     assert page.replace("&#39;", "'") == escape

@@ -4,10 +4,8 @@ import hashlib
 import hmac
 import json
 import re
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +27,7 @@ from bot.incident.state import Incident
 from bot.integrations.fallback import Action, Fallback, Voice, Word
 from tests.core.case import START, Case
 from tests.integrations.postbox import Postbox, open_postbox
+from tests.servers import certificate_in
 
 PASSWORD = "canary password"
 TOKEN = "canary-token"
@@ -66,16 +65,7 @@ def word(incident: Incident, action: Action = "trigger") -> Word:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 with its key, in one file."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl makes the certificate")
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    made = ["-newkey", "rsa:2048", "-nodes", "-x509", "-days", "2", "-subj", "/CN=postbox"]
-    where = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", str(path.with_suffix(".crt"))]
-    subprocess.run([openssl, "req", *made, *where], check=True, capture_output=True)
-    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
-    return path
+    return certificate_in(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

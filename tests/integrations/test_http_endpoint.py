@@ -57,7 +57,7 @@ def test_the_token_is_not_shown() -> None:
         ({"url": "absent"}, "url: is missing; set it"),
         ({"url": "https://{model}/deploy"}, "url: a {name} may only be a whole part of the path"),
         ({"url": "https://deploy.internal/v1/m-{model}"}, "url: a {name} may only be a whole part of the path"),
-        ({"url": "https://deploy.internal/v1?m={model}"}, "url: a {name} may only be a whole part of the path"),
+        ({"url": "https://deploy.internal/v1?m=x-{model}"}, "url: a {name} may only be a whole part of the path"),
         ({"url": "https://deploy.internal/{before.revision}"}, "url: a {name} may only be a whole part of the path"),
         ({"url": "file:///etc/passwd"}, "url: must begin with https:// or http:// and a host"),
         ({"url": "https://user:pw@deploy.internal/x"}, "url: must not hold a password; use token"),
@@ -70,7 +70,10 @@ def test_the_token_is_not_shown() -> None:
         ({"observe": GOOD["observe"] | {"pin": "rolling"}}, "observe.pin: is 'rolling', but must be a list of texts"),
         ({"undo": "absent"}, "undo: is missing; add undo"),
         ({"risk": "read"}, "risk: is 'read', but must be one of reversible, destructive"),
-        ({"method": "GET"}, "method: is 'GET', but must be one of POST, PUT, PATCH, DELETE"),
+        ({"url": "https://deploy.internal/v1?{model}=x"}, "url: a {name} may only be a whole part of the path"),
+        ({"url": "https://deploy.internal/{path}"}, "url: must not use {path}, which is a key of the step itself"),
+        ({"method": "HEAD"}, "method: is 'HEAD', but must be one of GET, POST, PUT, PATCH, DELETE"),
+        ({"undo": {"method": "GET"}}, "undo.method: is 'GET', but must be one of POST, PUT, PATCH, DELETE"),
         ({"jsn": {}}, "jsn: is not a setting; did you mean json?"),
         ({"undo": {"jsno": {}}}, "undo.jsno: is not a setting; did you mean json?"),
         ({"json": "{}"}, "json: is '{}', but must be a table"),
@@ -91,3 +94,19 @@ def test_a_fault_names_its_key_and_what_to_do(changes: dict[str, Any], fault: st
 
 def test_all_faults_come_at_once() -> None:
     assert len(faults({"risk": "none", "timeout": "0s", "token_env": "x", "metod": "POST"})) == 4
+
+
+def test_an_endpoint_that_only_reads_takes_nothing_else() -> None:
+    url = "https://deploy.internal/v1/models/{model}?zone={zone}"
+    found, wrong = Endpoint.from_toml("x", {"method": "GET", "url": url, "token_env": "DEPLOY_TOKEN"}, SECRETS.get)
+    assert wrong == []
+    assert found is not None
+    assert (found.risk, found.reads, found.undoable, found.needs) == (
+        Risk.READ,
+        True,
+        False,
+        frozenset({"model", "zone"}),
+    )
+    assert [fault.partition(" ")[0] for fault in faults({"method": "GET", "json": {}})] == [
+        f"{key}:" for key in ("risk", "json", "observe", "undo")
+    ]

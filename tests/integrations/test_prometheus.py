@@ -23,11 +23,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bot.contracts import Permanent, Transient
+from bot.incident.expect import EXPECT
 from bot.incident.run import Sample
 from bot.integrations import prometheus
 from bot.integrations.prometheus import Prometheus, Settings, judge
 from bot.runbook import promql
-from bot.runbook.kinds import EXPECT
 from bot.settings import Secret
 
 HOLDS, FAILS, INCONCLUSIVE = Sample.HOLDS, Sample.FAILS, Sample.INCONCLUSIVE

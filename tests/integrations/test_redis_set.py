@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot.contracts import Observed, Permanent, Plan, Transient
@@ -17,7 +17,7 @@ from bot.integrations.redis import Set, Target
 from bot.runbook.kinds import KINDS
 from bot.runbook.shelf import check
 from bot.workbench.server import free_port
-from tests.servers import drip, program, raw_server, running
+from tests.servers import certificate_in, drip, program, raw_server, running
 
 PASSWORD = "canary-7f3a"
 STEP = {"target": "answers", "key": "fallback:llama-70b", "value": "on"}
@@ -244,6 +244,7 @@ def test_a_configuration_that_no_longer_allows_the_key_is_obeyed(world: World) -
         Set({}).apply(plan, "k")
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=60), st.text(min_size=1, max_size=60))
 @example("a\r\nCONFIG SET dir /\r\n", "on\r\nFLUSHALL\r\n")
 @example("{x} * ? [a-z]", "$-1\r\n")
@@ -461,3 +462,63 @@ def test_what_somebody_sets_between_our_look_and_our_change_stays(world: World) 
         with pytest.raises(Permanent, match="was changed by somebody else at this very moment; preview again"):
             racing.apply(through, "k")
     assert world.client.get(KEY) == "auto"
+
+
+@pytest.fixture(scope="module")
+def behind_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """A Redis that speaks nothing but TLS; its port and its certificate."""
+    port, folder = free_port(0, "child"), tmp_path_factory.mktemp("redis-tls")
+    redis_server, both = program("redis-server", "redis-server"), certificate_in(folder)
+    settings = folder / "redis.conf"
+    settings.write_text(
+        f'bind 127.0.0.1\nport 0\ntls-port {port}\ntls-auth-clients no\ndir {folder}\nsave ""\n'
+        f"tls-cert-file {both}\ntls-key-file {both}\nuser fixfirst on >{PASSWORD} ~* +@all\n"
+    )
+    with running([redis_server, str(settings)], port, folder / "log"):
+        yield port, both.with_suffix(".crt")
+
+
+def test_over_tls_it_is_set_seen_and_put_back(behind_tls: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    port, certificate = behind_tls
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    act = Set({"answers": target_at(port, url=f"rediss://127.0.0.1:{port}/3")})
+    plan = stored(act.plan(STEP | {"ttl": "30m"}))
+    assert plan.lines[0] == f"{KEY}: not there → 'on'"
+    act.apply(plan, "k")
+    assert act.observe(plan) is Observed.DONE
+    act.undo(plan, "u")
+    assert act.observe(plan) is Observed.NOT_DONE
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_and_nothing_is_said_to_it(
+    behind_tls: tuple[int, Path],
+) -> None:
+    act = Set({"answers": target_at(behind_tls[0], url=f"rediss://127.0.0.1:{behind_tls[0]}/3")})
+    with pytest.raises(Permanent, match="its certificate is not trusted: self-signed certificate"):
+        act.plan(STEP)
+
+
+def test_a_certificate_for_somebody_else_is_refused(
+    behind_tls: tuple[int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, certificate = behind_tls
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    act = Set({"answers": target_at(port, url=f"rediss://localhost:{port}/3")})
+    with pytest.raises(Permanent, match=r"its certificate is not trusted: .*not valid for 'localhost'"):
+        act.plan(STEP)
+
+
+def test_the_password_is_never_sent_in_the_open_to_a_server_that_wants_tls(behind_tls: tuple[int, Path]) -> None:
+    act = Set({"answers": target_at(behind_tls[0], url=f"redis://127.0.0.1:{behind_tls[0]}/3")})
+    with pytest.raises((Transient, Permanent)) as told:
+        act.plan(STEP)
+    assert PASSWORD not in str(told.value)
+
+
+def test_one_that_drips_through_the_greeting_of_tls_is_cut_off_in_time() -> None:
+    with raw_server(drip) as port:
+        act = Set({"answers": target_at(port, url=f"rediss://127.0.0.1:{port}/3", timeout="1s")})
+        began = time.monotonic()
+        with pytest.raises((Transient, Permanent)):
+            act.plan(STEP)
+        assert time.monotonic() - began < 5

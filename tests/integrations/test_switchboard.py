@@ -15,8 +15,9 @@ def test_rules_acts_and_targets_fit_together() -> None:
     tables = {kind: rule.table for kind, rule in KINDS.items() if rule.table}
     wired = [*ACTS.items(), *WEIGHING_ACTS.items(), *CHECKS.items()]
     assert {kind: table for kind, (table, _) in wired} == tables
-    assert {kind for kind, rule in KINDS.items() if rule.table and rule.risk is Risk.READ} == set(CHECKS)
-    assert set(tables.values()) == set(TARGETS)
+    reads = {kind for kind, rule in KINDS.items() if rule.table and (rule.risk is Risk.READ or rule.may_read)}
+    assert reads == set(CHECKS)
+    assert set(tables.values()) == {*TARGETS, "commands"}
     assert set(KINDS) >= WAITS
 
 

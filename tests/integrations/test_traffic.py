@@ -161,6 +161,7 @@ def haproxy(backends: dict[str, int], tmp_path_factory: pytest.TempPathFactory) 
     (folder / "haproxy.cfg").write_text(
         f"""global
   stats socket ipv4@127.0.0.1:{api} level admin
+  stats socket {folder}/admin.sock mode 600 level admin
 defaults
   mode http
   timeout connect 2s
@@ -202,7 +203,15 @@ backend broken
         yield World(target, port, told, "/batch")
 
 
-@pytest.fixture(params=["envoy", "haproxy"])
+@pytest.fixture
+def haproxy_unix(haproxy: World) -> World:
+    """The same HAProxy by its socket in the file system, where only who may open the file may turn anything."""
+    shed, _, _ = haproxy.target.routes["batch"].shed.partition(" ")
+    socket_file = Path(shed).with_name("admin.sock")
+    return replace(haproxy, target=replace(haproxy.target, address=f"unix:{socket_file}"))
+
+
+@pytest.fixture(params=["envoy", "haproxy", "haproxy_unix"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     world: World = request.getfixturevalue(request.param)
     yield world
@@ -269,6 +278,14 @@ def test_the_preview_says_from_what_to_what(envoy: World, haproxy: World) -> Non
     assert plan.undo is not None
     assert "weight of answers/gpu back to 100" in plan.undo
     assert envoy.shed.plan(SHED_ALL).lines[1] == "gateway.batch.shed: not set → 100"
+
+
+def test_a_socket_that_nobody_answers_at_or_that_is_not_ours_is_a_sentence(haproxy_unix: World) -> None:
+    file = Path(haproxy_unix.target.address.removeprefix("unix:"))
+    for path, words in ((file.with_name("gone.sock"), "No such file"), (file.with_name("haproxy.cfg"), "refused")):
+        lost = replace(haproxy_unix, target=replace(haproxy_unix.target, address=f"unix:{path}"))
+        with pytest.raises(Transient, match=f"cannot be reached: .*{words}"):
+            lost.shift.plan(ALL_AWAY)
 
 
 def elsewhere(world: World) -> None:

@@ -21,14 +21,18 @@ from bot.incident.policy import Policy
 from bot.incident.run import Risk, StepSpec
 from bot.incident.state import Incident
 from bot.intake.reading import Reading
+from bot.integrations.http import Endpoint, Undo
 from bot.journal import Journal
 from bot.journal.audit import try_out
 from bot.journal.database import migrate, open_engine, sqlite_url
 from bot.postmortem.draft import draft
 from bot.postmortem.shelf import Shelf
+from bot.runbook.kinds import Targets
+from bot.runbook.shelf import survey
 from bot.web.health import Vitals
 from bot.web.metrics import Numbers
 from bot.web.pages import pages_app
+from bot.web.runbooks import Runbooks
 from bot.web.traffic import Traffic
 
 MAYA = Actor(ActorKind.MEMBER, "U0MAYA", "Maya Okafor", frozenset({Right.RESPOND}))
@@ -37,8 +41,14 @@ ALERTMANAGER = Actor(ActorKind.SOURCE, "alertmanager", "Alertmanager")
 PAGER = "PagerDuty"
 ADDRESS = "http://127.0.0.1:8081"
 RUNBOOK = """---
+runbook: 1
 id: rollback
 title: Roll back a model deploy
+owner: team-inference
+alerts: [ModelErrorRateHigh, ModelTTFTHigh]
+params:
+  model: {from: alert.labels.model_name, type: model_name}
+lock: deploy/{{ model }}
 ---
 
 # Roll back a model deploy
@@ -48,17 +58,43 @@ title: Roll back a model deploy
 
 ## Steps
 
-### 1. Roll back
+### 1. Are errors really up?
+
+```yaml step
+id: check
+do: promql.assert
+with: {query: 'errors{model="{{ model }}"}', expect: "> 0.02"}
+```
+
+### 2. Look at the change
+
+- [ ] The image diff is the deploy you suspect
+
+### 3. Roll back {{ model }}
 
 ```yaml step
 id: rollback
 do: http.request
+with: {endpoint: model-deploy, model: "{{ model }}"}
+verify: {query: 'errors{model="{{ model }}"}', expect: "< 0.01", for: 3m, within: 20m}
+undo: auto
 ```
 
 ## What good looks like
 
 Errors fall below 1 in 100.
 """
+TARGETS: Targets = {
+    "endpoints": {
+        "model-deploy": Endpoint(
+            name="model-deploy",
+            risk=Risk.REVERSIBLE,
+            method="POST",
+            url="https://deploy.internal/v1/models/{model}/deploy",
+            undo=Undo("POST", "https://deploy.internal/v1/models/{model}/deploy", None),
+        )
+    }
+}
 CHECKS = (
     ("U1", "Users' errors", "crit", "31.0% of requests fail", "llama-70b"),
     ("U2", "Time to first token", "warn", "4.1 s at the 95th percentile", "llama-70b"),
@@ -106,11 +142,18 @@ class Site:
         self.desk = Desk(self.journal, self.policy, Reading(), lambda: None)
         self.auditor = Auditor(self.journal, replace(self.policy, pagers=(PAGER,)), lambda: self.turned_at)
         self.shelf = Shelf(self.folder / "postmortems")
-        texts = {"rollback": ("Roll back a model deploy", RUNBOOK)}
+        self.runbooks = self.folder / "runbooks"
+        self.runbooks.mkdir(exist_ok=True)
+        (self.runbooks / "rollback.md").write_text(RUNBOOK)
+        self.open_pages()
+
+    def open_pages(self) -> None:
+        """As a start of the bot does: the folder of runbooks is read."""
+        books, _ = survey(self.runbooks, targets=TARGETS)
         self.app = pages_app(
             self.journal,
             self.shelf,
-            texts,
+            Runbooks(books, TARGETS),
             self.clock,
             policy=self.policy,
             hands=Hands(self.desk),

@@ -4,17 +4,24 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from starlette.types import Receive, Scope, Send
 
 from bot.incident import commands as cmd
-from tests.web.site import Site, evidence
+from tests.web.site import RUNBOOK, Site, evidence
 
 PICTURES = Path(__file__).parents[2] / "artifacts" / "web"
 ROUND_MS = 15_500
+
+
+async def _serve(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
+    """Whatever the site's pages are by now."""
+    await site.app(scope, receive, send)
 
 
 @pytest.fixture
@@ -22,7 +29,9 @@ def address(site: Site) -> Iterator[str]:
     """Where the pages are served."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(site.app, log_config=None, lifespan="off", ws="none"))
+        server = uvicorn.Server(
+            uvicorn.Config(partial(_serve, site), interface="asgi3", log_config=None, lifespan="off", ws="none")
+        )
         ready = threading.Event()
         startup = server.startup
 
@@ -125,9 +134,20 @@ def test_every_page_fits_and_breaks_no_rule_of_its_own(
     site.after(hours=5).alerts(14, new=14, incident="i2", recurs="i1", title=long, service=long, model=long)
     site.receipt(evidence(impact=long), incident="i2")
     site.after(minutes=1).do(cmd.StateImpact, "i2", text=long)
+    faulty = RUNBOOK.replace("id: rollback\n", "id: faulty\n", 1).replace("undo: auto", f"{long[:120]}: auto")
+    (site.runbooks / "faulty.md").write_text(faulty.replace("Roll back", long).replace("team-inference", long))
+    site.open_pages()
     page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
     page.set_viewport_size({"width": width, "height": 900})
-    paths = ("/", "/incidents/INC-1", "/incidents/INC-2", "/postmortems", "/runbooks", "/runbooks/rollback")
+    paths = (
+        "/",
+        "/incidents/INC-1",
+        "/incidents/INC-2",
+        "/postmortems",
+        "/runbooks",
+        "/runbooks/rollback",
+        "/runbooks/faulty",
+    )
     PICTURES.mkdir(parents=True, exist_ok=True)
     for path in (*paths, f"/postmortems/{site.shelf.names()[0]}"):
         page.goto(address + path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.contracts import Permanent, Transient
+from bot.integrations.flags.store import Flag
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 NEVER: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -18,14 +19,26 @@ _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 
 
 class FlagFile:
-    """Every call reads the file anew. Raises Permanent for what is no file of flags, Transient where the disk fails."""
+    """`Store` in a file, which every call reads anew.
+
+    Raises Permanent for what is no file of flags, Transient where the disk fails.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def flag(self, name: str) -> dict[str, Any]:
-        """What the file says about a flag; its `defaultVariant` is a text."""
-        return self._flag(self._read(), name)
+    def look(self, name: str) -> Flag:
+        """What the file says about a flag; the variant that holds is its default one."""
+        found = self._flag(self._read(), name)
+        variants = found.get("variants")
+        asleep = f"{name} is not ENABLED, so no variant of it holds; enable it in {self._path.name} first"
+        aimed = "it has targeting rules: whom they match does not follow the default variant"
+        return Flag(
+            now=found["defaultVariant"],
+            variants=tuple(sorted(variants)) if isinstance(variants, dict) else (),
+            asleep="" if found.get("state") == "ENABLED" else asleep,
+            warnings=(aimed,) if found.get("targeting") else (),
+        )
 
     def switch(self, name: str, variant: str) -> None:
         """Gives the flag another default variant: a new file in the old one's place, or nothing at all."""

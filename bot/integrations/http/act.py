@@ -1,22 +1,21 @@
 """Step kind `http.request`: pins what it depends on at the preview, checks it again before it acts, can undo."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from bot.contracts import Observed, Permanent, Plan
 from bot.incident.redact import holds_secret
-from bot.integrations.http.endpoint import PLACEHOLDER, Endpoint, Undo, names_in
-from bot.integrations.http.wire import Call
+from bot.integrations.http.endpoint import Endpoint, Undo, names_in
+from bot.integrations.http.fill import fill, fill_url, listed
+from bot.integrations.wire import Call
 
 
 class HttpRequest:
     """`bot.contracts.Act` over the named endpoints."""
 
     def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
-        self._endpoints = dict(endpoints)
+        self._endpoints = {name: endpoint for name, endpoint in endpoints.items() if not endpoint.reads}
 
     def plan(self, args: Mapping[str, Any]) -> Plan:
         """Reads the live state and renders the request; the fields it depends on are pinned in `before`."""
@@ -24,16 +23,16 @@ class HttpRequest:
         given = {name: value for name, value in args.items() if name != "endpoint"}
         if given.keys() != endpoint.needs:
             raise Permanent(
-                f"the endpoint '{endpoint.name}' takes {_list(endpoint.needs)}, the step gives {_list(given)}"
+                f"the endpoint '{endpoint.name}' takes {listed(endpoint.needs)}, the step gives {listed(given)}"
             )
         call = Call(endpoint)
         observe = endpoint.observe
-        watched = _fill_url(observe.url, given) if observe else ""
+        watched = fill_url(observe.url, given) if observe else ""
         before = _snapshot(endpoint.pinned, call.look(watched)) if observe else {}
         _no_secret(before)
         values = given | {f"before.{path}": value for path, value in before.items()}
         _nothing_empty(endpoint, values)
-        done = _fill(dict(observe.done), values) if observe else {}
+        done = fill(dict(observe.done), values) if observe else {}
         request = {
             "endpoint": args["endpoint"],
             **_rendered(endpoint, given, values),
@@ -91,42 +90,12 @@ class HttpRequest:
     def _endpoint(self, name: object) -> Endpoint:
         endpoint = self._endpoints.get(str(name))
         if endpoint is None:
-            raise Permanent(f"no endpoint '{name}' is configured; known: {_list(self._endpoints)}")
+            raise Permanent(f"no endpoint '{name}' is configured; known: {listed(self._endpoints)}")
         return endpoint
 
 
 def _rendered(what: Endpoint | Undo, given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    return {"method": what.method, "url": _fill_url(what.url, given), "json": _fill(what.json, values)}
-
-
-def _fill(value: Any, values: Mapping[str, Any]) -> Any:
-    """JSON with its placeholders filled; a string that is one placeholder becomes the value itself, type and all."""
-    if isinstance(value, Mapping):
-        return {name: _fill(inner, values) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_fill(inner, values) for inner in value]
-    if not isinstance(value, str):
-        return value
-    if whole := PLACEHOLDER.fullmatch(value):
-        return values[whole[1]]
-    return PLACEHOLDER.sub(lambda found: str(values[found[1]]), value)
-
-
-def _fill_url(template: str, values: Mapping[str, Any]) -> str:
-    """The URL, each value as one percent-encoded path segment."""
-    url = PLACEHOLDER.sub(lambda found: _segment(found[1], str(values[found[1]])), template)
-    was, now = urlsplit(template), urlsplit(url)
-    # Cannot happen while _segment encodes everything; it is the promise on which the token's safety rests.
-    if (was.scheme, was.netloc, was.path.count("/")) != (now.scheme, now.netloc, now.path.count("/")):
-        raise Permanent(f"the values would change the address to {url[:100]!r}")
-    return url
-
-
-def _segment(name: str, value: str) -> str:
-    # Servers and proxies that decode %2F before they resolve dots would walk up from "a/../b".
-    if not value or not value.isprintable() or {".", ".."} & set(re.split(r"[/\\]", value)):
-        raise Permanent(f"{name} cannot be {value[:40]!r} in a URL")
-    return quote(value, safe="")
+    return {"method": what.method, "url": fill_url(what.url, given), "json": fill(what.json, values)}
 
 
 def _snapshot(paths: Iterable[str], state: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,10 +139,6 @@ def _matches(now: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "nothing"
 
 
 def _lines(request: Mapping[str, Any], before: Mapping[str, Any], done: Mapping[str, Any]) -> Iterator[str]:

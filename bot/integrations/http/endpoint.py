@@ -1,4 +1,4 @@
-"""The endpoints that `fixfirst.toml` names for `http.request`, and every fault in their tables.
+"""The endpoints that `fixfirst.toml` names for `http.request` and `http.get`, and every fault in their tables.
 
     [endpoints.model-deploy]
     risk = "reversible"
@@ -11,7 +11,8 @@
     undo = { json = { revision = "{before.revision}" } }
 
 `{model}` comes from the step's `with:`; `{before.x}` from the answer of `observe.url` at the preview (dots reach into
-objects). A runbook can choose among endpoints and fill path segments and JSON values, never a scheme, host or port.
+objects). A runbook can choose among endpoints and fill path segments, values of the query and JSON values, never a
+scheme, host or port. With `method = "GET"` an endpoint only reads: it is one of `http.get` and of nothing else.
 """
 
 import re
@@ -25,6 +26,11 @@ from bot.incident.run import Risk
 from bot.settings import Secret, Table, call_timeout
 
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
+READS: Final = "GET"
+STEP_KEYS: Final = frozenset({"endpoint", "path", "expect"})
+"""What `with:` holds beside the values for an endpoint's placeholders."""
+_PLACE: Final = re.compile(r"[^{}]*|\{[a-z][a-z0-9_]*\}")
+_OF_ACTS: Final = ("risk", "json", "observe", "undo")
 PLACEHOLDER: Final = re.compile(r"\{(before\.[A-Za-z0-9_.-]+|[a-z][a-z0-9_]*)\}")
 
 
@@ -64,6 +70,11 @@ class Endpoint:
     timeout: float = 5.0
 
     @property
+    def reads(self) -> bool:
+        """Whether it changes nothing."""
+        return self.risk is Risk.READ
+
+    @property
     def undoable(self) -> bool:
         return self.undo is not None
 
@@ -80,9 +91,10 @@ class Endpoint:
         before = {name.removeprefix("before.") for name in self._names() if name.startswith("before.")}
         return tuple(sorted(before | set(self.observe.done) | set(self.observe.pin)))
 
-    def wrong(self, args: Mapping[str, object]) -> Iterator[tuple[str, str]]:  # noqa: ARG002 - `needs` says it all
-        """Nothing further: which keys a step must give is said by `needs`."""
-        return iter(())
+    def wrong(self, args: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        """Which keys a step must give is said by `needs`; here only what belongs together."""
+        if self.reads and ("path" in args) != ("expect" in args):
+            yield "path" if "path" in args else "expect", "path and expect belong together: name both, or neither"
 
     def _names(self) -> Iterator[str]:
         yield from names_in([self.url, self.json])
@@ -99,20 +111,27 @@ class Endpoint:
         faults: list[str] = []
         top = Table("", table, faults)
         url = _address(top)
-        method = top.choice("method", "POST", METHODS)
+        method = top.choice("method", "POST", (READS, *METHODS))
+        acts = "POST" if method == READS else method
+        risk = Risk(top.choice("risk", Risk.DESTRUCTIVE.value, (Risk.REVERSIBLE.value, Risk.DESTRUCTIVE.value)))
+        for key in _OF_ACTS:
+            if method == READS and key in table:
+                top.fault(key, "has no meaning for GET, which changes nothing; leave it out")
         endpoint = cls(
             name=name,
-            risk=Risk(top.choice("risk", Risk.DESTRUCTIVE.value, (Risk.REVERSIBLE.value, Risk.DESTRUCTIVE.value))),
+            risk=Risk.READ if method == READS else risk,
             method=method,
             url=url,
             json=_json(top, "json"),
             observe=_observe(Table("observe", top.mapping("observe"), faults), url) if "observe" in table else None,
-            undo=_undo(Table("undo", top.mapping("undo"), faults), method, url) if "undo" in table else None,
+            undo=_undo(Table("undo", top.mapping("undo"), faults), acts, url) if "undo" in table else None,
             token=top.secret("token_env", secret),
             timeout=call_timeout(top),
         )
         if "observe" not in table and any(used.startswith("before.") for used in endpoint._names()):
             top.fault("observe", "is missing, but {before.…} is used; add observe = { url = …, done = … }")
+        if taken := sorted(STEP_KEYS & endpoint.needs):
+            top.fault("url", f"must not use {{{taken[0]}}}, which is a key of the step itself; choose another name")
         if endpoint.risk is Risk.REVERSIBLE and "undo" not in table:
             top.fault("undo", 'is missing; add undo = { json = … }, or set risk = "destructive"')
         top.done()
@@ -132,7 +151,7 @@ def names_in(value: Any) -> Iterator[str]:
 
 
 def _address(table: Table, beside: str = "") -> str:
-    """An absolute URL with placeholders only as whole path segments; on the host of `beside`, when given."""
+    """An absolute URL, its placeholders whole parts of path or query; on the host of `beside`, when given."""
     value = table.text("url", required=True)
     wrong = wrong_url(value) if value else ""
     if value and not wrong and beside and urlsplit(value)[:2] != urlsplit(beside)[:2]:
@@ -195,8 +214,15 @@ def wrong_url(url: str) -> str:
         return "must not hold a password; use token"
     if parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
         return "holds a # or a character that must be percent-encoded"
-    outside_path = parts.netloc + parts.query
-    segments = [segment for segment in parts.path.split("/") if "{" in segment or "}" in segment]
-    if "{" in outside_path or not all(re.fullmatch(r"\{[a-z][a-z0-9_]*\}", segment) for segment in segments):
-        return "a {name} may only be a whole part of the path, as in /models/{model}/deploy"
+    places = [*parts.path.split("/"), *(value for _, _, value in map(_halves, parts.query.split("&")))]
+    names = "".join([parts.netloc, *(name for name, _, _ in map(_halves, parts.query.split("&")))])
+    if {"{", "}"} & set(names) or not all(_PLACE.fullmatch(place) for place in places):
+        return (
+            "a {name} may only be a whole part of the path, as in /models/{model}/deploy, or a whole value of the "
+            "query, as in ?model={model}"
+        )
     return ""
+
+
+def _halves(pair: str) -> tuple[str, str, str]:
+    return pair.partition("=")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.integrations.http.endpoint import wrong_url
-from bot.integrations.http.wire import Call
+from bot.integrations.wire import Call
 from bot.settings import Secret, Table, call_timeout
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from bot.integrations.fallback import Notice, Word, timeout_of
 from bot.integrations.http.endpoint import wrong_url
-from bot.integrations.http.wire import Call
+from bot.integrations.wire import Call
 from bot.settings import Secret, Table
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from bot.contracts import Permanent
 from bot.incident.redact import redact
 from bot.incident.run import Reading, Sample
-from bot.integrations.expectation import compare
+from bot.integrations.expectation import judged
 from bot.integrations.kubernetes import wire
 from bot.integrations.kubernetes.base import Kind, inside, named
 from bot.integrations.kubernetes.wire import Missing, Resource, connected
@@ -56,7 +56,7 @@ class Get(Kind):
         words = redact(f"{path}={shown}").removeprefix(f"{path}=")
         words = words if len(words) <= LONGEST else f"{words[:LONGEST]}…"
         text = f"{path} of {what} is {'not there' if value is None else words} (want {expect})"
-        return Reading(_judged(value, expect), text)
+        return Reading(judged(value, expect), text)
 
 
 def _resource(text: str) -> Resource:
@@ -88,25 +88,6 @@ def _at(value: Any, path: str) -> Any:
 
 
 def _of_presence(value: Any, expect: str) -> Sample:
-    there = value not in (None, "", [], {})
-    if expect == "empty":
-        return Sample.FAILS if there else Sample.HOLDS
-    if expect == "nonempty":
-        return Sample.HOLDS if there else Sample.INCONCLUSIVE
-    raise Permanent(f"{expect[:40]!r} needs a path: an object as a whole is only empty or nonempty")
-
-
-def _judged(value: Any, expect: str) -> Sample:
-    if expect in ("empty", "nonempty"):
-        return _of_presence(value, expect)
-    if value is None or isinstance(value, dict | list):
-        return Sample.INCONCLUSIVE
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        holds = compare(float(value), expect)
-    else:
-        sign, _, wanted = expect.partition(" ") if " " in expect[:3] else (expect[:2], "", expect[2:])
-        if sign not in ("==", "!="):
-            return Sample.INCONCLUSIVE
-        text = value if isinstance(value, str) else json.dumps(value)
-        holds = (text == wanted.strip()) is (sign == "==")
-    return Sample.HOLDS if holds else Sample.FAILS
+    if expect not in ("empty", "nonempty"):
+        raise Permanent(f"{expect[:40]!r} needs a path: an object as a whole is only empty or nonempty")
+    return judged(value, expect)

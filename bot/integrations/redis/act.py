@@ -9,6 +9,7 @@ from bot.incident.redact import holds_secret
 from bot.incident.timeline import span
 from bot.integrations.redis.target import Target, ttl_ms
 from bot.integrations.redis.wire import LONGEST_VALUE, SLACK_MS, Held, connected
+from bot.integrations.targets import Targets, pin
 
 LONGEST_KEY: Final = 512
 
@@ -21,11 +22,11 @@ class Set:
     """
 
     def __init__(self, targets: Mapping[str, Target]) -> None:
-        self._targets = dict(targets)
+        self._targets = Targets("redis", targets)
 
     def plan(self, args: Mapping[str, Any]) -> Plan:
         """Reads the old value and its end, and pins them in `before`."""
-        target = self._target(args.get("target"))
+        target = self._targets.named(args.get("target"))
         key, value, ttl = str(args["key"]), str(args["value"]), ttl_ms(args)
         _key_fits(target, key)
         if not value or len(value) > LONGEST_VALUE:
@@ -42,7 +43,7 @@ class Set:
                 _ends(before, ttl, now),
                 f"on {target.where}",
             ),
-            request={"target": target.name, "url": target.url, "key": key, "value": value, "ttl_ms": ttl},
+            request=pin(target) | {"key": key, "value": value, "ttl_ms": ttl},
             before=before.to_json(),
             risk=target.risk,
             undo=_undo_words(before),
@@ -89,18 +90,9 @@ class Set:
             if not session.swap(request["key"], held, restored.value, at=restored.expires):
                 raise Permanent(f"{request['key']} was changed by somebody else at this very moment; undo again")
 
-    def _target(self, name: object) -> Target:
-        target = self._targets.get(str(name))
-        if target is None:
-            known = ", ".join(sorted(self._targets)) or "none"
-            raise Permanent(f"no target '{name}' is configured under [redis]; known: {known}")
-        return target
-
     def _planned(self, plan: Plan) -> tuple[Target, Mapping[str, Any], Held]:
         """What a plan is about. The configuration may have changed since it was made."""
-        target = self._target(plan.request["target"])
-        if target.url != plan.request["url"]:
-            raise Permanent(f"the target '{target.name}' has moved since the preview; preview again")
+        target = self._targets.planned(plan.request)
         _key_fits(target, plan.request["key"])
         return target, plan.request, Held.from_json(plan.before)
 

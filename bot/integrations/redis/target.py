@@ -29,6 +29,10 @@ class Target(Reversible):
     timeout: float = 5.0
 
     @property
+    def place(self) -> Mapping[str, str]:
+        return {"url": self.url}
+
+    @property
     def where(self) -> str:
         """How people are told which server it is."""
         return f"{self.name} ({urlsplit(self.url).netloc})"

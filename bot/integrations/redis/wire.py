@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -182,6 +183,8 @@ def failures(target: Target, *, ambiguous: bool) -> Iterator[None]:
     except ex.BusyLoadingError as error:
         raise Transient(f"{target.where} is still loading its data") from error
     except ex.ConnectionError as error:
+        if (untrusted := _untrusted(error)) is not None:
+            raise Permanent(f"{target.where}: its certificate is not trusted: {untrusted.verify_message}") from error
         raise Transient(f"{target.where} cannot be reached, or hung up", ambiguous=ambiguous) from error
     except ex.ResponseError as error:
         said = str(error)
@@ -191,6 +194,13 @@ def failures(target: Target, *, ambiguous: bool) -> Iterator[None]:
     except (ex.RedisError, UnicodeDecodeError, ValueError, IndexError) as error:
         # The client's parser lets these through when the other side speaks something else.
         raise Permanent(f"{target.where} does not answer like Redis ({type(error).__name__})") from error
+
+
+def _untrusted(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The refusal of a certificate, which the client raises as one of many reasons not to be connected."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _words(error: Exception) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from bot.contracts import Observed, Permanent, Plan
+from bot.integrations.targets import Targets, pin
 from bot.integrations.traffic.envoy import Envoy
 from bot.integrations.traffic.haproxy import HAProxy
 from bot.integrations.traffic.target import Route, Target
@@ -44,7 +45,7 @@ class _Turn(ABC):
     word: str
 
     def __init__(self, targets: Mapping[str, Target]) -> None:
-        self._targets = dict(targets)
+        self._targets = Targets("traffic", targets)
 
     @abstractmethod
     def _wanted(self, proxy: Proxy, route: Route, percent: int) -> Settings:
@@ -52,7 +53,7 @@ class _Turn(ABC):
 
     def plan(self, args: Mapping[str, Any]) -> Plan:
         """Reads what is set now and pins it in `before`."""
-        target = self._target(args.get("target"))
+        target = self._targets.named(args.get("target"))
         name, percent = str(args["route"]), args["percent"]
         route = target.routes.get(name)
         if route is None:
@@ -68,7 +69,7 @@ class _Turn(ABC):
         changes = [f"{setting}: {_shown(before[setting])} → {_shown(wanted[setting])}" for setting in wanted]
         return Plan(
             lines=(f"{self.word} {percent} % of {name}", *changes, f"on {target.where}"),
-            request={"target": target.name, "address": target.address, "settings": wanted},
+            request=pin(target) | {"settings": wanted},
             before=before,
             risk=target.risk,
             undo=", ".join(f"{setting} back to {_shown(before[setting])}" for setting in wanted),
@@ -105,17 +106,8 @@ class _Turn(ABC):
         if now != before:
             proxy.write(now, before)
 
-    def _target(self, name: object) -> Target:
-        target = self._targets.get(str(name))
-        if target is None:
-            known = ", ".join(sorted(self._targets)) or "none"
-            raise Permanent(f"no target '{name}' is configured under [traffic]; known: {known}")
-        return target
-
     def _planned(self, plan: Plan) -> tuple[Proxy, Settings, Settings]:
-        target = self._target(plan.request["target"])
-        if target.address != plan.request["address"]:
-            raise Permanent(f"the target '{target.name}' has moved since the preview; preview again")
+        target = self._targets.planned(plan.request)
         return _proxy(target), dict(plan.request["settings"]), dict(plan.before)
 
 

@@ -61,6 +61,10 @@ class Target(Reversible):
     timeout: float = 5.0
 
     @property
+    def place(self) -> Mapping[str, str]:
+        return {"address": self.address}
+
+    @property
     def where(self) -> str:
         """How people are told which proxy it is."""
         return f"{self.name} ({self.address})"

@@ -24,7 +24,7 @@ MAX_BODY = 16_384
 REMEMBERED_KEYS = 1_000
 
 Handler = Callable[[Request], Awaitable[Response]]
-Scalar = TypeVar("Scalar", str, int)
+Scalar = TypeVar("Scalar", str, int, bool)
 
 
 @dataclass
@@ -94,6 +94,14 @@ def fleet_app(fleet: Fleet, token: str) -> list[Route]:
         fleet.configure(dict(request.query_params))
         return PlainTextResponse("OK\n")
 
+    async def faults(_: Request) -> Response:
+        return JSONResponse({"faults": fleet.faults()})
+
+    async def fault(request: Request) -> Response:
+        name = request.path_params["fault"]
+        fleet.set_fault(name, await _field(request, "on", bool))
+        return JSONResponse(next(one for one in fleet.faults() if one["id"] == name))
+
     async def scale(request: Request) -> Response:
         replicas = await _field(request, "replicas", int)
         return JSONResponse(fleet.scale(request.path_params["model"], replicas), 202)
@@ -133,6 +141,8 @@ def fleet_app(fleet: Fleet, token: str) -> list[Route]:
         Route("/v1/models/{model}/fallback", guarded(fallback), methods=["PUT"]),
         Route("/v1/models/{model}/token-cap", guarded(token_cap), methods=["PUT"]),
         Route("/v1/models/{model}/scale", guarded(scale), methods=["POST"]),
+        Route("/v1/faults", guarded(faults), methods=["GET"]),
+        Route("/v1/faults/{fault}", guarded(fault), methods=["POST"]),
         Route("/v1/nodes", guarded(nodes), methods=["GET"]),
         Route("/v1/nodes/{node}", guarded(node), methods=["GET"]),
         Route("/v1/nodes/{node}/drain", guarded(drain), methods=["POST"]),
@@ -179,7 +189,7 @@ async def _field(request: Request, name: str, kind: type[Scalar]) -> Scalar:
     except ValueError:
         raise Refusal(400, "not_json", "The body is not JSON.", f'Send {{"{name}": ...}}.') from None
     value = body.get(name) if isinstance(body, dict) else None
-    if not isinstance(value, kind) or isinstance(value, bool):
-        word = "a string" if kind is str else "a whole number"
+    if type(value) is not kind:
+        word = {str: "a string", int: "a whole number", bool: "true or false"}[kind]
         raise Refusal(422, "missing_field", f"The field {name} must be {word}.", f'Send {{"{name}": ...}}.')
     return value

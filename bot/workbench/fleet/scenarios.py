@@ -14,41 +14,72 @@ from typing import Final
 class Scenario:
     """One thing to practise. `fault` and `alert` are empty where nothing is broken.
 
-    params: values of the runbook that no label of the alert gives. mends: the ids of the steps after which users are
-    well again. outlasts: the fault itself goes on, because only people can end it (a repair, the end of a rush); the
-    runbook has taken it away from users.
+    also: further alerts that the same fault may raise. params: values of the runbook that no label of the alert gives.
+    mends: the ids of the steps after which users are well again. outlasts: the fault itself goes on, because only
+    people can end it (a repair, the end of a rush); the runbook has taken it away from users.
     """
 
     runbook: str
     mends: tuple[str, ...]
     fault: str = ""
     alert: str = ""
+    also: tuple[str, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)
     outlasts: bool = True
 
+    @property
+    def alerts(self) -> tuple[str, ...]:
+        """All that may fire, the one that names the runbook first."""
+        return (self.alert, *self.also) if self.alert else ()
+
+
+ERRORS, LATE, LOOP = "LLMErrorRatioHigh", "LLMTTFTp99AboveSLA", "LLMRestartLoop"
+FULL, QUEUE = "LLMKVCacheSaturated", "LLMQueueGrowing"
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
-    "bad-deploy": Scenario("rollback-model-deploy", ("roll-back",), "bad-deploy", "LLMErrorRatioHigh", outlasts=False),
+    "bad-deploy": Scenario("rollback-model-deploy", ("roll-back",), "bad-deploy", ERRORS, also=(LATE,), outlasts=False),
+    "gpu-oom": Scenario("gpu-oom-restart-loop", ("roll-back",), "gpu-oom", LOOP, also=(ERRORS,), outlasts=False),
     "model-down": Scenario("serve-from-cache", ("fallback-on",), "model-down", "ModelDown"),
-    "gpu-off-bus": Scenario("gpu-off-the-bus", ("cordon", "drain"), "gpu-off-bus", "GPUXidNeedsDrain"),
+    "gpu-off-bus": Scenario(
+        "gpu-off-the-bus",
+        ("cordon", "drain"),
+        "gpu-off-bus",
+        "GPUXidNeedsDrain",
+        also=("GPUVanished", LATE, LOOP),
+    ),
     "ecc-contained": Scenario(
-        "gpu-ecc-contained", ("replace-pod",), "ecc-contained", "GPUMemoryErrorContained", outlasts=False
+        "gpu-ecc-contained",
+        ("replace-pod",),
+        "ecc-contained",
+        "GPUMemoryErrorContained",
+        also=(ERRORS, LATE),
+        outlasts=False,
     ),
     "ecc-uncontained": Scenario(
-        "gpu-ecc-uncontained", ("cordon", "drain"), "ecc-uncontained", "GPUMemoryErrorUncontained"
+        "gpu-ecc-uncontained", ("cordon", "drain"), "ecc-uncontained", "GPUMemoryErrorUncontained", also=(LOOP,)
     ),
-    "thermal": Scenario("gpu-thermal-throttling", ("cordon", "drain"), "thermal", "GPUThermalSlowdown"),
+    "thermal": Scenario("gpu-thermal-throttling", ("cordon", "drain"), "thermal", "GPUThermalSlowdown", also=(LATE,)),
     "engine-stalled": Scenario(
-        "engine-stalled", ("replace-pod",), "engine-stalled", "LLMEngineStalled", outlasts=False
+        "engine-stalled",
+        ("replace-pod",),
+        "engine-stalled",
+        "LLMEngineStalled",
+        also=(ERRORS, LATE),
+        outlasts=False,
     ),
-    "gpu-oom": Scenario("gpu-oom-restart-loop", ("roll-back",), "gpu-oom", "LLMRestartLoop", outlasts=False),
     "kv-saturation": Scenario(
-        "kv-cache-saturated", ("shed-batch", "add-replica"), "kv-saturation", "LLMKVCacheSaturated"
+        "kv-cache-saturated", ("shed-batch", "add-replica"), "kv-saturation", FULL, also=(QUEUE, LATE)
     ),
-    "queue-saturated": Scenario("queue-scale-out", ("scale-out",), "queue-saturated", "LLMQueueGrowing"),
-    "capacity-lost": Scenario("fall-back-to-smaller-model", ("shift-half",), "capacity-lost", "LLMNoCapacity"),
-    "drift": Scenario("drift-threshold-crossed", ("guard-on",), "drift", "ModelDriftPSI"),
+    "queue-saturated": Scenario("queue-scale-out", ("scale-out",), "queue-saturated", QUEUE, also=(LATE,)),
+    "capacity-lost": Scenario(
+        "fall-back-to-smaller-model",
+        ("shift-half",),
+        "capacity-lost",
+        "LLMNoCapacity",
+        also=(QUEUE, FULL, LATE),
+    ),
     "token-spike": Scenario("token-cost-spike", ("cap",), "token-spike", "TokenSpike"),
+    "drift": Scenario("drift-threshold-crossed", ("guard-on",), "drift", "ModelDriftPSI"),
     "telemetry-blind": Scenario(
         "telemetry-blind", ("replace-exporter",), "telemetry-blind", "GPUTelemetryBlind", outlasts=False
     ),

@@ -109,3 +109,22 @@ def test_scaling_wants_a_whole_number(client: TestClient) -> None:
     assert client.post("/v1/models/llama-70b/scale", json={"replicas": True}).status_code == 422
     scaled = client.post("/v1/models/llama-70b/scale", json={"replicas": 4})
     assert (scaled.status_code, scaled.json()["replicas"]) == (202, 4)
+
+
+def test_a_fault_is_switched_by_whoever_has_the_token(client: TestClient, rig: Rig) -> None:
+    listed = client.get("/v1/faults").json()["faults"]
+    assert len(listed) == 14
+    on = client.post("/v1/faults/thermal", json={"on": True})
+    assert (on.status_code, on.json()["on"], on.json()["runbook"]) == (200, True, "gpu-thermal-throttling")
+    assert client.post("/v1/faults/thermal", json={"on": True}).status_code == 200, "as often as one likes"
+    assert client.post("/v1/faults/thermal", json={"on": 1}).status_code == 422
+    assert client.post("/v1/faults/fire", json={"on": True}).status_code == 404
+    assert client.post("/v1/faults/thermal", json={"on": False}, headers={"authorization": ""}).status_code == 401
+    assert [fault["id"] for fault in rig.fleet.faults() if fault["on"]] == ["thermal"]
+
+
+def test_a_cap_on_answers_is_set_and_taken_away(client: TestClient) -> None:
+    assert client.put("/v1/models/mistral-small/token-cap", json={"max_tokens": 512}).json()["token_cap"] == 512
+    assert client.put("/v1/models/mistral-small/token-cap", json={"max_tokens": 0}).json()["token_cap"] == 0
+    refused = client.put("/v1/models/mistral-small/token-cap", json={"max_tokens": -1})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "bad_cap")

@@ -37,12 +37,13 @@ class Peer(Protocol):
 class Call:
     """One preview, act, look or undo: all its requests share one deadline and one endpoint's token.
 
-    With `signing`, what is sent carries its HMAC-SHA256 under that secret.
+    With `signing`, what is sent carries its HMAC-SHA256 under that secret. `scheme` is what stands before the token.
     """
 
-    def __init__(self, endpoint: Peer, signing: Secret | None = None) -> None:
+    def __init__(self, endpoint: Peer, signing: Secret | None = None, *, scheme: str = "Bearer ") -> None:
         self._endpoint = endpoint
         self._signing = signing
+        self._scheme = scheme
         self._deadline = time.monotonic() + endpoint.timeout
 
     def look(self, url: str) -> Mapping[str, Any]:
@@ -72,7 +73,7 @@ class Call:
             signature = hmac.new(self._signing.reveal().encode(), payload, hashlib.sha256).hexdigest()
             headers["X-FixFirst-Signature"] = f"v1={signature}"
         if self._endpoint.token:
-            headers["Authorization"] = f"Bearer {self._endpoint.token.reveal()}"
+            headers["Authorization"] = f"{self._scheme}{self._endpoint.token.reveal()}"
         connection = self._connection(target.scheme, target.hostname or "", target.port)
         path = f"{target.path or '/'}?{target.query}" if target.query else target.path or "/"
         try:
