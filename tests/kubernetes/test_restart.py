@@ -35,7 +35,7 @@ def test_all_pods_are_new_once(cluster: Cluster) -> None:
     plan = stored(kind.plan(step(cluster, deployment="chat")))
     assert plan.lines[:2] == (
         f"{cluster.namespace}/chat: all its pods are replaced, 1 at a time",
-        f"{cluster.namespace}/chat: 3 of 4 replicas remain, load 53 % afterwards meanwhile",
+        f"meanwhile {cluster.namespace}/chat: 3 of 4 replicas remain, load 53 % afterwards",
     )
     assert (plan.risk, plan.undo) == (Risk.DESTRUCTIVE, None)
     cluster.tape.lose = "PATCH"
