@@ -19,6 +19,7 @@ from tests.kubernetes.tape import Tape, served
 HOW = os.environ.get("FIXFIRST_KUBERNETES", "")
 RECORDED = Path(__file__).parent / "recorded"
 DOCS = Path(__file__).parents[2] / "docs"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 MERGE = "application/merge-patch+json"
 
 
@@ -65,6 +66,18 @@ class Cluster:
         if self.real:
             self.real.must("PATCH", path.format(ns=self.namespace), body, kind=kind)
 
+    def has_namespace(self, name: str) -> None:
+        if self.real and self.real.call("GET", f"/api/v1/namespaces/{name}")[0] == 404:
+            self.real.must("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+
+    def knows(self, kind: str, plural: str) -> None:
+        """The kind of object that something of Argo brings along, without what would work on it."""
+        if self.real and self.real.call("GET", f"{CRDS}/{plural}.argoproj.io")[0] == 404:
+            real = self.real
+            real.must("POST", CRDS, custom(kind, plural))
+            path = f"/apis/argoproj.io/v1alpha1/namespaces/default/{plural}"
+            real.settle(lambda: real.call("GET", path)[0] == 200, "the kind is served")
+
     def remove(self, path: str) -> None:
         if self.real:
             self.real.must("DELETE", path.format(ns=self.namespace))
@@ -103,6 +116,18 @@ def deployment(image: str, replicas: int, **template: Any) -> Any:
             "selector": {"matchLabels": {"app": "chat"}},
             "template": {"metadata": {"labels": {"app": "chat"}}, "spec": spec},
         },
+    }
+
+
+def custom(kind: str, plural: str) -> Any:
+    """A kind of which the server looks at nothing but the metadata."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": kind, "plural": plural, "singular": kind.lower()}
+    spec = {"group": "argoproj.io", "scope": "Namespaced", "names": names}
+    return {
+        "metadata": {"name": f"{plural}.argoproj.io"},
+        "spec": spec | {"versions": [version | {"subresources": {"status": {}}}]},
     }
 
 

@@ -12,19 +12,9 @@ from tests.kubernetes.test_rollout_undo import stored
 
 pytestmark = pytest.mark.kubernetes
 
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 ROLLOUTS = "/apis/argoproj.io/v1alpha1/namespaces/{ns}/rollouts"
 SETS = "/apis/apps/v1/namespaces/{ns}/replicasets"
 HASH = "rollouts-pod-template-hash"
-
-
-def crd() -> Any:
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"kind": "Rollout", "plural": "rollouts", "singular": "rollout"}
-    spec: dict[str, Any] = {"group": "argoproj.io", "scope": "Namespaced", "names": names}
-    spec["versions"] = [version | {"subresources": {"status": {}}}]
-    return {"metadata": {"name": "rollouts.argoproj.io"}, "spec": spec}
 
 
 def template(image: str, hashed: str = "") -> Any:
@@ -35,9 +25,7 @@ def template(image: str, hashed: str = "") -> Any:
 @pytest.fixture
 def rollout(cluster: Cluster) -> Cluster:
     """Revision 2 is being rolled out, revision 1 is stable."""
-    if cluster.real and cluster.real.call("GET", f"{CRDS}/rollouts.argoproj.io")[0] == 404:
-        cluster.real.must("POST", CRDS, crd())
-        cluster.real.settle(lambda: served(cluster), "the kind is served")
+    cluster.knows("Rollout", "rollouts")
     spec = {"replicas": 0, "selector": {"matchLabels": {"app": "chat"}}, "template": template("registry/llm:v2")}
     meta = {"name": "chat", "annotations": {"rollout.argoproj.io/revision": "2"}}
     cluster.make(ROLLOUTS, {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": meta, "spec": spec})
@@ -62,11 +50,6 @@ def rollout(cluster: Cluster) -> Cluster:
             cluster.make(SETS, {"metadata": kept, "spec": sets})
         status(cluster, phase="Progressing", currentPodHash="bbb", stableRS="aaa")
     return cluster
-
-
-def served(cluster: Cluster) -> bool:
-    assert cluster.real
-    return cluster.real.call("GET", ROLLOUTS.format(ns="default"))[0] == 200
 
 
 def status(cluster: Cluster, **now: Any) -> None:
@@ -143,5 +126,5 @@ def test_nothing_is_aborted_where_nothing_rolls(rollout: Cluster) -> None:
 
 def test_a_rollout_that_is_not_there_is_said(rollout: Cluster) -> None:
     for kind in (Abort({"lab": rollout.target()}), ArgoUndo({"lab": rollout.target()})):
-        with pytest.raises(Permanent, match=r"there is no rollouts.argoproj.io none in .*, or Argo Rollouts is"):
+        with pytest.raises(Permanent, match=r"there is no Rollout none in .*, or Argo Rollouts is"):
             kind.plan(step(rollout) | {"rollout": "none"})

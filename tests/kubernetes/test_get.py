@@ -46,9 +46,9 @@ def test_what_is_not_there_is_never_a_yes(chat: Cluster) -> None:
     assert look(chat, resource="deployment", name="chat").sample is Sample.HOLDS
     assert look(chat, resource="deployment", name="none").sample is Sample.INCONCLUSIVE
     assert look(chat, resource="deployment", name="none", expect="empty").sample is Sample.HOLDS
-    unknown = look(chat, resource="applications.v1alpha1.argoproj.io", name="a")
+    unknown = look(chat, resource="rollouts.v9.argoproj.io", name="a")
     assert unknown.sample is Sample.INCONCLUSIVE
-    assert "knows no applications.argoproj.io" in unknown.text
+    assert "knows no rollouts.argoproj.io" in unknown.text
 
 
 def test_a_node_is_looked_at_without_a_namespace(cluster: Cluster) -> None:

@@ -142,6 +142,19 @@ def test_a_drain_ends_when_somebody_opens_the_node(cluster: Cluster) -> None:
     assert len(on_first(cluster)) == 2
 
 
+def test_a_pod_that_is_on_its_way_is_not_asked_again(cluster: Cluster) -> None:
+    cluster.change("/api/v1/nodes/gpu-2", {"spec": {"unschedulable": True}})
+    cluster.deploy("registry/llm:v1", 2, terminationGracePeriodSeconds=30)
+    cluster.change(NODE, {"spec": {"unschedulable": True}})
+    kind = drain(cluster)
+    plan = kind.plan(step())
+    kind.apply(plan, "run:drain:1")
+    for _ in range(2):
+        assert kind.go_on(plan, "run:drain:1") == Going("0 of 2 pods moved, 2 under way")
+    asked = [exchange for exchange in cluster.tape.exchanges if "dryRun" not in exchange.path]
+    assert sum(exchange.path.endswith("/eviction") for exchange in asked) == 2
+
+
 def test_a_cordon_is_undone_after_the_drain_between(cluster: Cluster) -> None:
     closing, kind = cordon(cluster), drain(cluster)
     first = closing.plan(step())
@@ -204,5 +217,5 @@ def _daemon_ready(found: Any) -> bool:
 
 
 def test_a_node_that_is_not_there_is_said(cluster: Cluster) -> None:
-    with pytest.raises(Permanent, match="there is no nodes gpu-9"):
+    with pytest.raises(Permanent, match="there is no Node gpu-9"):
         cordon(cluster).plan({"target": "lab", "node": "gpu-9"})

@@ -35,7 +35,7 @@ def test_all_pods_are_new_once(cluster: Cluster) -> None:
     plan = stored(kind.plan(step(cluster, deployment="chat")))
     assert plan.lines[:2] == (
         f"{cluster.namespace}/chat: all its pods are replaced, 1 at a time",
-        f"{cluster.namespace}/chat: 3 of 4 replicas remain, load 53 % afterwards meanwhile",
+        f"meanwhile {cluster.namespace}/chat: 3 of 4 replicas remain, load 53 % afterwards",
     )
     assert (plan.risk, plan.undo) == (Risk.DESTRUCTIVE, None)
     cluster.tape.lose = "PATCH"
@@ -80,6 +80,36 @@ def test_one_pod_goes_and_comes_back_under_another_name(cluster: Cluster) -> Non
     assert first not in names(cluster)
     kind.apply(plan, "run:restart:1")
     assert len(names(cluster)) == 3
+
+
+def test_the_pod_that_came_under_the_same_name_is_another_one(cluster: Cluster) -> None:
+    """As those of a StatefulSet do."""
+    body = deployment("registry/llm:v1", 1)
+    body["metadata"]["name"], body["spec"]["serviceName"] = "db", "db"
+    sets = "/apis/apps/v1/namespaces/{ns}/statefulsets"
+    cluster.make(sets, body)
+    cluster.until(f"{sets}/db", _one_ready, "it is ready")
+    kind = act(cluster)
+    plan = kind.plan(step(cluster, pod="db-0"))
+    was = plan.request["uid"]
+    kind.apply(plan, "run:restart:1")
+    cluster.until(PODS, lambda found: _other(found, was), "another one has come")
+    cluster.until(f"{sets}/db", _one_ready, "it is ready again")
+    assert kind.observe(plan) is Observed.DONE
+    assert kind.go_on(plan, "run:restart:1") is None
+    (now,) = cluster.pods()
+    kind.apply(plan, "run:restart:1")
+    (still,) = cluster.pods()
+    assert now["metadata"]["uid"] == still["metadata"]["uid"] != was
+    cluster.remove(f"{sets}/db")
+
+
+def _one_ready(found: Any) -> bool:
+    return bool(found["status"].get("readyReplicas") == 1)
+
+
+def _other(found: Any, uid: str) -> bool:
+    return [pod["metadata"]["uid"] for pod in found["items"]] not in ([], [uid])
 
 
 def test_a_ready_pod_that_its_budget_keeps_stays(cluster: Cluster) -> None:

@@ -206,6 +206,28 @@ def test_who_keeps_it_in_git_is_said(cluster: Cluster) -> None:
     assert plan.warnings == ("Argo CD (shop) keeps this as it stands in Git and may put it back",)
 
 
+@pytest.mark.parametrize(
+    ("automated", "warning"),
+    [
+        ({"selfHeal": True}, "Argo CD (shop) heals itself: it will put this back at once"),
+        ({"prune": True}, "Argo CD (shop) puts this back at its next sync"),
+        (None, "Argo CD (shop) puts this back at its next sync"),
+    ],
+    ids=["heals", "syncs", "by hand"],
+)
+def test_whether_argo_cd_heals_itself_is_looked_up(cluster: Cluster, automated: Any, warning: str) -> None:
+    two_revisions(cluster)
+    tracked = {"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:x/chat"}}}
+    cluster.change("/apis/apps/v1/namespaces/{ns}/deployments/chat", tracked)
+    cluster.knows("Application", "applications")
+    cluster.has_namespace("argocd")
+    shop = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": {"name": "shop"}}
+    path = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
+    cluster.make(path, shop | {"spec": {"syncPolicy": {"automated": automated} if automated else {}}})
+    assert act(cluster).plan(step(cluster)).warnings == (warning,)
+    cluster.remove(f"{path}/shop")
+
+
 def test_what_the_account_may_not_do_is_named(cluster: Cluster) -> None:
     two_revisions(cluster)
     ns = cluster.namespace

@@ -80,7 +80,7 @@ class _Deployment(Change):
             plan = Plan(
                 lines=(
                     f"{found.shown}: all its pods are replaced, {max(1, found.unavailable)} at a time",
-                    f"{line} meanwhile",
+                    f"meanwhile {line}",
                     *standing(session, found),
                     "what the old pods hold in memory and what they are answering is lost",
                     f"on {target.where}",

@@ -76,7 +76,7 @@ class Session:
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Json:
         """The object; Missing when there is none."""
-        what = f"{resource.called} {name}" + (f" in {namespace}" if namespace else "")
+        what = f"{resource.kind} {name}" + (f" in {namespace}" if namespace else "")
         found: Json = self._call("get", resource, name, namespace, what=what)
         return found
 
@@ -142,7 +142,7 @@ class Session:
         asked = {**(params or {}), "dryRun": "All" if dry_run else None}
         if method == "patch":
             asked["fieldManager"] = FIELD_MANAGER
-        with self._failures(method, resource, what or f"{resource.called} {name}"):
+        with self._failures(method, resource, what or f"{resource.kind} {name}"):
             answer = self._client.request(
                 method,
                 made,
