@@ -120,8 +120,11 @@ class Act(Protocol):
     def plan(self, args: Mapping[str, Any]) -> Plan:
         """Reads the live state and pins what would be done. Changes nothing."""
 
-    def apply(self, plan: Plan, key: str) -> None:
-        """Starts it, once; the same `key` again must not do it twice."""
+    def apply(self, plan: Plan, key: str) -> str | None:
+        """Starts it, once; the same `key` again must not do it twice.
+
+        Gives what it said, where that is worth keeping: in brief, and without secrets.
+        """
 
     def observe(self, plan: Plan) -> Observed:
         """Looks whether it has been done. Changes nothing."""

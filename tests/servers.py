@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -90,3 +90,14 @@ def drip(connection: socket.socket) -> None:
     enough = threading.Event()
     while not enough.wait(0.02):
         connection.sendall(b"1")
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    return free_ports(1)[0]
+
+
+def free_ports(number: int) -> list[int]:
+    """So many ports on which nobody listens, no two the same."""
+    with ExitStack() as held:
+        return [int(held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]) for _ in range(number)]

@@ -348,7 +348,7 @@ class StepStarted(Event):
 class StepApplied(Event):
     """The act was carried out; a lease, where the step has one, runs until `lease_until`.
 
-    One that is `lasting` was only begun, and goes on until `StepCompleted`.
+    One that is `lasting` was only begun, and goes on until `StepCompleted`. `said` is what it had to say.
     """
 
     run: str
@@ -356,6 +356,7 @@ class StepApplied(Event):
     attempt: int
     lease_until: datetime | None = None
     lasting: bool = False
+    said: Text = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ def line(entry: Entry, incident: Incident) -> str | None:
             return f"Could not deliver {effect.replace('_', ' ')} by {courier}: {reason}"
         case ev.PostmortemDrafted(path=path):
             return f"Drafted the postmortem {path}"
-        case ev.ChannelOpened() | ev.CardPosted() | ev.StepAsked() | ev.StepApplied() | ev.StepProgressed():
+        case ev.ChannelOpened() | ev.CardPosted() | ev.StepAsked() | ev.StepProgressed() | ev.StepApplied(said=""):
             return None
         case event:
             return _run_line(event, name, incident)
@@ -160,6 +160,8 @@ def _run_line(event: ev.Event, name: str, incident: Incident) -> str | None:
         case ev.StepStarted(run=run, step=step, attempt=attempt):
             again = "" if attempt == 1 else f" (attempt {attempt})"
             return f"Carried out {step_of(run, step).spec.title}{again}"
+        case ev.StepApplied(run=run, step=step, said=said):
+            return f"{step_of(run, step).spec.title} said: {said}"
         case ev.StepCompleted(run=run, step=step):
             return f"{step_of(run, step).spec.title} has ended; its effect is being measured"
         case ev.StepSaid(text=text, level=level):

@@ -146,7 +146,7 @@ class Courier:
         if step.status is not StepStatus.RUNNING or step.attempt != effect.attempt:
             return []
         act, plan = self._act(step), plan_from_json(step.plan)
-        seen = Observed.NOT_DONE
+        seen, said = Observed.NOT_DONE, ""
         if attempt.number > 1:
             seen = self.breakers.ask(_target(step), lambda: act.observe(plan))
         if seen is Observed.NOT_DONE and run.status is not RunStatus.RUNNING:
@@ -160,9 +160,9 @@ class Courier:
         if seen is Observed.NOT_DONE:
             attempt.still_ours()
             key = f"{effect.run}:{effect.step}:{effect.attempt}"
-            self.breakers.ask(_target(step), lambda: act.apply(plan, key))
+            said = self.breakers.ask(_target(step), lambda: act.apply(plan, key)) or ""
         lease = attempt.now + step.spec.lease if step.spec.lease else None
-        return [ev.StepApplied(effect.run, effect.step, effect.attempt, lease, isinstance(act, Lasting))]
+        return [ev.StepApplied(effect.run, effect.step, effect.attempt, lease, isinstance(act, Lasting), said)]
 
     def _continue(self, effect: ef.ContinueStep, run: Run, step: StepRun, attempt: Attempt) -> Delivered:
         """One look a time until the act has ended, somebody stops the run, or the step's time is over."""

@@ -204,8 +204,8 @@ def _about_run(entry: Entry, incident: Incident) -> list[Block | None]:
             ]
         case ev.SecondCalled(run=run, step=step):
             return [
-                section(f":bell: *A second person, please:* {_title(incident, run, step)} cannot be taken back."),
-                small(f"Called by {name_of(entry.by)}. Look at the preview above, and run it or say no."),
+                section(f":bell: *A second person, please:* {_title(incident, run, step)}"),
+                small(f"Called by {name_of(entry.by)}. Look at the step above; what cannot be taken back takes two."),
             ]
         case ev.StepSaid(run=run, text=text):
             return [

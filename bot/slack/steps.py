@@ -177,10 +177,10 @@ def buttons(incident_id: str, run: Run, step: StepRun) -> list[Block]:
     if step.status is StepStatus.ASKING and step.spec.kind in ASKS_PEOPLE:
         return [button("Done, go on", StepDo.APPROVE, value, style="primary"), skip, stop]
     if step.status is StepStatus.ASKING:
-        return [_go(step, value), *_company(step, value), skip, stop]
+        return [_go(step, value), skip, *_company(step, value), stop]
     if step.status in (StepStatus.FAILED, StepStatus.INTERRUPTED):
         again = button("Preview again", StepDo.RETRY, value, style="primary")
-        return [again, skip, *_ways_back(incident_id, run, step), stop]
+        return [again, skip, *_ways_back(incident_id, run, step), *_company(step, value), stop]
     return []
 
 
@@ -205,12 +205,11 @@ def _go(step: StepRun, value: str) -> Block:
 
 
 def _company(step: StepRun, value: str) -> list[Block]:
-    """Whoever is alone with what takes two calls somebody; when nobody comes, they may say why and go on."""
-    if not takes_two(step):
-        return []
+    """Nobody need be alone with a step; when nobody comes, they may say why and go on with what takes two."""
     if step.second_called_at is None:
         return [button("Call a second person", StepDo.SECOND, value)]
-    return [button("Nobody came: go on alone", StepDo.ALONE, value)]
+    alone = takes_two(step) and step.status is StepStatus.ASKING
+    return [button("Nobody came: go on alone", StepDo.ALONE, value)] if alone else []
 
 
 def _ways_back(incident_id: str, run: Run, step: StepRun) -> list[Block]:

@@ -23,7 +23,7 @@ from bot.workbench.fleet import Fleet, fleet_app
 from bot.workbench.monitoring import APT_LINE, Monitoring, MonitoringConfig
 from bot.workbench.pagerduty import PagerDuty, pagerduty_app
 from bot.workbench.panel import BotView, Panel, Service
-from bot.workbench.server import LOOPBACK, PortTaken, Servers, Site, bind, free_port
+from bot.workbench.server import LOOPBACK, PortTaken, Servers, Site, bind
 from bot.workbench.settings import FLAGS, PORT_OPTIONS, Ports, Secrets, write_bot_files
 from bot.workbench.slack.app import slack_app
 from bot.workbench.slack.config import WorkspaceConfig
@@ -219,20 +219,18 @@ class Workbench:
 def _take_ports(wanted: Ports) -> tuple[Ports, dict[str, socket.socket]]:
     """Bind our own listeners and find ports for the children; PortTaken when one is in use.
 
-    A child binds its port itself, so ours is let go just before: somebody else could take it in between, and then
-    the child says so in its log.
+    A child binds its port itself, so ours is let go just before, once all are chosen: somebody else could take it in
+    between, and then the child says so in its log.
     """
     sockets: dict[str, socket.socket] = {}
-    taken: dict[str, int] = {}
     try:
         for name, option in PORT_OPTIONS.items():
-            if name in OURS:
-                sockets[name] = bind(getattr(wanted, name), option)
-                taken[name] = int(sockets[name].getsockname()[1])
-            else:
-                taken[name] = free_port(getattr(wanted, name), option)
+            sockets[name] = bind(getattr(wanted, name), option)
     except PortTaken:
         for listener in sockets.values():
             listener.close()
         raise
+    taken = {name: int(listener.getsockname()[1]) for name, listener in sockets.items()}
+    for name in set(sockets) - set(OURS):
+        sockets.pop(name).close()
     return Ports(**taken), sockets

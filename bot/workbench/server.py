@@ -36,12 +36,6 @@ def bind(port: int, option: str) -> socket.socket:
     return listener
 
 
-def free_port(port: int, option: str) -> int:
-    """A port a child may listen on: `port` itself when free, any free one for 0."""
-    with bind(port, option) as probe:
-        return int(probe.getsockname()[1])
-
-
 @dataclass(frozen=True)
 class Site:
     """An ASGI app and the socket it is served on."""

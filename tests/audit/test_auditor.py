@@ -11,8 +11,9 @@ from bot.audit.auditor import AUDIT_EVERY, LOOK_EVERY_S, Auditor
 from bot.audit.findings import Check
 from bot.audit.heartbeat import Heartbeat, Settings
 from bot.incident.policy import Policy
-from bot.workbench.server import bind, free_port
+from bot.workbench.server import bind
 from tests.audit.service import SECRET, Service
+from tests.servers import free_port
 from tests.story.night import MAYA, Night, alert
 from tests.web.site import PAGER, Site
 
@@ -133,7 +134,7 @@ def test_a_heartbeat_that_is_refused_is_logged_once_and_once_when_it_is_heard_ag
 
 
 def test_a_service_that_is_not_there_is_no_reason_to_stop_and_its_address_stays_out_of_the_log() -> None:
-    heartbeat = Heartbeat(Settings(f"http://127.0.0.1:{free_port(0, '--heartbeat-port')}/{SECRET}"))
+    heartbeat = Heartbeat(Settings(f"http://127.0.0.1:{free_port()}/{SECRET}"))
     with capture_logs() as lines:
         heartbeat.beat()
     assert [line["event"] for line in lines] == ["heartbeat_not_heard"]

@@ -35,12 +35,13 @@ from bot.intake.reading import Reading
 from bot.journal import Journal
 from bot.journal.database import DatabaseClock, open_engine
 from bot.journal.errands import HandOn
-from bot.workbench.server import Servers, Site, bind, free_port
+from bot.workbench.server import Servers, Site, bind
 from tests.bench import house, outside, traffic
 from tests.bench.load import closed_loop
 from tests.bench.measure import SETTLE_S, warm_up
 from tests.bench.notified import Notifying
 from tests.databases import PostgreSQL, postgresql
+from tests.servers import free_port
 
 SERVERS: Final = 3
 IDLE_S: Final = 8.0
@@ -94,9 +95,9 @@ class Server:
     def __init__(self, folder: Path, variant: str, outside_port: int, database: str) -> None:
         folder.mkdir(parents=True)
         self._folder, self._variant, self._database = folder, variant, database
-        self.port = free_port(0, "child")
+        self.port = free_port()
         names = {"team": traffic.TEAM, "channel": traffic.CHANNEL, "group": traffic.GROUP, "person": traffic.PERSON}
-        text = house.CONFIG.format(doors=self.port, pages=free_port(0, "child"), outside=outside_port, **names)
+        text = house.CONFIG.format(doors=self.port, pages=free_port(), outside=outside_port, **names)
         queue = f"queue = {str(variant != 'polling').lower()}\n"
         (folder / "fixfirst.toml").write_text(queue + text + POLICY)
         self.start()

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from bot.workbench.server import free_port
 from tests.bench import traffic
 from tests.bench.load import LOOPBACK
+from tests.servers import free_port
 
 READY_WITHIN_S: Final = 20.0
 POLL_S: Final = 0.005
@@ -95,7 +95,7 @@ def wait_for(port: int, request: bytes) -> None:
 @contextmanager
 def outside(folder: Path) -> Iterator[int]:
     """The outside world; gives its port."""
-    port = free_port(0, "child")
+    port = free_port()
     with child(folder, "-m", "tests.bench.outside", str(port)):
         wait_for(port, b"GET /posted HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         yield port
@@ -110,7 +110,7 @@ def came_in(port: int, what: str) -> dict[str, float]:
 @contextmanager
 def floor(folder: Path, *where: str) -> Iterator[int]:
     """The floor, which keeps alerts in this new database, or does nothing with them; gives its port."""
-    port = free_port(0, "child")
+    port = free_port()
     with child(folder, "-m", "tests.bench.floor", str(port), *where):
         wait_for(port, traffic.command("list"))
         yield port
@@ -123,10 +123,10 @@ def product(folder: Path, outside_port: int, database: str = "") -> Iterator["Pr
     `database` is the URL of one with the schema; without it, a file of SQLite in `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port(0, "child")
+    port = free_port()
     config = folder / "fixfirst.toml"
     names = {"team": traffic.TEAM, "channel": traffic.CHANNEL, "group": traffic.GROUP, "person": traffic.PERSON}
-    config.write_text(CONFIG.format(doors=port, pages=free_port(0, "child"), outside=outside_port, **names))
+    config.write_text(CONFIG.format(doors=port, pages=free_port(), outside=outside_port, **names))
     env = {**SECRETS, "FIXFIRST_DATABASE": database} if database else SECRETS
     began = time.monotonic()
     with child(folder, "-m", "bot.cli", "serve", "--json", "--config", str(config), env=env) as pid:

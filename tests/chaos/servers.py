@@ -13,8 +13,8 @@ from typing import Final
 
 from bot.workbench.children import Child, StartFailed
 from bot.workbench.launch import Workbench
-from bot.workbench.server import free_port
 from tests.databases import PostgreSQL
+from tests.servers import free_ports
 
 LOOPBACK: Final = "127.0.0.1"
 READY_S: Final = 60.0
@@ -112,7 +112,7 @@ def one_on_sqlite(bench: Workbench) -> Servers:
 def several_on_postgresql(bench: Workbench, postgres: PostgreSQL, number: int) -> Iterator[Servers]:
     """Servers with ports of their own; what the workbench sends to the bot's port goes to any that answers."""
     database = postgres.new()
-    ports = [(free_port(0, "doors"), free_port(0, "pages")) for _ in range(number)]
+    ports = list(zip(*[iter(free_ports(2 * number))] * 2, strict=True))
     children = [_server(bench, place, at, database) for place, at in enumerate(ports)]
     with balancer(bench.ports.doors, [doors for doors, _ in ports]):
         servers = Servers(bench, children, database, postgres.crash)

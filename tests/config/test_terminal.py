@@ -15,7 +15,7 @@ from bot.config import load
 from bot.desk import Desk
 from bot.incident.events import Severity
 from bot.intake.alerts import Delivery, Message
-from bot.workbench.server import free_port
+from tests.servers import free_ports
 
 EXAMPLE = Path(__file__).parents[2] / "fixfirst.example.toml"
 RUNBOOKS = Path(__file__).parents[2] / "runbooks"
@@ -208,7 +208,7 @@ def test_the_version_and_the_help(types: Type) -> None:
 def test_a_database_that_does_not_answer_is_named_without_its_password(
     types: Type, folder: Path, words: tuple[str, ...]
 ) -> None:
-    doors, pages = free_port(0, "doors"), free_port(0, "pages")
+    doors, pages = free_ports(2)
     (folder / "fixfirst.toml").write_text(f"[doors]\nport = {doors}\n[pages]\nport = {pages}\n", encoding="utf-8")
     result = types(*words, FIXFIRST_DATABASE="postgresql://bot:hunter2@127.0.0.1:1/incidents?password=hunter2")
     assert result.exit_code == 1, result.output

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from bot.config import read
-from bot.workbench.server import free_port
 from tests.doors.house import open_house
+from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
@@ -45,7 +45,7 @@ def health_check(port: int) -> int:
 def test_its_health_check_knows_a_living_bot_from_a_dead_one(tmp_path: Path) -> None:
     with open_house(tmp_path) as house:
         assert health_check(house.port) == 0
-    assert health_check(free_port(0, "--doors-port")) != 0
+    assert health_check(free_port()) != 0
 
 
 def test_the_ports_it_names_are_the_default_ones(tmp_path: Path) -> None:

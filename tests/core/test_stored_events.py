@@ -52,7 +52,7 @@ EXAMPLES: tuple[Event, ...] = (
     ev.StepStarted("r1", "a", 1),
     ev.SecondCalled("r1", "a", 2),
     ev.StepOverridden("r1", "a", "the other node is failing too"),
-    ev.StepApplied("r1", "a", 1, AT, True),
+    ev.StepApplied("r1", "a", 1, AT, True, "node-2 drained"),
     ev.StepProgressed("r1", "a", "3 of 5 pods moved"),
     ev.StepCompleted("r1", "a"),
     ev.StepSaid("r1", "a", "llama-70b answers from its cache", 2),

@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from bot.workbench.children import Child, is_up
-from bot.workbench.server import free_port
+from tests.servers import free_ports
 
 ROOT: Final = Path(__file__).parents[2]
 PREFIX: Final = "/opt/fixfirst"
@@ -85,7 +85,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def test_what_the_dockerfile_installs_serves_both_listeners(installed: Path, tmp_path: Path) -> None:
-    doors, pages = free_port(0, "doors"), free_port(0, "pages")
+    doors, pages = free_ports(2)
     config = tmp_path / "fixfirst.toml"
     config.write_text(f"[doors]\nport = {doors}\n[pages]\nport = {pages}\n", encoding="utf-8")
     bot = Child(

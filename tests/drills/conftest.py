@@ -26,10 +26,10 @@ from bot.app import runbook_parts
 from bot.config import Config, load
 from bot.runbook.preview import Parts
 from bot.workbench.fleet import Fleet, fleet_app
-from bot.workbench.server import Servers, Site, bind, free_port
+from bot.workbench.server import Servers, Site, bind
 from bot.workbench.settings import FLAGS, Ports, Secrets, write_bot_files
 from tests.drills.ingest import Scraper
-from tests.servers import program, running, wait_for
+from tests.servers import free_port, program, running, wait_for
 
 EVERY_S = 5.0
 """Between two scrapes."""
@@ -97,7 +97,7 @@ def relay(clock: Clock, port: int) -> http.server.ThreadingHTTPServer:
 def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
     """One Prometheus for all drills of a file."""
     binary, folder, clock = program("prometheus", "prometheus"), tmp_path_factory.mktemp("past"), Clock()
-    port = free_port(0, "child")
+    port = free_port()
     (folder / "prometheus.yml").write_text("global: {}\n")
     command = [
         binary,

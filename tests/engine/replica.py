@@ -29,7 +29,7 @@ from bot.journal import Journal
 from bot.journal.database import DatabaseClock, conninfo, migrate, open_engine
 from bot.outbox import Outbox
 
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 30.0
 WORKSPACE: Final = "test"
 COURIERS: Final = ("pager", "slack", "runbook", "health", "postmortem")
 

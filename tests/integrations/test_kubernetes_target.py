@@ -18,8 +18,7 @@ import yaml
 from bot.contracts import Permanent, Plan, Transient
 from bot.incident.run import Reading, Risk, Sample
 from bot.integrations.kubernetes import Cordon, Get, Target, target
-from bot.workbench.server import free_port
-from tests.servers import drip, program, raw_server
+from tests.servers import drip, free_port, program, raw_server
 
 SECRETS = {"PROD_TOKEN": "canary-7f3a"}
 GOOD: dict[str, Any] = {
@@ -91,7 +90,7 @@ def test_a_server_that_drips_is_over_by_one_moment() -> None:
 
 def test_a_server_that_is_not_there_is_tried_again() -> None:
     with pytest.raises(Transient, match=r"prod \(127.0.0.1:\d+\) cannot be reached: Connection refused"):
-        look(f"http://127.0.0.1:{free_port(0, 'none')}")
+        look(f"http://127.0.0.1:{free_port()}")
 
 
 def said(code: int, message: str = "no") -> bytes:

@@ -16,8 +16,7 @@ from bot.incident.run import Risk
 from bot.integrations.redis import Set, Target
 from bot.runbook.kinds import KINDS
 from bot.runbook.shelf import check
-from bot.workbench.server import free_port
-from tests.servers import certificate_in, drip, program, raw_server, running
+from tests.servers import certificate_in, drip, free_port, program, raw_server, running
 
 PASSWORD = "canary-7f3a"
 STEP = {"target": "answers", "key": "fallback:llama-70b", "value": "on"}
@@ -49,7 +48,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    port, folder = free_port(0, "child"), tmp_path_factory.mktemp("redis")
+    port, folder = free_port(), tmp_path_factory.mktemp("redis")
     redis_server = program("redis-server", "redis-server")
     may = "+eval +get +set +del +type +time +pttl +pexpire +pexpireat +select"
     settings = folder / "redis.conf"
@@ -239,7 +238,7 @@ def test_a_configuration_that_no_longer_allows_the_key_is_obeyed(world: World) -
     with pytest.raises(Permanent, match="takes only keys that begin with shed:"):
         Set({"answers": target_at(world.port, prefixes=["shed:"])}).apply(plan, "k")
     with pytest.raises(Permanent, match="has moved since the preview"):
-        Set({"answers": target_at(free_port(0, "child"))}).apply(plan, "k")
+        Set({"answers": target_at(free_port())}).apply(plan, "k")
     with pytest.raises(Permanent, match="no target 'answers' is configured under \\[redis\\]; known: none"):
         Set({}).apply(plan, "k")
 
@@ -336,7 +335,7 @@ def test_bytes_and_long_values_are_left_alone(world: World) -> None:
 
 
 def test_a_closed_port_is_transient_and_nothing_was_done() -> None:
-    act = Set({"answers": target_at(free_port(0, "child"))})
+    act = Set({"answers": target_at(free_port())})
     with pytest.raises(Transient, match="cannot be reached") as failed:
         act.plan(STEP)
     assert not failed.value.ambiguous
@@ -467,7 +466,7 @@ def test_what_somebody_sets_between_our_look_and_our_change_stays(world: World) 
 @pytest.fixture(scope="module")
 def behind_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     """A Redis that speaks nothing but TLS; its port and its certificate."""
-    port, folder = free_port(0, "child"), tmp_path_factory.mktemp("redis-tls")
+    port, folder = free_port(), tmp_path_factory.mktemp("redis-tls")
     redis_server, both = program("redis-server", "redis-server"), certificate_in(folder)
     settings = folder / "redis.conf"
     settings.write_text(

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,12 @@ def test_only_what_the_list_says_now_is_ever_run(tmp_path: Path, state: Path) ->
     changed = queue(tmp_path, state, argv=[*program(tmp_path, "print('new')"), "{queue}"])
     forged = replace(plan, request={**plan.request, "argv": ["/usr/bin/touch", str(tmp_path / "forged")]})
     for act, told in ((changed, plan), (queue(tmp_path, state), forged)):
-        for call in (lambda: act.apply(told, "k"), lambda: act.undo(told, "u"), lambda: act.observe(told)):  # noqa: B023
+        calls: list[Callable[[], object]] = [
+            partial(act.apply, told, "k"),
+            partial(act.undo, told, "u"),
+            partial(act.observe, told),
+        ]
+        for call in calls:
             with pytest.raises(Permanent, match="has changed since the preview; preview again"):
                 call()
     assert not (tmp_path / "forged").exists()

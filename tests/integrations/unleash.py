@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-from bot.workbench.server import free_port
 from tests.databases import PostgreSQL
-from tests.servers import running
+from tests.servers import free_port, running
 
 TOKEN = "*:*.canary-7f3a-not-a-secret"
 INSTALLED = os.environ.get("FIXFIRST_TEST_UNLEASH", "")
@@ -30,7 +29,7 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 @contextmanager
 def real(postgres: PostgreSQL, folder: Path) -> Iterator[str]:
     """A real server on a new database; gives its address."""
-    port, installed = free_port(0, "child"), Path(INSTALLED).resolve() / "node_modules"
+    port, installed = free_port(), Path(INSTALLED).resolve() / "node_modules"
     node = next(path for path in (installed / "node" / "bin" / "node", installed / ".bin" / "node") if path.exists())
     database = postgres.empty().replace("postgresql+psycopg://", "postgres://")
     environment = {

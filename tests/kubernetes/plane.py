@@ -13,8 +13,7 @@ from time import monotonic
 from typing import Any
 from urllib.error import HTTPError
 
-from bot.workbench.server import free_port
-from tests.servers import program, running
+from tests.servers import free_ports, program, running
 
 ADMIN, BOT, GUEST = "admin-0f3a", "bot-5c1e", "guest-9d7b"
 """Tokens, good for this server alone."""
@@ -67,7 +66,7 @@ def plane(folder: Path) -> Iterator[Plane]:
     etcd = program("etcd", "etcd-server")
     built = subprocess.run([str(_BUILD)], stdout=subprocess.PIPE, text=True, check=True)
     programs = Path(built.stdout.strip().splitlines()[-1])
-    store, peers, api = (free_port(0, "child") for _ in range(3))
+    store, peers, api = free_ports(3)
     _tokens(folder)
     with ExitStack() as stack:
 
@@ -88,7 +87,7 @@ def plane(folder: Path) -> Iterator[Plane]:
         cluster = Plane(url, folder / "certs" / "apiserver.crt")
         cluster.settle(lambda: cluster.call("GET", "/api/v1/namespaces/default")[0] == 200, "the API answers")
         config = _kubeconfig(folder, cluster)
-        managing, scheduling = free_port(0, "child"), free_port(0, "child")
+        managing, scheduling = free_ports(2)
         common = ["--kubeconfig", config, "--leader-elect=false", "--port=0", "--bind-address=127.0.0.1"]
         start("manager", [f"{programs}/kube-controller-manager", *common, f"--secure-port={managing}",
                           f"--cert-dir={folder}/certs-manager", "--horizontal-pod-autoscaler-sync-period=1s",
@@ -96,7 +95,7 @@ def plane(folder: Path) -> Iterator[Plane]:
         start("scheduler", [f"{programs}/kube-scheduler", *common, f"--secure-port={scheduling}",
                             f"--cert-dir={folder}/certs-scheduler"], scheduling)  # fmt: skip
         for name in NODES:
-            ports = free_port(0, "child"), free_port(0, "child")
+            ports = free_ports(2)
             start(name, [f"{programs}/kubemark", "--morph=kubelet", f"--name={name}", f"--kubeconfig={config}",
                          f"--kubelet-port={ports[0]}", f"--kubelet-read-only-port={ports[1]}"], ports[0])  # fmt: skip
         cluster.settle(lambda: _ready(cluster) == len(NODES), "the nodes are ready")

@@ -14,7 +14,6 @@ from sqlalchemy import create_engine, text
 
 from bot.cli import main
 from bot.journal.database import MIGRATIONS, NewerSchema, migrate, newest_schema, open_engine, sqlite_url
-from bot.workbench.server import free_port
 from tests.migrations.conftest import filled, up_to_date
 from tests.migrations.fill import pour_out
 
@@ -59,6 +58,7 @@ def upgrade():
 START = """
 import sys
 from bot.journal.database import migrate, open_engine
+from tests.servers import free_ports
 sys.stdin.readline()
 migrate(open_engine(sys.argv[1]))
 """
@@ -170,7 +170,7 @@ def test_at_the_terminal_that_is_one_sentence(tmp_path: Path, later: Later, word
     up_to_date(sqlite_url(data))
     upgrade(later(sqlite_url(data), A_PARENT_WITH_THREE_CHILDREN))
     config = tmp_path / "fixfirst.toml"
-    ports = [free_port(0, name) for name in ("--doors", "--pages")]
+    ports = free_ports(2)
     config.write_text(
         f'workspace = "night-shift"\ndatabase = "{sqlite_url(data)}"\n'
         f"[doors]\nport = {ports[0]}\n[pages]\nport = {ports[1]}\n"

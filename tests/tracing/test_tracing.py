@@ -22,7 +22,7 @@ from bot.desk import Desk
 from bot.incident import commands as cmd
 from bot.incident.people import Actor, ActorKind, Refused, Right
 from bot.incident.state import Incident
-from bot.workbench.server import free_port
+from tests.servers import free_port
 
 MAYA = Actor(ActorKind.MEMBER, "U0MAYA", "Maya", frozenset({Right.RESPOND}))
 SECRETS = {"FIXFIRST_ALERTMANAGER_TOKENS": "a-token-of-the-tests", "COLLECTOR_TOKEN": "another-token-of-tests"}
@@ -228,7 +228,7 @@ def test_no_text_goes_out_and_the_collector_sees_who_sends(opens: Opened, collec
 
 
 def test_a_collector_that_is_away_keeps_neither_alerts_nor_the_end_waiting(opens: Opened) -> None:
-    app = opens(f"http://127.0.0.1:{free_port(0, '--collector')}/v1/traces")
+    app = opens(f"http://127.0.0.1:{free_port()}/v1/traces")
     burns(app)
     began = time.monotonic()
     app.close()

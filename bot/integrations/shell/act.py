@@ -90,17 +90,22 @@ class Run(_Commands):
             warnings=tuple(warnings),
         )
 
-    def apply(self, plan: Plan, key: str) -> None:  # noqa: ARG002 - see the class
-        """Runs it to its end, unless it is done already. Raises Permanent when it ends with anything but 0."""
+    def apply(self, plan: Plan, key: str) -> str | None:  # noqa: ARG002 - see the class
+        """Runs it to its end, unless it is done already; gives what it printed.
+
+        Raises Permanent when it ends with anything but 0.
+        """
         command = self._planned(plan)
         room = Room(command)
         if plan.request["observe"]:
             seen = _observed(room, plan.request)
             if seen is Observed.DONE:
-                return
+                return None
             if seen.value != plan.before["observed"]:
                 raise Permanent(f"changed since the preview: it was {plan.before['observed']}, now {seen.value}")
-        _must(command, room.run(plan.request["argv"], acts=True))
+        ended = room.run(plan.request["argv"], acts=True)
+        _must(command, ended)
+        return ended.output.strip() or None
 
     def observe(self, plan: Plan) -> Observed:
         """What `observe` says; without it nobody knows."""
