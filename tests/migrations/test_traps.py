@@ -16,6 +16,7 @@ from bot.cli import main
 from bot.journal.database import MIGRATIONS, NewerSchema, migrate, newest_schema, open_engine, sqlite_url
 from tests.migrations.conftest import filled, up_to_date
 from tests.migrations.fill import pour_out
+from tests.servers import free_ports
 
 A_PARENT_WITH_THREE_CHILDREN = """
 import sqlalchemy as sa
@@ -58,7 +59,6 @@ def upgrade():
 START = """
 import sys
 from bot.journal.database import migrate, open_engine
-from tests.servers import free_ports
 sys.stdin.readline()
 migrate(open_engine(sys.argv[1]))
 """
