@@ -31,7 +31,14 @@ class Transient(Exception):
 
 
 class Permanent(Exception):
-    """Trying again cannot help: a revoked token, a missing scope, a refused request. The text is shown to people."""
+    """Trying again cannot help: a revoked token, a missing scope, a refused request. The text is shown to people.
+
+    `ambiguous` is true when it may have been carried out, or a part of it, all the same.
+    """
+
+    def __init__(self, reason: str = "", *, ambiguous: bool = False) -> None:
+        super().__init__(reason)
+        self.ambiguous = ambiguous
 
 
 class Malformed(Exception):
@@ -96,7 +103,8 @@ class Plan:
     """What a step would do, pinned to what the world looks like now; an approval binds to its digest.
 
     `lines` are for people. `request` is the rendered act and `before` the snapshot that undo restores; both are plain
-    JSON without secrets. `undo` says in a few words what undo would do, or is None when there is no way back.
+    JSON without secrets. Two requests that differ only in `after`, the act they come after, want the same. `undo` says
+    in a few words what undo would do, or is None when there is no way back.
     """
 
     lines: tuple[str, ...]

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import TypeVar
 
 from bot.incident.alert import Alert, GroupState
@@ -75,10 +74,10 @@ class Desk:
         require_responder(by)
         return self.soon(lambda txn: pull(txn, by, reason), timeout)
 
-    def release_brake(self, by: Actor, timeout: float = PATIENCE_S) -> bool:
-        """Lets runbooks act again; False when they may already. Raises Refused."""
+    def release_brake(self, by: Actor, seq: int | None = None, timeout: float = PATIENCE_S) -> bool:
+        """Lets runbooks act again; False when they may already. Raises Refused, also when `seq` is an earlier stop."""
         require_responder(by)
-        return self.soon(lambda txn: release(txn, by), timeout)
+        return self.soon(lambda txn: release(txn, by, seq), timeout)
 
     def soon(self, job: Callable[[Txn], T], timeout: float = PATIENCE_S) -> T:
         """`write`, waited for. Raises what the job raises; Busy when the journal does not answer in time (seconds)."""
@@ -190,9 +189,16 @@ class Desk:
         policy = replace(self.policy, frozen=standing.frozen, previews_from=standing.previews_from)
         if not isinstance(command, ApproveStep):
             return policy
-        longest = max((cap.within for cap in policy.caps.values()), default=timedelta())
-        begun = begun_since(txn, command.at - longest) if longest else []
+        cap = policy.caps.get(self._kind(txn, command))
+        begun = begun_since(txn, command.at - cap.within) if cap else []
         return replace(policy, brake=txn.brake(), begun=tuple(begun))
+
+    @staticmethod
+    def _kind(txn: Txn, command: ApproveStep) -> str:
+        """The kind of step that is approved; empty where there is no such step."""
+        incident = txn.incident(command.incident)
+        run = incident.runs.get(command.run) if incident else None
+        return next((step.spec.kind for step in run.steps if step.spec.id == command.step), "") if run else ""
 
     def _unless_succeeded(self, txn: Txn, incident: Incident, event: Reopened, command: Command) -> Event:
         """At most one live incident per group: where a later one has the alerts, none are left to return for."""

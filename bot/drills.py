@@ -16,6 +16,7 @@ from bot.incident.state import Incident
 from bot.intake.alerts import Delivery, Message
 from bot.intake.reading import first
 from bot.integrations.http.switch import Switch
+from bot.journal import Busy
 from bot.journal import drill as record
 from bot.settings import Table
 
@@ -78,8 +79,7 @@ class Drills:
 
     def under_way(self) -> list[Drill]:
         """The drills that go on now, the oldest first."""
-        now = self.desk.journal.clock()
-        return self.desk.journal.ask(lambda direct, workspace: record.drills_on_record(direct, workspace, now))
+        return self.desk.journal.ask(record.drills_on_record)
 
     def incident_of(self, drill: Drill) -> Incident | None:
         """The incident it has made; None before its alert has come."""
@@ -92,9 +92,6 @@ class Drills:
         if scenario is None:
             known = ", ".join(self.scenarios) or "none; add a table [drills.NAME] to fixfirst.toml"
             raise Refused(f"There is no drill `{name[:60]}`; there are {known}.")
-        going = next((one for one in self.under_way() if one.scenario == name), None)
-        if going is not None:
-            raise Refused(f"The drill {name} goes on already, since {going.started_at:%H:%M} UTC; stop it first.")
         real = scenario.switch is not None
         until = self.desk.journal.clock() + scenario.lasts
         seen, said = (scenario.alerts, scenario.labels) if real else ((), {})
@@ -102,8 +99,7 @@ class Drills:
         try:
             self._turn(scenario, drill, on=True)
         except (Transient, Permanent) as failure:
-            self.desk.soon(lambda txn: record.end(txn, BOT, drill))
-            raise Refused(f"The drill {name} could not begin: {failure}") from failure
+            raise Refused(f"The drill {name} could not begin: {failure}{self._undone(drill, failure)}") from failure
         return drill
 
     def stop(self, by: Actor) -> list[Drill]:
@@ -121,15 +117,14 @@ class Drills:
         return ended
 
     def tidy(self) -> None:
-        """Ends what is over: its incident has ended, or its time is up in less than the next look."""
+        """Ends what is over: its incident has ended, or its time is up."""
         now = self.desk.journal.clock()
         for drill in self.under_way():
             incident = self.incident_of(drill)
-            last_look = drill.until - now <= timedelta(seconds=2 * TIDY_EVERY_S)
-            if last_look or (incident is not None and not incident.is_live):
+            if now >= drill.until or (incident is not None and not incident.is_live):
                 try:
                     self._end(drill, BOT)
-                except (Transient, Permanent) as failure:
+                except (Transient, Permanent, Busy) as failure:
                     log.warning("drill_not_ended", drill=drill.id, reason=str(failure))
 
     def score(self, ref: str) -> str:
@@ -145,6 +140,19 @@ class Drills:
         if scenario is not None:
             self._turn(scenario, drill, on=False)
         self.desk.soon(lambda txn: record.end(txn, by, drill))
+        if scenario is None:
+            raise Permanent("it is not in fixfirst.toml any more; make whole by hand what it broke")
+
+    def _undone(self, drill: Drill, failure: Transient | Permanent) -> str:
+        """Takes back what may have got through although no good answer came; what people are told where that fails."""
+        try:
+            if failure.ambiguous:
+                self._end(drill, BOT)
+            else:
+                self.desk.soon(lambda txn: record.end(txn, BOT, drill))
+        except (Transient, Permanent, Busy):
+            return "; it may be broken all the same: `/incident drill stop` makes it whole"
+        return ""
 
     def _turn(self, scenario: Scenario, drill: Drill, *, on: bool) -> None:
         if scenario.switch is not None:
@@ -170,4 +178,7 @@ class Drills:
                     group_key=f"v1:drill={drill.id}",
                 )
             )
-        self.desk.receive([Message(SOURCE, tuple(deliveries))]).result(PATIENCE_S)
+        try:
+            self.desk.receive([Message(SOURCE, tuple(deliveries))]).result(PATIENCE_S)
+        except TimeoutError as late:
+            raise Busy("the journal did not answer in time") from late

@@ -32,6 +32,8 @@ WORRY_AFTER: Final = timedelta(seconds=60)
 GIVE_UP_AFTER: Final = timedelta(hours=24)
 """An effect older than this helps nobody any more."""
 LONGEST_PAUSE_S: Final = 60.0
+LONGEST_WISH_S: Final = 600.0
+"""Whoever asks to be left alone for longer is asked again all the same; nobody notices a lane that rests for a day."""
 LONGEST_PAUSE_OF_A_PAGE_S: Final = 10.0
 """Once the pager answers again, nobody should sleep on for a minute."""
 
@@ -40,7 +42,7 @@ def pause(attempts: int, retry_after: float | None, jitter: float, longest: floa
     """How long to wait after that many attempts: what the other side asked for, else 1, 2, 4 ... `longest` s, up to a
     quarter more by `jitter` (0 to 1) so that many jobs do not come back in step."""
     if retry_after is not None:
-        return timedelta(seconds=retry_after + jitter)
+        return timedelta(seconds=min(retry_after, LONGEST_WISH_S) + jitter)
     return timedelta(seconds=min(longest, 2.0 ** min(attempts - 1, 10)) * (1 + jitter / 4))
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from bot.incident import effects as ef
 from bot.incident.logbook import Kind, Record
 from bot.incident.people import Refused
+from bot.incident.run import StepRun, StepStatus
 from bot.incident.timeline import count, span, who
 
 BRAKED: Final = (ef.ApplyStep, ef.ContinueStep)
@@ -23,6 +24,8 @@ class Brake:
     since: datetime
     by: str
     reason: str
+    seq: int = 0
+    """Its record in the logbook."""
 
     @property
     def words(self) -> str:
@@ -35,7 +38,7 @@ def brake(latest: Record | None) -> Brake | None:
     """What the latest record about the brake says."""
     if latest is None or latest.kind is not Kind.RUNBOOKS_STOPPED:
         return None
-    return Brake(latest.at, who(latest.by), latest.body["reason"])
+    return Brake(latest.at, who(latest.by), latest.body["reason"], latest.seq)
 
 
 def require_released(pulled: Brake | None) -> None:
@@ -65,6 +68,11 @@ class Begun:
 
 Caps = Mapping[str, Cap]
 """By kind of step."""
+
+
+def was_refused(step: StepRun) -> bool:
+    """Whether the other side refused it, so that nothing was done."""
+    return step.status in (StepStatus.FAILED, StepStatus.SKIPPED) and not step.applied
 
 
 def require_room(kind: str, caps: Caps, begun: Sequence[Begun], now: datetime) -> None:

@@ -244,6 +244,14 @@ def _(command: cmd.Mitigate, incident: Incident, policy: Policy) -> list[ev.Even
     return [] if incident.status is Status.MITIGATED else [ev.Mitigated(command.text.strip())]
 
 
+def _require_nothing_on_loan(incident: Incident) -> None:
+    on_loan = ", ".join(f"*{step.spec.title}*" for _, step in lent(incident.runs.values()))
+    if on_loan:
+        raise Refused(
+            f"Still on loan: {on_loan}. Take it back first; until then nobody knows whether the service is well."
+        )
+
+
 @_decide.register
 def _(command: cmd.Resolve, incident: Incident, policy: Policy) -> list[ev.Event]:
     require_responder(command.by)
@@ -254,12 +262,8 @@ def _(command: cmd.Resolve, incident: Incident, policy: Policy) -> list[ev.Event
     if incident.firing and not command.despite_firing:
         alerts = "1 alert still fires" if incident.firing == 1 else f"{incident.firing} alerts still fire"
         raise Refused(f"{alerts}; confirm that you want to resolve all the same.")
-    on_loan = lent(incident.runs.values())
-    if on_loan and not command.despite_fallback:
-        titles = ", ".join(f"*{step.spec.title}*" for _, step in on_loan)
-        raise Refused(
-            f"Still on loan: {titles}. Take it back first; until then nobody knows whether the service is well."
-        )
+    if not command.despite_fallback:
+        _require_nothing_on_loan(incident)
     snoozed = command.at + policy.snooze if incident.firing else None
     return [ev.Resolved(command.reason.strip(), incident.firing, snoozed)]
 
@@ -269,6 +273,7 @@ def _(command: cmd.Cancel, incident: Incident, policy: Policy) -> list[ev.Event]
     require_responder(command.by)
     if not incident.is_live:
         return []
+    _require_nothing_on_loan(incident)
     return [ev.Cancelled(command.reason.strip() or "no incident")]
 
 

@@ -18,7 +18,7 @@ ABOUT: Final = (Kind.DRILL_STARTED, Kind.DRILL_ENDED)
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """One drill under way. `id` is the scenario and some random characters; `until` is when it ends by itself.
+    """One drill under way. `id` is the scenario and some random characters; `until` is when it is ended at the latest.
 
     `alerts` are the names of the alerts that its fault raises and `labels` what such an alert must say, for a fault
     that real monitors see; both are empty where the alerts are our own.
@@ -41,8 +41,11 @@ class Drill:
         return sample["name"] in self.alerts and all(said.get(name) == value for name, value in self.labels.items())
 
 
-def under_way(records: Iterable[Record], now: datetime) -> list[Drill]:
-    """The drills that these records begin and do not end, the oldest first."""
+def under_way(records: Iterable[Record]) -> list[Drill]:
+    """The drills that these records begin and do not end, the oldest first.
+
+    One whose time is up goes on until its end is on record: what it broke may be broken still.
+    """
     drills: dict[str, Drill] = {}
     for record in records:
         body = record.body
@@ -58,7 +61,7 @@ def under_way(records: Iterable[Record], now: datetime) -> list[Drill]:
                 alerts=tuple(body["alerts"]),
                 labels=body["labels"],
             )
-    return [drill for drill in drills.values() if now < drill.until]
+    return list(drills.values())
 
 
 def scenario_of(drill: str) -> str:

@@ -9,6 +9,7 @@ from bot.incident import events as ev
 from bot.incident.failover import CLOSES
 from bot.incident.policy import Policy
 from bot.incident.run import StepStatus
+from bot.incident.runs import lent
 from bot.incident.state import Incident, Status
 
 ZERO: Final = timedelta()
@@ -36,6 +37,8 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
         and quiet_since
         and incident.recovered
         and not incident.firing
+        and incident.active_run is None
+        and not lent(incident.runs.values())
     ):
         since = max(quiet_since, incident.opened_at)
         yield since + policy.quiet, ev.Resolved("The alerts stopped and nobody had to step in.")

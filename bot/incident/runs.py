@@ -104,8 +104,13 @@ def _first_plan(step: StepRun, plan: Mapping[str, Any]) -> Mapping[str, Any]:
 
     The new one sees its own work as what was there. Where it wants something else, it is a change of its own.
     """
-    same = step.may_be_in_force and step.plan.get("request") == plan.get("request")
+    same = step.may_be_in_force and _wanted(step.plan) == _wanted(plan)
     return step.way_back if same else {}
+
+
+def _wanted(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plan asks for, but not what it comes after."""
+    return {name: value for name, value in (plan.get("request") or {}).items() if name != "after"}
 
 
 def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
@@ -114,7 +119,16 @@ def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
     match entry.event:
         case ev.StepPlanned(run=run, step=step, plan=plan, digest=digest):
             planned = {"plan": plan, "plan_digest": digest, "first_plan": _first_plan(runs[run].step(step), plan)}
-            return _set(runs[run], step, status=StepStatus.ASKING, asked_at=at, outcome="", alone=False, **planned)
+            return _set(
+                runs[run],
+                step,
+                status=StepStatus.ASKING,
+                asked_at=at,
+                outcome="",
+                alone=False,
+                second_called_at=None,
+                **planned,
+            )
         case ev.StepShown(run=run, step=step, channel=channel, ts=ts):
             return _set(runs[run], step, channel=channel, ts=ts)
         case ev.StepAsked(run=run, step=step):
@@ -199,10 +213,14 @@ def lent(runs: Iterable[Run]) -> list[tuple[Run, StepRun]]:
     return [(run, step) for run in runs for step in run.steps if step.lent]
 
 
+def risk_of(spec: StepSpec, plan: Mapping[str, Any]) -> Risk:
+    """What it costs: as the runbook says, or as the preview found, whichever is more."""
+    return max(spec.risk, Risk(plan.get("risk", spec.risk)), key=list(Risk).index)
+
+
 def takes_two(step: StepRun) -> bool:
     """Whether the step cannot be taken back, so that one asks and another approves."""
-    risk = Risk(step.plan.get("risk", step.spec.risk))
-    return Risk.DESTRUCTIVE in (risk, step.spec.risk)
+    return risk_of(step.spec, step.plan) is Risk.DESTRUCTIVE
 
 
 def lacks_second(run: Run, step: StepRun, approver: str) -> bool:

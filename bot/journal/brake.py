@@ -5,9 +5,9 @@ from typing import Final
 
 from sqlalchemy import bindparam, literal_column, select
 
-from bot.incident.brake import ABOUT, Begun, Brake, brake
+from bot.incident.brake import ABOUT, Begun, Brake, brake, was_refused
 from bot.incident.logbook import Kind
-from bot.incident.people import Actor
+from bot.incident.people import Actor, Refused
 from bot.incident.redact import redact
 from bot.journal import logbook
 from bot.journal.direct import Direct
@@ -40,21 +40,28 @@ def pull(txn: Txn, by: Actor, reason: str) -> bool:
     return True
 
 
-def release(txn: Txn, by: Actor) -> bool:
-    """Lets them act again; False when they may already."""
-    if txn.brake() is None:
+def release(txn: Txn, by: Actor, seq: int | None = None) -> bool:
+    """Lets them act again; False when they may already.
+
+    Raises Refused when somebody has stopped them anew since the record `seq`.
+    """
+    pulled = txn.brake()
+    if pulled is None:
         return False
+    if seq is not None and pulled.seq != seq:
+        raise Refused(f"{pulled.words}; that button is about an earlier stop. `/incident runbooks` shows this one.")
     logbook.append(txn.direct, txn.workspace, Kind.RUNBOOKS_RELEASED, by=by, body={}, now=txn.now)
     return True
 
 
 def begun_since(txn: Txn, since: datetime) -> list[Begun]:
-    """Every step that was begun after then, on any incident, the oldest first."""
+    """Every step that was begun after then and not refused, on any incident, the oldest first."""
     txn.direct.alone(f"begun:{txn.workspace}")  # so that two servers do not each begin the last one that may be
     found: list[Begun] = []
     for row in txn.direct.named(_BEGUN, {"workspace": txn.workspace, "since": since}):
         incident = txn.glimpse(row["incident"])
         run = incident.runs.get(row["body"]["run"]) if incident else None
-        if incident is not None and run is not None:
-            found.append(Begun(run.step(row["body"]["step"]).spec.kind, row["at"], incident.ref))
+        step = run.step(row["body"]["step"]) if run else None
+        if incident is not None and step is not None and not was_refused(step):
+            found.append(Begun(step.spec.kind, row["at"], incident.ref))
     return found

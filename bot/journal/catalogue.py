@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Integer, String, bindparam, cast, func, or_, select
+from sqlalchemy import Integer, String, bindparam, cast, func, literal_column, or_, select
 
 from bot.incident.events import NAMES, RunFinished, RunStarted
 from bot.journal.direct import Direct
@@ -85,7 +85,11 @@ _ALERTS: Final = (
         func.max(alert.c.last_seen, type_=alert.c.last_seen.type).label("last_seen"),
         func.max(alert.c.runbook, type_=String).label("runbook"),
     )
-    .where(alert.c.workspace == bindparam("workspace"), alert.c.last_seen >= bindparam("since"))
+    .where(
+        alert.c.workspace == bindparam("workspace"),
+        alert.c.last_seen >= bindparam("since"),
+        alert.c.source != literal_column("'drill'"),
+    )
     .group_by(alert.c.name)
     .order_by(func.sum(alert.c.changes).desc(), alert.c.name)
     .limit(bindparam("most", type_=Integer))

@@ -238,7 +238,7 @@ class Txn(Reader):
 
     def drills(self) -> list[Drill]:
         """The drills that go on, the oldest first."""
-        return under_way(logbook.records(self.direct, self.workspace, DRILLS), self.now)
+        return under_way(logbook.records(self.direct, self.workspace, DRILLS))
 
     def glance(self) -> Glance:
         """What tells whether anything has changed about the database or the logbook."""
@@ -257,7 +257,7 @@ class Txn(Reader):
         hand = post.Hand(self._journal.server, until, self._journal.pulse.dead_before(self.now))
         taken = post.claim(self.direct, job, self.now, hand)
         if taken is not None and standing.holds(taken.effect):
-            self.postpone(taken, self.now + HELD_FOR, WHY, warned=False)
+            self.put_back(taken, self.now + HELD_FOR, WHY)
             return None
         if taken is not None and isinstance(taken.effect, BRAKED) and (pulled := self.brake()):
             self.put_back(taken, self.now + HELD_FOR, pulled.words)

@@ -1,10 +1,12 @@
 """One circuit of the breaker library, on our clock. Imported when first needed: the library brings a Redis client."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
-from pybreaker import STATE_CLOSED, CircuitBreaker, CircuitBreakerError, CircuitMemoryStorage
+from pybreaker import STATE_CLOSED, STATE_OPEN, CircuitBreaker, CircuitBreakerError, CircuitMemoryStorage
 
 from bot.contracts import Transient
 
@@ -35,21 +37,36 @@ class _ByOurClock(CircuitMemoryStorage):
 
 
 class Circuit:
-    """Opens after `fails` failures in a row, and lets one call decide after `pause`. Only `Transient` is a failure."""
+    """Opens after `fails` failures in a row, and lets calls decide after `pause`. Only `Transient` is a failure.
+
+    Nobody waits for another's call: the library, which holds its lock for as long as it calls, is told how it ended.
+    """
 
     def __init__(self, clock: Callable[[], float], fails: int, pause: timedelta) -> None:
+        self._storage, self._pause = _ByOurClock(clock), pause
         self._breaker = CircuitBreaker(
             fail_max=fails,
             reset_timeout=pause.total_seconds(),
             exclude=[lambda error: not isinstance(error, Transient)],
-            state_storage=_ByOurClock(clock),
+            state_storage=self._storage,
             throw_new_error_on_trip=False,
         )
 
     def ask(self, call: Callable[[], T]) -> T:
         """What the call gives. Raises what it raises, and Open."""
+        opened = self._storage.opened_at
+        if self._storage.state == STATE_OPEN and opened and datetime.now(UTC) < opened + self._pause:
+            raise Open
         try:
-            answer: T = self._breaker.call(call)
-        except CircuitBreakerError:
-            raise Open from None
+            answer = call()
+        except Exception as failure:
+            with suppress(type(failure), CircuitBreakerError):
+                self._breaker.call(partial(_raise, failure))
+            raise
+        with suppress(CircuitBreakerError):  # others have found it dead meanwhile
+            self._breaker.call(lambda: None)
         return answer
+
+
+def _raise(failure: Exception) -> None:
+    raise failure

@@ -10,8 +10,8 @@ from typing import Any, Final
 from bot.contracts import Act, Again, Attempt, Check, Delivered, Going, Lasting, Observed, Permanent, Plan, Transient
 from bot.incident import effects as ef
 from bot.incident import events as ev
-from bot.incident.run import APPROVAL_LASTS, Reading, Risk, Run, RunStatus, Sample, StepRun, StepStatus, Verify
-from bot.incident.runs import lacks_second
+from bot.incident.run import APPROVAL_LASTS, TRIES, Reading, Risk, Run, RunStatus, Sample, StepRun, StepStatus, Verify
+from bot.incident.runs import lacks_second, takes_two
 from bot.incident.state import Incident
 from bot.incident.timeline import count, span
 from bot.runbook.breaker import Breakers
@@ -74,11 +74,11 @@ class Courier:
         try:
             return self._deliver(effect, incident, step, attempt)
         except Transient as failure:
-            if attempt.number <= step.spec.retry and not _late(effect, step, attempt):
+            if attempt.number <= _retries(effect, step) and not _late(effect, step, attempt):
                 raise
             return [_gave_up(effect, f"tried {count(attempt.number, 'time')}: {failure}", unclear=True)]
         except Permanent as failure:
-            return [_gave_up(effect, str(failure))]
+            return [_gave_up(effect, str(failure), unclear=failure.ambiguous)]
 
     def _deliver(self, effect: ef.StepEffect, incident: Incident, step: StepRun, attempt: Attempt) -> Delivered:
         run, name = effect.run, effect.step
@@ -148,11 +148,21 @@ class Courier:
         act, plan = self._act(step), plan_from_json(step.plan)
         seen, said = Observed.NOT_DONE, ""
         if attempt.number > 1:
-            seen = self.breakers.ask(_target(step), lambda: act.observe(plan))
+            try:
+                seen = self.breakers.ask(_target(step), lambda: act.observe(plan))
+            except Permanent as failure:
+                unclear = f"an earlier try may have got through, and nobody can look: {failure}"
+                return [ev.StepInterrupted(effect.run, effect.step, unclear)]
         if seen is Observed.NOT_DONE and run.status is not RunStatus.RUNNING:
             return [ev.StepSkipped(effect.run, effect.step, "the runbook was stopped before it was carried out")]
-        if seen is Observed.UNKNOWN or (seen is Observed.NOT_DONE and attempt.number > 1 and not _harmless(plan)):
-            return [ev.StepInterrupted(effect.run, effect.step, "the bot was cut off while it was being carried out")]
+        if seen is Observed.UNKNOWN or (seen is Observed.NOT_DONE and attempt.number > 1 and takes_two(step)):
+            return [
+                ev.StepInterrupted(
+                    effect.run,
+                    effect.step,
+                    "an earlier try got no answer, and it cannot be told whether it got through",
+                )
+            ]
         if seen is Observed.NOT_DONE and step.started_at and attempt.now - step.started_at > APPROVAL_LASTS:
             return [ev.StepFailed(effect.run, effect.step, "not carried out: its approval is too old by now")]
         if seen is Observed.NOT_DONE and lacks_second(run, step, step.approved_by):
@@ -174,6 +184,9 @@ class Courier:
         act = self._act(step)
         if not isinstance(act, Lasting):
             return [ev.StepCompleted(effect.run, effect.step)]
+        if _late(effect, step, attempt):
+            text = f"not finished within {span(step.spec.timeout)}: {step.outcome or 'nobody knows how far it is'}"
+            return [ev.StepFailed(effect.run, effect.step, text)]
         attempt.still_ours()
         plan, key = plan_from_json(step.plan), f"{effect.run}:{effect.step}:{step.attempt}"
         try:
@@ -182,9 +195,6 @@ class Courier:
             going = Going(f"cannot be looked at: {failure}")
         if going is None:
             return [ev.StepCompleted(effect.run, effect.step)]
-        if _late(effect, step, attempt):
-            text = f"not finished within {span(step.spec.timeout)}: {going.text}"
-            return [ev.StepFailed(effect.run, effect.step, text)]
         return _said(effect, attempt, Again(attempt.now + GO_ON_EVERY, {}), going.text)
 
     def _verify(self, effect: ef.VerifyStep, step: StepRun, attempt: Attempt) -> Delivered:
@@ -232,6 +242,10 @@ class Courier:
             other = incident.runs[effect.run].step(step.spec.undo or "")
             act = self._act(other)
             way_back = act.plan(other.spec.args)
+            if way_back.risk is Risk.DESTRUCTIVE:
+                raise Permanent(
+                    "the way back cannot itself be taken back, so it takes two people; carry it out as a step"
+                )
             attempt.still_ours()
             act.apply(way_back, key)
         return [ev.StepUndone(effect.run, effect.step)]
@@ -249,6 +263,11 @@ def _target(step: StepRun) -> str:
         (str(step.spec.args[name]) for name in ("target", "endpoint", "command") if name in step.spec.args), ""
     )
     return f"{rule.table}.{named}" if rule is not None and rule.table and named else MEASURED_BY
+
+
+def _retries(effect: ef.StepEffect, step: StepRun) -> int:
+    """How often a failure that may pass is tried again; a way back is worth more tries than the runbook may say."""
+    return max(step.spec.retry, TRIES - 1) if isinstance(effect, ef.UndoStep) else step.spec.retry
 
 
 def _late(effect: ef.StepEffect, step: StepRun, attempt: Attempt) -> bool:
@@ -275,10 +294,6 @@ def _said(effect: ef.StepEffect, attempt: Attempt, again: Again, text: str) -> A
 
 def _kept(progress: Mapping[str, Any]) -> dict[str, Any]:
     return {name: progress[name] for name in ("told", "told_at") if name in progress}
-
-
-def _harmless(plan: Plan) -> bool:
-    return plan.risk is not Risk.DESTRUCTIVE
 
 
 def _gave_up(effect: ef.StepEffect, reason: str, *, unclear: bool = False) -> ev.Event:

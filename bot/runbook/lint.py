@@ -200,6 +200,22 @@ def _cost(step: Step, rule: KindRule, targets: Targets) -> Problems:
         yield "", f"a {risk} step needs undo: auto, a step's id, or {{none: why there is no way back}}"
 
 
+def _named_way_back(step: Step, runbook: Runbook, targets: Targets) -> Problems:
+    """It is carried out without a preview, and when a lease ends without a person."""
+    other = next(one for one in runbook.steps if one.id == step.undo)
+    rule = KINDS.get(other.kind)
+    if rule is None:
+        return
+    risk = costlier(other.risk or Risk.READ, least_risk(rule, other.args, targets))
+    if risk is Risk.READ:
+        yield "undo", f"the step '{other.id}' changes nothing, so it takes nothing back"
+    elif risk is Risk.DESTRUCTIVE:
+        yield (
+            "undo",
+            f"the step '{other.id}' cannot itself be taken back, so it takes two people; write {{none: reason}}",
+        )
+
+
 def _way_back(step: Step, rule: KindRule, runbook: Runbook, targets: Targets) -> Problems:
     if step.undo == "auto" and not rule.undoable:
         yield "undo", f"{step.kind} cannot be taken back: write {{none: why that is well}}, or the id of a step"
@@ -211,6 +227,8 @@ def _way_back(step: Step, rule: KindRule, runbook: Runbook, targets: Targets) ->
         others = {other.id for other in runbook.steps if other.id != step.id}
         if step.undo not in others:
             yield "undo", f"undo names no other step '{step.undo}'; {did_you_mean(step.undo, others | {'auto'})}"
+        else:
+            yield from _named_way_back(step, runbook, targets)
     elif step.no_undo or "undo" not in step.where:
         if step.lease is not None:
             yield "lease", "a lease undoes the step when it ends, but there is no way back"

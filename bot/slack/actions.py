@@ -10,8 +10,8 @@ VALUE_MAX: Final = 2000
 
 
 class Do(StrEnum):
-    """About an incident as a whole. The value is the incident's id; DECLARE, LIST, HELP and RELEASE (all runbooks) need
-    none, and FAILOVER is about the database.
+    """About an incident as a whole. The value is the incident's id; DECLARE, LIST and HELP need none, FAILOVER is
+    about the database, and RELEASE holds the number of the record that stopped all runbooks.
 
     MORE is the overflow menu: the value of each of its options is what `more_value` makes.
     """

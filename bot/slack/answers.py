@@ -111,7 +111,7 @@ def runbooks_card(incidents: Sequence[Incident], pulled: Brake | None, context: 
             section(f":octagonal_sign: *{line(pulled.words, 700)}*") if pulled else None,
             section("\n".join([f"*{what}*", *lines])),
             section("\n".join(["*On loan*", *kept])) if kept else None,
-            actions(button("Let runbooks act again", Do.RELEASE, "", confirm=start)) if pulled else None,
+            actions(button("Let runbooks act again", Do.RELEASE, str(pulled.seq), confirm=start)) if pulled else None,
             small(f"{link(f'{context.pages_url}/runbooks', 'All runbooks')} · `/incident runbooks stop WHY`"),
         ],
     )
@@ -128,7 +128,7 @@ def drills_card(scenarios: Sequence[tuple[str, str]], going: Sequence[Drill]) ->
             section("\n".join([":dart: *Going on now*", *now])) if now else None,
             section("*What can be practised*"),
             *(section("\n".join(group)) for group in groups),
-            small("Marked, and counted in no statistics. `/incident drill stop` makes all whole again."),
+            small("Marked, and counted in no runbook's success. `/incident drill stop` makes all whole again."),
         ],
     )
 

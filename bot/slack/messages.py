@@ -4,7 +4,7 @@ from bot.incident import events as ev
 from bot.incident import timeline
 from bot.incident.drill import score
 from bot.incident.entry import Entry
-from bot.incident.run import StepRun, StepStatus
+from bot.incident.run import RunStatus, StepRun, StepStatus
 from bot.incident.runs import ASKS_PEOPLE, spec_from_json
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import count, span
@@ -239,7 +239,9 @@ def step_message(incident: Incident, run_id: str, step_id: str) -> Message:
     head = f"*{line(run.title, 120)}* · {steps.place(run, step)}"
     text = f"{incident.ref}: {steps.place(run, step)} {steps.stands(step)}"
     answers = actions(*steps.buttons(incident.id, run, step))
-    return message(text, [section(f"{steps.mark(step)} {head}"), *_step_body(step), answers])
+    over = run.status is not RunStatus.RUNNING and step.status is StepStatus.WAITING
+    body = [small("The runbook was stopped; nobody looks any more.")] if over else _step_body(step)
+    return message(text, [section(f"{steps.mark(step)} {head}"), *body, answers])
 
 
 def _step_body(step: StepRun) -> list[Block | None]:

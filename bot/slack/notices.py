@@ -16,9 +16,10 @@ def notice(record: Record, owner: str = "") -> Message:
         "Runbooks act again at once, each after a new preview. Look first at what the message below says is missing.",
         "Yes, go on",
     )
+    go_on = confirm("Let runbooks act again?", "Steps whose approval is too old ask anew.", "Yes, go on")
     unfreeze = button("Confirm: runbooks may act again", Do.FAILOVER, record.body.get("epoch", ""), confirm=sure)
     buttons = {
         **dict.fromkeys(FREEZES, unfreeze),
-        Kind.RUNBOOKS_STOPPED: button("Let runbooks act again", Do.RELEASE, ""),
+        Kind.RUNBOOKS_STOPPED: button("Let runbooks act again", Do.RELEASE, str(record.seq), confirm=go_on),
     }
     return message(text, [section(f"{mark}{called}{esc(text)}"), actions(buttons.get(record.kind))])

@@ -1,7 +1,6 @@
 """What people ask of runbooks: to start one, to answer its steps, and to stop them all."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from bot.desk import Desk
@@ -66,9 +65,9 @@ class RunbookVerbs:
             case _:
                 raise Refused("Say `/incident runbooks`, `/incident runbooks stop` with a reason, or `... start`.")
 
-    def release(self, asked: Asked) -> Reply:
-        """Lets all runbooks act again. Raises Refused."""
-        if self._desk.release_brake(asked.by):
+    def release(self, asked: Asked, seq: str = "") -> Reply:
+        """Lets all runbooks act again, if they are still stopped by the record `seq`. Raises Refused."""
+        if self._desk.release_brake(asked.by, int(seq) if seq.isdecimal() else None):
             return said("Runbooks act again. What was approved long ago asks anew.")
         return said("They were not stopped.")
 
@@ -137,7 +136,9 @@ class RunbookVerbs:
         ref = _ref(metadata)
         step = {**asked.about(ref.incident), "run": ref.run, "step": ref.step}
         reply = self._approve(cmd.ApproveStep(**step, digest=ref.digest, alone=values["reason"]))
-        return replace(reply, message=None, problem=TOO_OLD, field="reason") if reply.message else reply
+        if reply.message is None:
+            return reply
+        return Reply(problem="That preview is too old; close this form and look at the new one.", field="reason")
 
 
 def _ref(value: str) -> StepRef:

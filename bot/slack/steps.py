@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bot.incident.run import Risk, Run, RunStatus, StepRun, StepSpec, StepStatus
-from bot.incident.runs import ASKS_PEOPLE, all_of, current_step, takes_two, undoable
+from bot.incident.runs import ASKS_PEOPLE, all_of, current_step, risk_of, takes_two, undoable
 from bot.incident.timeline import span
 from bot.slack.actions import StepDo, step_value
 from bot.slack.blocks import Block, button, confirm
@@ -142,7 +142,7 @@ def warnings(spec: StepSpec, plan: Mapping[str, Any]) -> str:
 
 def terms(spec: StepSpec, plan: Mapping[str, Any]) -> str:
     """Risk, way back, and how it is proven, in small print."""
-    risk = Risk(plan.get("risk", spec.risk))
+    risk = risk_of(spec, plan)
     back = plan.get("undo") or ""
     undo = f"undo: {line(str(back), 120)}" if back else f"no undo: {line(spec.no_undo, 120) or 'there is no way back'}"
     lease = f"kept for {span(spec.lease)}, then taken back unless renewed" if spec.lease else ""
@@ -195,7 +195,7 @@ def kept(incident_id: str, run: Run, step: StepRun) -> list[Block]:
 
 
 def _go(step: StepRun, value: str) -> Block:
-    if Risk(step.plan.get("risk", step.spec.risk)) is not Risk.DESTRUCTIVE:
+    if not takes_two(step):
         return button("Run it", StepDo.APPROVE, value, style="primary")
     what = step.plan.get("lines", ())
     sure = confirm(

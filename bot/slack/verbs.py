@@ -94,7 +94,7 @@ class Verbs:
         if do is Do.FAILOVER:
             return self._confirm(asked)
         if do is Do.RELEASE:
-            return self._runbooks.release(asked)
+            return self._runbooks.release(asked, value)
         incident = self._by_id(value)
         match do:
             case Do.ACK:

@@ -64,6 +64,13 @@ def test_going_on_alone_holds_for_the_plan_that_was_seen(previewed: Case) -> Non
     assert not previewed.inc.runs["r1"].step("drain").alone
 
 
+def test_a_call_is_good_for_the_plan_it_was_made_under(previewed: Case) -> None:
+    previewed.do(cmd.CallSecond, run="r1", step="drain").do(cmd.RetryStep, run="r1", step="drain").after(minutes=6)
+    previewed.receipt(ev.StepPlanned("r1", "drain", {**PLAN, "risk": "destructive"}, "d1"))
+    with pytest.raises(Refused, match="Call a second person"):
+        approves(previewed, alone="it burns")
+
+
 def test_a_second_person_is_called_once_in_a_while_however_often_one_presses(previewed: Case) -> None:
     previewed.do(cmd.CallSecond, run="r1", step="drain")
     assert previewed.after(minutes=1).do(cmd.CallSecond, run="r1", step="drain").events == []

@@ -7,9 +7,11 @@ import pytest
 from bot.incident import commands as cmd
 from bot.incident import effects as ef
 from bot.incident import events as ev
+from bot.incident.events import Severity
 from bot.incident.people import Refused
 from bot.incident.run import OnFail, RunStatus, StepSpec, StepStatus
 from bot.incident.runs import all_of, spec_from_json, spec_to_json, undoable
+from bot.incident.state import Status
 from tests.core.case import JONAS, SAM, Case, act, ask, check
 
 PLAN = {
@@ -294,3 +296,28 @@ def test_every_run_has_a_lane_of_its_own() -> None:
 @pytest.mark.parametrize("spec", [act(), check(), ask(checklist=("look", "think"))])
 def test_a_step_survives_storage(spec: StepSpec) -> None:
     assert spec_from_json(spec_to_json(spec)) == spec
+
+
+def test_a_step_done_anew_over_its_own_mark_is_taken_back_to_what_was_there_first(taken: Case) -> None:
+    """What is marked with the act before differs in that alone; the way back is the first plan's."""
+    first = {**PLAN, "request": {"node": "n1", "after": ""}, "before": {"cordoned": False}}
+    again = {**PLAN, "request": {"node": "n1", "after": "mark-1"}, "before": {"cordoned": True}}
+    start(taken, act(lease=None)).receipt(ev.StepPlanned("r1", "rollback", first, "d1"))
+    taken.do(cmd.ApproveStep, run="r1", step="rollback", digest="d1").receipt(ev.StepApplied("r1", "rollback", 1))
+    taken.receipt(ev.StepFailed("r1", "rollback", "not proven")).do(cmd.RetryStep, run="r1", step="rollback")
+    taken.receipt(ev.StepPlanned("r1", "rollback", again, "d2"))
+    assert taken.inc.runs["r1"].step("rollback").way_back["before"] == {"cordoned": False}
+
+
+def test_while_a_runbook_is_under_way_or_on_loan_no_incident_resolves_itself() -> None:
+    case = Case().alerts(firing=1, new=1, severity=Severity.SEV3)
+    start(case, ask()).alerts(firing=0, resolved=1).after(minutes=11).clock_strikes()
+    assert case.stands(Status.OPEN)
+    case.do(cmd.StopRun, run="r1").clock_strikes()
+    assert case.stands(Status.RESOLVED)
+
+
+def test_what_is_on_loan_keeps_an_incident_from_being_called_off(taken: Case) -> None:
+    applied(taken)
+    with pytest.raises(Refused, match="Still on loan"):
+        taken.do(cmd.Cancel, reason="a test")

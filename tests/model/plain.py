@@ -174,13 +174,18 @@ class Plain:
             return []
         if not reason.strip() or (self.firing and not despite_firing):
             raise No
-        if not by_pager and any(step.lent for run in self.runs.values() for step in run.steps.values()):
+        if not by_pager and self.has_lent():
             raise No
         self.snoozed_until = at + SNOOZE if self.firing else None
         return self.ends(at, "resolved", by_pager)
 
     def is_cancelled(self, at: datetime, by_pager: bool) -> Words:
+        if self.live and self.has_lent():
+            raise No
         return self.ends(at, "cancelled", by_pager) if self.live else []
+
+    def has_lent(self) -> bool:
+        return any(step.lent for run in self.runs.values() for step in run.steps.values())
 
     def ends(self, at: datetime, how: str, by_pager: bool) -> Words:
         self.status, self.ended_at = how, at
@@ -265,7 +270,9 @@ class Plain:
             due.append(((max(told, self.reminded_at or told)) + span, self.reminds))
         if self.status == "resolved" and self.firing and self.snoozed_until:
             due.append((self.snoozed_until, self.wakes_up))
-        if is_open and self.severity in SELF_RESOLVING and self.changed_at and self.recovered and not self.firing:
+        idle = not self.has_lent() and not any(run.goes for run in self.runs.values())
+        quiet = bool(self.recovered and not self.firing)
+        if is_open and self.severity in SELF_RESOLVING and self.changed_at and quiet and idle:
             due.append((max(self.changed_at, self.opened_at) + QUIET, self.was_quiet))
         for run in self.runs.values():
             due += [(at, partial(self.lease_ends, run)) for at in run.leases()]

@@ -1,6 +1,8 @@
 """A target that fails again and again is left alone for a while; a refusal is an answer."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -48,6 +50,13 @@ def test_one_answer_makes_up_for_all_failures_before() -> None:
     for _ in range(3):
         tries(breakers, "kubernetes.prod", down, FAILS - 1)
         assert breakers.ask("kubernetes.prod", lambda: "here") == "here"
+
+
+def test_nobody_waits_for_the_call_of_another() -> None:
+    breakers, together = Breakers(), threading.Barrier(2, timeout=10)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(breakers.ask, "Prometheus", together.wait) for _ in range(2)]
+        assert sorted(call.result() for call in calls) == [0, 1], "both were inside at once"
 
 
 def test_when_the_pause_is_over_one_call_decides() -> None:

@@ -30,14 +30,17 @@ class Pods:
     left: int = 3
     moved: list[str] = field(default_factory=list)
     trouble: Callable[[], None] = lambda: None
+    looking: Callable[[], None] = lambda: None
+    risk: Risk = Risk.REVERSIBLE
 
     def plan(self, args: Mapping[str, Any]) -> Plan:
-        return Plan((f"move {self.left} pods",), dict(args), {}, Risk.REVERSIBLE, "pods may come back")
+        return Plan((f"move {self.left} pods",), dict(args), {}, self.risk, "pods may come back")
 
     def apply(self, plan: Plan, key: str) -> None:
         self.moved.append(key)
 
     def observe(self, plan: Plan) -> Observed:
+        self.looking()
         return Observed.DONE if self.moved else Observed.NOT_DONE
 
     def undo(self, plan: Plan, key: str) -> None:
@@ -157,6 +160,41 @@ def test_an_act_that_does_not_end_in_its_time_has_failed_and_says_how_far_it_cam
     assert isinstance(failed, ev.StepFailed)
     assert failed.text.startswith("not finished within 10 min: 98")
     assert shift.step.applied, "what was begun can be taken back"
+
+
+def test_what_was_held_up_beyond_its_time_is_not_taken_further(taken: Case, pods: Pods) -> None:
+    shift = begun(taken, pods)
+    taken.after(hours=3)
+    (failed,) = shift.tries(ef.ContinueStep("r1", "drain"))
+    assert failed.text.startswith("not finished within 10 min")
+    assert pods.left == 3, "nobody was moved after that"
+
+
+def test_an_earlier_try_that_nobody_can_look_at_is_unclear_and_never_failed(taken: Case, pods: Pods) -> None:
+    shift = Shift(taken, pods, DRAIN)
+    shift.tries(ef.PlanStep("r1", "drain"))
+    taken.do(cmd.ApproveStep, by=JONAS, run="r1", step="drain", digest=shift.step.plan_digest)
+
+    def refused() -> None:
+        raise Permanent("401: the token was revoked")
+
+    pods.looking = refused
+    (unclear,) = shift.tries(ef.ApplyStep("r1", "drain", 1), 2)
+    assert isinstance(unclear, ev.StepInterrupted)
+    assert shift.step.may_be_in_force, "so it can be taken back"
+
+
+def test_a_way_back_that_cannot_itself_be_taken_back_is_not_gone_by_itself(taken: Case, pods: Pods) -> None:
+    shift = Shift(taken, pods, replace(DRAIN, undo="wipe"), act("wipe", kind="pods.move", lease=None))
+    shift.tries(ef.PlanStep("r1", "drain"))
+    taken.do(cmd.ApproveStep, by=JONAS, run="r1", step="drain", digest=shift.step.plan_digest)
+    shift.tries(ef.ApplyStep("r1", "drain", 1))
+    taken.do(cmd.UndoStep, run="r1", step="drain")
+    pods.risk = Risk.DESTRUCTIVE
+    (failed,) = shift.tries(ef.UndoStep("r1", "drain"))
+    assert isinstance(failed, ev.UndoFailed)
+    assert "takes two people" in failed.text
+    assert len(pods.moved) == 1
 
 
 def test_whoever_stops_the_run_stops_what_goes_on(taken: Case, pods: Pods) -> None:

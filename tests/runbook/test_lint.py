@@ -71,6 +71,7 @@ def faults_with(text: str, **endpoints: Facts) -> list[str]:
         (VERIFY, "", 26, "a destructive step needs verify: how would anyone know that it helped?"),
         (UNDO, "", 26, NO_UNDO),
         (UNDO, "undo: check-colt\n", 38, "undo names no other step 'check-colt'; did you mean 'check-cold'?"),
+        (UNDO, "undo: check-cold\n", 38, "the step 'check-cold' changes nothing, so it takes nothing back"),
         (UNDO, UNDO + "lease: 1h\n", 39, "a lease undoes the step when it ends, but there is no way back"),
         (UNDO, UNDO + "on_fail: undo\n", 39, "on_fail: undo needs a way back, but there is none"),
         ("timeout: 1m30s", "risk: reversible", 36, "risk may only be raised: this is at least 'destructive'"),

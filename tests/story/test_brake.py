@@ -58,6 +58,16 @@ def test_the_word_tells_what_is_under_way_and_the_buttons_let_it_go(night: Night
     assert run(night).started_by == MAYA
 
 
+def test_the_button_of_an_earlier_stop_lifts_no_later_one(night: Night) -> None:
+    night.types(JONAS, "/incident runbooks stop wait")
+    looks(night)
+    (notice,) = [m for m in night.messages(INTAKE) if Do.RELEASE in action_ids(m)]
+    night.types(JONAS, "/incident runbooks start")
+    night.types(JONAS, "/incident runbooks stop it is back")
+    assert "about an earlier stop" in night.clicks(MAYA, notice, Do.RELEASE)
+    assert "it is back" in night.types(MAYA, "/incident runbooks")
+
+
 def test_only_a_responder_may_stop_them(night: Night) -> None:
     assert "Only responders" in night.types(SAM, "/incident runbooks stop please")
     assert "No runbook is under way" in night.types(SAM, "/incident runbooks")

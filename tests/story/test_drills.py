@@ -25,6 +25,7 @@ class Switch(HTTPServer):
     def __init__(self) -> None:
         self.heard: list[bool] = []
         self.refuses = 0
+        self.loses_answers = False
 
         class Ear(BaseHTTPRequestHandler):
             server: "Switch"
@@ -35,6 +36,9 @@ class Switch(HTTPServer):
                     self.send_error(self.server.refuses)
                     return
                 self.server.heard.append(body["on"])
+                if self.server.loses_answers:
+                    self.send_error(500)
+                    return
                 self.send_response(204)
                 self.end_headers()
 
@@ -114,7 +118,7 @@ def test_a_drill_that_nobody_ends_is_over_in_half_an_hour(night: Night, switch: 
     night.types(MAYA, "/incident drill bad-deploy")
     night.after(minutes=29).app.drills.tidy()
     assert switch.heard == [True]
-    night.after(seconds=50).app.drills.tidy()
+    night.after(seconds=70).app.drills.tidy()
     assert switch.heard == [True, False]
     kinds = [record.kind for record in night.app.journal.ask(logbook.records)]
     assert kinds == [Kind.DRILL_STARTED, Kind.DRILL_ENDED]
@@ -123,6 +127,34 @@ def test_a_drill_that_nobody_ends_is_over_in_half_an_hour(night: Night, switch: 
 def test_what_could_not_be_broken_is_no_drill(night: Night, switch: Switch) -> None:
     switch.refuses = 403
     assert "could not begin: drills.bad-deploy" in night.types(MAYA, "/incident drill bad-deploy")
+    assert night.app.drills.under_way() == []
+
+
+def test_what_may_be_broken_although_no_good_answer_came_is_made_whole_or_said_to_be_open(
+    night: Night, switch: Switch
+) -> None:
+    switch.loses_answers = True
+    refused = night.types(MAYA, "/incident drill bad-deploy")
+    assert "it may be broken all the same: `/incident drill stop` makes it whole" in refused
+    assert switch.heard == [True, False], "it was tried"
+    switch.loses_answers = False
+    assert "1 drill ended" in night.types(MAYA, "/incident drill stop")
+    assert switch.heard == [True, False, False]
+
+
+def test_a_drill_whose_time_is_up_is_ended_however_late_somebody_looks(night: Night, switch: Switch) -> None:
+    night.types(MAYA, "/incident drill bad-deploy")
+    night.after(hours=9).crash()
+    night.app.drills.tidy()
+    assert switch.heard == [True, False]
+
+
+def test_a_scenario_that_is_gone_is_said_to_be_so(night: Night, switch: Switch) -> None:
+    night.types(MAYA, "/incident drill bad-deploy")
+    night.stop_bot()
+    night.config = replace(night.config, drills={"xid-79": night.config.drills["xid-79"]})
+    night.start_bot()
+    assert "not in fixfirst.toml any more; make whole by hand" in night.types(MAYA, "/incident drill stop")
     assert night.app.drills.under_way() == []
 
 

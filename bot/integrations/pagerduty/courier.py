@@ -134,15 +134,19 @@ class Courier:
         if self._second is not None and self._settings.escalation == "key":
             self._trigger(self._second, incident, generation)
         elif self._settings.api_token and self._settings.from_email:
-            self._raise_level(incident, generation, level)
+            if not self._raise_level(incident, generation, level):
+                raise Permanent("the escalation policy has nobody further to wake; call somebody yourself")
         else:
             raise Permanent("a second person can be called only with PagerDuty's REST API or a second key; call one")
 
-    def _raise_level(self, incident: Incident, generation: int, level: int) -> None:
+    def _raise_level(self, incident: Incident, generation: int, level: int) -> bool:
+        """Whether there is such a level."""
         found = self._find(incident, generation)
         rules = found["escalation_policy"].get("escalation_rules", ())
-        if level < len(rules):  # beyond the last level there is nobody to wake
-            self._put(found["id"], {"type": "incident_reference", "escalation_level": level + 1})
+        if level >= len(rules):
+            return False
+        self._put(found["id"], {"type": "incident_reference", "escalation_level": level + 1})
+        return True
 
     def _escalate(self, incident: Incident, generation: int, level: int) -> None:
         match self._settings.escalation:

@@ -104,7 +104,8 @@ class Run(_Commands):
             if seen.value != plan.before["observed"]:
                 raise Permanent(f"changed since the preview: it was {plan.before['observed']}, now {seen.value}")
         ended = room.run(plan.request["argv"], acts=True)
-        _must(command, ended)
+        if ended.status != 0:  # half of it may be done
+            raise Permanent(f"'{command.name}' {ended.how}", ambiguous=True)
         return ended.output.strip() or None
 
     def observe(self, plan: Plan) -> Observed:
