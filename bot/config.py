@@ -244,7 +244,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
             "commands": _commands(base / commands, secret, faults) if commands else {},
         },
         tokens={name: _tokens(name, secret, faults) for name in SOURCES},
-        drills=_drills(tables["drills"], secret, faults),
+        drills=_drills(tables["drills"], secret, base, faults),
         oncall=oncall,
         policy=replace(
             _policy(tables["deadlines"], faults),
@@ -380,14 +380,14 @@ def _caps(table: Table) -> Mapping[str, Cap]:
     return caps
 
 
-def _drills(values: Mapping[str, Any], secret: SecretOf, faults: list[str]) -> Mapping[str, Scenario]:
+def _drills(values: Mapping[str, Any], secret: SecretOf, base: Path, faults: list[str]) -> Mapping[str, Scenario]:
     """What can be practised, by name."""
     drills: dict[str, Scenario] = {}
     for name, inner in values.items():
         if not isinstance(inner, dict) or not DRILL_NAME.fullmatch(name):
             faults.append(f"drills.{name}: must be a table named by small letters, digits and -; write [drills.NAME]")
             continue
-        drills[name], more = Scenario.from_toml(name, inner, secret)
+        drills[name], more = Scenario.from_toml(name, inner, secret, base)
         faults += [f"drills.{name}.{fault}" for fault in more]
     return drills
 

@@ -1,20 +1,22 @@
 """Drills: a fault on purpose, the incident it makes, its end, and how well it went."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
-from bot.contracts import Permanent, Transient
+from bot.contracts import Malformed, Permanent, Transient
 from bot.desk import PATIENCE_S, Desk
 from bot.incident.drill import LABEL, Drill, scenario_of, score
 from bot.incident.events import Severity
 from bot.incident.people import BOT, Actor, Refused, require_responder
 from bot.incident.state import Incident
 from bot.intake.alerts import Delivery, Message
-from bot.intake.reading import first
+from bot.intake.reading import Reading, first
+from bot.integrations import alertmanager
 from bot.integrations.http.switch import Switch
 from bot.journal import Busy
 from bot.journal import drill as record
@@ -33,7 +35,8 @@ class Scenario:
     """One table `[drills.NAME]`.
 
     With a `switch` the fault is real, its alerts come from the monitors and are known by name and labels. Without one
-    the bot fires the alerts itself, each marked as the drill's own.
+    the bot fires alerts itself, each marked as the drill's own: those of a webhook that Alertmanager once sent
+    (`recorded`), or one for each name in `alerts`.
     """
 
     name: str
@@ -44,17 +47,19 @@ class Scenario:
     runbook: str = ""
     lasts: timedelta = LASTS
     switch: Switch | None = None
+    recorded: bytes = b""
 
     @classmethod
     def from_toml(
-        cls, name: str, values: Mapping[str, Any], secret: Callable[[str], str | None]
+        cls, name: str, values: Mapping[str, Any], secret: Callable[[str], str | None], base: Path
     ) -> tuple["Scenario", list[str]]:
-        """The scenario, and every fault as "key: what is wrong; what to do"."""
+        """The scenario, and every fault as "key: what is wrong; what to do". A relative file is below `base`."""
         faults: list[str] = []
         table = Table("", values, faults)
         labels = {key: str(value) for key, value in table.mapping("labels").items()}
         alerts = table.texts("alerts")
-        if not alerts:
+        recorded = _recorded(table, base)
+        if not alerts and "recorded" not in table.values:
             table.fault("alerts", "is missing; name the alerts that the fault raises")
         scenario = cls(
             name=name,
@@ -65,9 +70,28 @@ class Scenario:
             runbook=table.text("runbook"),
             lasts=table.span("lasts", LASTS),
             switch=Switch.from_table(f"drills.{name}", table, secret),
+            recorded=recorded,
         )
         table.done()
         return scenario, faults
+
+
+def _recorded(table: Table, base: Path) -> bytes:
+    """The body of the webhook in the file that the table names; empty when it names none. Faults go to the table."""
+    name = table.text("recorded")
+    if not name:
+        return b""
+    try:
+        body = (base / name).read_bytes()
+        if not any(delivery.firing for delivery in alertmanager.parse(body, Reading()).deliveries):
+            table.fault("recorded", f"{name} holds no alert that fires; record a webhook of Alertmanager that does")
+    except OSError as error:
+        table.fault("recorded", f"{name} cannot be read ({error.strerror}); name a file beside fixfirst.toml")
+    except Malformed as error:
+        table.fault("recorded", f"{name} is no webhook of Alertmanager: {error}")
+    else:
+        return body
+    return b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,27 +182,44 @@ class Drills:
         if scenario.switch is not None:
             scenario.switch.turn(on=on)
             return
-        reading, now = self.desk.reading, self.desk.journal.clock()
-        deliveries = []
-        for name in scenario.alerts:
-            labels = {**scenario.labels, "alertname": name, LABEL: drill.id}
-            deliveries.append(
-                Delivery(
-                    fingerprint=f"{drill.id}:{name}",
-                    firing=on,
-                    name=name,
-                    title=scenario.about,
-                    severity=scenario.severity,
-                    service=first(labels, reading.service),
-                    model=first(labels, reading.model),
-                    runbook=scenario.runbook,
-                    labels=labels,
-                    starts_at=drill.started_at,
-                    ends_at=None if on else now,
-                    group_key=f"v1:drill={drill.id}",
-                )
+        now = self.desk.journal.clock()
+        deliveries = tuple(
+            replace(
+                alert,
+                fingerprint=f"{drill.id}:{alert.fingerprint}",
+                firing=on,
+                labels={**alert.labels, LABEL: drill.id},
+                starts_at=drill.started_at,
+                ends_at=None if on else now,
+                group_key=f"v1:drill={drill.id}",
             )
+            for alert in self._alerts(scenario, now)
+        )
         try:
-            self.desk.receive([Message(SOURCE, tuple(deliveries))]).result(PATIENCE_S)
+            self.desk.receive([Message(SOURCE, deliveries)]).result(PATIENCE_S)
         except TimeoutError as late:
             raise Busy("the journal did not answer in time") from late
+
+    def _alerts(self, scenario: Scenario, now: datetime) -> list[Delivery]:
+        """What the bot fires by itself, as a monitor would."""
+        reading = self.desk.reading
+        if scenario.recorded:
+            message = alertmanager.parse(scenario.recorded, reading)
+            return [delivery for delivery in message.deliveries if delivery.firing]
+        labels = dict(scenario.labels)
+        return [
+            Delivery(
+                fingerprint=name,
+                firing=True,
+                name=name,
+                title=scenario.about,
+                severity=scenario.severity,
+                service=first(labels, reading.service),
+                model=first(labels, reading.model),
+                runbook=scenario.runbook,
+                labels={**labels, "alertname": name},
+                starts_at=now,
+                ends_at=None,
+            )
+            for name in scenario.alerts
+        ]

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from bot.incident.logbook import Kind
 from bot.incident.state import Status
 from bot.journal import logbook
 from tests.failover.look import looks
-from tests.story.night import INTAKE, MAYA, SAM, Night, told
+from tests.story.night import INTAKE, MAYA, SAM, Night, alert, told, webhook
 
 LLAMA = {"service": "chat", "model_name": "llama-70b"}
 
@@ -58,15 +60,18 @@ def switch() -> Iterator[Switch]:
 
 
 @pytest.fixture
-def night(night: Night, switch: Switch) -> Night:
-    """A night on which two things can be practised: one that is broken, and one that only seems to be."""
+def night(night: Night, switch: Switch, tmp_path: Path) -> Night:
+    """A night on which three things can be practised: one that is broken, one that seems to be, one that once was."""
+    (tmp_path / "storm.json").write_text(json.dumps(webhook(alert("f1"), alert("f2"))), encoding="utf-8")
     url = f"http://127.0.0.1:{switch.server_address[1]}/faults/bad-deploy"
     scenarios = {}
-    for name, values in {
+    tables: dict[str, dict[str, Any]] = {
         "bad-deploy": {"alerts": ["LLMErrorRatioHigh"], "labels": LLAMA, "url": url},
         "xid-79": {"alerts": ["GPUXidNeedsDrain"], "labels": {"node": "node-2"}, "about": "A GPU falls off the bus"},
-    }.items():
-        scenarios[name], faults = Scenario.from_toml(name, values, lambda _: None)
+        "the-storm-of-may": {"recorded": "storm.json"},
+    }
+    for name, values in tables.items():
+        scenarios[name], faults = Scenario.from_toml(name, values, lambda _: None, tmp_path)
         assert faults == []
     night.stop_bot()
     night.config = replace(night.config, drills=scenarios)
@@ -112,6 +117,38 @@ def test_what_only_seems_to_be_broken_fires_its_own_alerts_and_ends_them(night: 
     assert "1 drill ended" in night.types(MAYA, "/incident drill stop")
     night.settle()
     assert night.incident.firing == 0
+
+
+def test_what_once_was_is_fired_again_as_it_was_said_and_nothing_of_it_joins_what_burns_now(night: Night) -> None:
+    night.burns()
+    real = night.incident
+    night.types(MAYA, "/incident drill the-storm-of-may")
+    practice = night.incident
+    assert practice.id != real.id
+    assert (practice.firing, practice.severity) == (2, real.severity)
+    assert practice.title.startswith("Drill the-storm-of-may: ")
+    assert practice.model == "llama-70b"
+    assert practice.samples[0]["labels"]["alertname"] == "LLMErrorRatioHigh"
+    night.after(seconds=30).types(MAYA, "/incident drill stop")
+    found = night.app.journal.incident(practice.id), night.app.journal.incident(real.id)
+    assert [one.firing for one in found if one] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "recorded: gone.json cannot be read"),
+        ("[]", "recorded: gone.json is no webhook of Alertmanager: the body must be a JSON object"),
+        (json.dumps(webhook()), "recorded: gone.json holds no alert that fires"),
+    ],
+)
+def test_a_recording_that_cannot_be_played_is_a_fault_of_the_configuration(
+    tmp_path: Path, content: str | None, fault: str
+) -> None:
+    if content is not None:
+        (tmp_path / "gone.json").write_text(content, encoding="utf-8")
+    _, faults = Scenario.from_toml("x", {"recorded": "gone.json"}, lambda _: None, tmp_path)
+    assert [one for one in faults if one.startswith(fault)] != []
 
 
 def test_a_drill_that_nobody_ends_is_over_in_half_an_hour(night: Night, switch: Switch) -> None:
@@ -179,7 +216,7 @@ def test_only_a_responder_begins_one_and_one_of_a_kind_goes_on_at_a_time(night: 
     assert "Only responders" in night.types(SAM, "/incident drill xid-79")
     night.types(MAYA, "/incident drill xid-79")
     assert "goes on already" in night.types(MAYA, "/incident drill xid-79")
-    assert "There is no drill `earthquake`; there are bad-deploy, xid-79." in night.types(
+    assert "There is no drill `earthquake`; there are bad-deploy, xid-79, the-storm-of-may." in night.types(
         MAYA, "/incident drill earthquake"
     )
 
