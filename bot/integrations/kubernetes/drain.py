@@ -24,6 +24,8 @@ from bot.integrations.kubernetes.wire import (
 
 AT_ONCE: Final = 5
 """Pods that may be on their way at a time."""
+KEPT_FOR_THE_END_S: Final = 1.0
+"""Budgets are not asked for any more when so little of the target's time is left."""
 MOST: Final = 110
 """Pods for which a node is made: https://kubernetes.io/docs/setup/best-practices/cluster-large/"""
 
@@ -49,8 +51,14 @@ class Drain(Kind):
             going = [pod for pod in pods if not pod.stays]
             _may_go(name, going, most)
             lines, doubts = self._remain(session, going)
-            kept = {f"{pod.namespace}/{pod.name}": _ask(session, pod, dry_run=True) for pod in going if not pod.ending}
-            doubts += sorted({f"{words}: such pods wait" for words in kept.values() if words})
+            staying = [pod for pod in going if not pod.ending]
+            kept: set[str] = set()
+            for number, pod in enumerate(staying):
+                if session.left < KEPT_FOR_THE_END_S:
+                    doubts.append(f"the budgets of {len(staying) - number} pods were not asked for: it took too long")
+                    break
+                kept.add(_ask(session, pod, dry_run=True))
+            doubts += sorted(f"{words}: such pods wait" for words in kept if words)
             local = sum(pod.local for pod in going)
             if local:
                 doubts.append(f"{local} pods lose what they keep on the node (emptyDir)")

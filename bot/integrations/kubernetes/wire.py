@@ -72,7 +72,12 @@ class Session:
     @property
     def over(self) -> bool:
         """Whether the time of the target is over."""
-        return time.monotonic() >= self._deadline
+        return self.left <= 0
+
+    @property
+    def left(self) -> float:
+        """Seconds of the target's time."""
+        return self._deadline - time.monotonic()
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Json:
         """The object; Missing when there is none."""

@@ -159,7 +159,9 @@ def _answer(view: View, method: str, asked: Asked, kind: str, content: Any) -> t
             return 200, found
         case "GET", "deployments", "scale":
             return 200, objects.scale_of(found)
-        case "PATCH" | "PUT", "deployments" | "nodes", "" | "status":
+        case "PATCH" | "PUT", "deployments" | "nodes", "status":
+            return 200, found  # what stands in there is the fleet's own
+        case "PATCH" | "PUT", "deployments" | "nodes", "":
             return 200, _change(view, asked, found, _wanted(method, kind, found, content))
         case "PATCH" | "PUT", "deployments", "scale":
             scale = _wanted(method, kind, objects.scale_of(found), content)
@@ -294,8 +296,9 @@ def _carry_out(target: Any, op: str, steps: list[str], change: Json) -> None:
 
 def _merged(found: Any, patch: Any) -> Any:
     """A merge patch (RFC 7396). Lists are replaced, also in a strategic one: nothing here is patched inside a list."""
-    if not isinstance(patch, dict) or not isinstance(found, dict):
+    if not isinstance(patch, dict):
         return copy.deepcopy(patch)
+    found = found if isinstance(found, dict) else {}
     result = {key: value for key, value in found.items() if key not in patch}
     for key, value in patch.items():
         if value is not None:
