@@ -39,9 +39,12 @@ APART_S = 70 * 60.0
 
 @dataclass
 class Clock:
-    """Wall time that stands still until somebody moves it; it begins yesterday, since Prometheus takes no tomorrow."""
+    """Wall time that stands still until somebody moves it.
 
-    now: float = field(default_factory=lambda: float(int(time.time()) - 86_400))
+    It begins three days ago: Prometheus takes no tomorrow, and all drills together last for more than one day.
+    """
+
+    now: float = field(default_factory=lambda: float(int(time.time()) - 3 * 86_400))
 
     def __call__(self) -> float:
         return self.now
