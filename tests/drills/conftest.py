@@ -1,7 +1,7 @@
 """A fleet on a clock that a drill moves, seen by a real Prometheus and repaired through real doors.
 
 Only time is ours: samples carry the clock's, and every question to Prometheus is asked as of then. So minutes of
-windows and waiting pass in milliseconds, and the numbers are the same on every machine.
+windows and waiting pass in milliseconds, however fast the machine is.
 """
 
 import http.client
