@@ -1,7 +1,7 @@
 """A fleet on a clock that a drill moves, seen by a real Prometheus and repaired through real doors.
 
 Only time is ours: samples carry the clock's, and every question to Prometheus is asked as of then. So minutes of
-windows and waiting pass in milliseconds, and the numbers are the same on every machine.
+windows and waiting pass in milliseconds, however fast the machine is.
 """
 
 import http.client
@@ -39,9 +39,12 @@ APART_S = 70 * 60.0
 
 @dataclass
 class Clock:
-    """Wall time that stands still until somebody moves it; it begins yesterday, since Prometheus takes no tomorrow."""
+    """Wall time that stands still until somebody moves it.
 
-    now: float = field(default_factory=lambda: float(int(time.time()) - 86_400))
+    It begins three days ago: Prometheus takes no tomorrow, and all drills together last for more than one day.
+    """
+
+    now: float = field(default_factory=lambda: float(int(time.time()) - 3 * 86_400))
 
     def __call__(self) -> float:
         return self.now

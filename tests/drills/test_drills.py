@@ -15,7 +15,7 @@ from bot.runbook.shelf import load
 from bot.workbench.fleet import FAULTS
 from bot.workbench.fleet.scenarios import SCENARIOS, Scenario
 from bot.workbench.settings import FLAGS
-from tests.drills.conftest import EVERY_S, World, rules
+from tests.drills.conftest import APART_S, EVERY_S, World, rules
 
 SOON_S = 5 * 60.0
 ALERT_S = 60.0
@@ -178,6 +178,24 @@ def settings(world: World) -> dict[str, Any]:
 
 def on(world: World, fault: str) -> bool:
     return next(switch["on"] for switch in world.fleet.faults() if switch["id"] == fault)
+
+
+def test_nothing_is_proven_by_a_prometheus_that_knows_nothing(world: World) -> None:
+    books, _ = load(world.config.runbooks_dir, targets=world.config.targets)
+    world.past.clock.now += APART_S
+    asked = 0
+    for book in books.values():
+        given = {param.name: "llama-70b" for param in book.params}
+        for step in start(book, given, targets=world.config.targets).steps:
+            readings = []
+            if step.kind.startswith("promql."):
+                readings.append(world.parts.checks[step.kind].check(step.args))
+            if step.verify is not None:
+                readings.append(world.parts.measure(step.verify.query, step.verify.expect))
+            for reading in readings:
+                assert reading.sample is not Sample.HOLDS, (book.id, step.id, reading.text)
+                asked += 1
+    assert asked > len(books)
 
 
 def test_every_shipped_runbook_is_practised(world: World) -> None:

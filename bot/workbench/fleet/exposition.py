@@ -134,6 +134,7 @@ def _nodes(page: Page, view: View) -> None:
         page.add("kube_node_status_condition", "gauge", "1 for the status the condition has.", ready, 1)
         # The kubelet keeps counting a GPU that has fallen off the bus until its device plugin notices.
         gpus = {**name, "resource": "nvidia_com_gpu", "unit": "integer"}
+        page.add("kube_node_status_capacity", "gauge", "What the node has.", gpus, len(node.gpus))
         page.add("kube_node_status_allocatable", "gauge", "What pods may ask for.", gpus, len(node.gpus))
         exporter = {**name, "namespace": view.spec.gpu_namespace, "pod": node.exporter_pod}
         _pod_info(page, exporter, "DaemonSet", "nvidia-dcgm-exporter")
