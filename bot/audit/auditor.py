@@ -11,7 +11,7 @@ from bot.audit.findings import Check, Facts, Finding, Unpaged, find, turning, un
 from bot.audit.heartbeat import Heartbeat
 from bot.incident.policy import Policy
 from bot.incident.timeline import span
-from bot.journal import Journal
+from bot.journal import Busy, Journal
 from bot.journal.audit import waiting
 from bot.journal.epoch import standing_on_record
 
@@ -71,7 +71,8 @@ class Auditor:
             findings = (*find(self._facts(now), now), *self._pressure())
         except Exception as error:
             # Whatever keeps the auditor from looking is itself a finding, and what it knew is still to be assumed.
-            log.error("audit_failed", exc_info=error)
+            known = isinstance(error, Busy)  # a database that is away is no bug of ours
+            log.error("audit_failed", reason=str(error), exc_info=None if known else error)
             failed = Finding(Check.AUDIT, "", f"The audit could not be made ({type(error).__name__}).")
             findings = (*(finding for finding in before if finding.check is not Check.AUDIT), failed)
         _tell(before, findings)

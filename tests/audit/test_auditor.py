@@ -114,6 +114,8 @@ def test_an_audit_that_cannot_be_made_says_so_and_forgets_nothing(site: Site, se
         auditor.audit()
     assert [finding.check for finding in auditor.findings()] == [Check.PAGES, Check.AUDIT]
     assert [line["event"] for line in lines] == ["audit_failed", "audit_finding", "audit_failed"]
+    assert [line["exc_info"] for line in lines if line["event"] == "audit_failed"] == [None, None], "it is no bug"
+    assert "could not be read" in lines[0]["reason"]
     assert service.heard == []
 
 
