@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from bot import health, tracing
+from bot import health
 from bot.audit import heartbeat
-from bot.drills import Scenario
 from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
@@ -27,6 +26,10 @@ from bot.oncall import StaticOnCall
 from bot.runbook.kinds import KINDS, Targets
 from bot.settings import Secret, Table, duration, shown
 from bot.slack.settings import Settings as SlackSettings
+
+if TYPE_CHECKING:  # both lead to the database, which whoever only checks a runbook does not need
+    from bot import tracing
+    from bot.drills import Scenario
 
 SecretOf = Callable[[str], str | None]
 
@@ -98,10 +101,10 @@ class Config:
     prometheus: prometheus.Settings | None
     health: health.Settings
     heartbeat: heartbeat.Settings | None
-    tracing: tracing.Settings | None
+    tracing: "tracing.Settings | None"
     targets: Targets
     tokens: Mapping[str, tuple[Secret, ...]]
-    drills: Mapping[str, Scenario]
+    drills: "Mapping[str, Scenario]"
     oncall: StaticOnCall
     policy: Policy
     reading: Reading
@@ -203,6 +206,8 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         faults += more
     traced = None
     if "tracing" in values:
+        from bot import tracing
+
         traced, more = tracing.Settings.from_toml(tables["tracing"], secret)
         faults += more
     retention = Table("retention", tables["retention"], faults)
@@ -380,8 +385,10 @@ def _caps(table: Table) -> Mapping[str, Cap]:
     return caps
 
 
-def _drills(values: Mapping[str, Any], secret: SecretOf, base: Path, faults: list[str]) -> Mapping[str, Scenario]:
+def _drills(values: Mapping[str, Any], secret: SecretOf, base: Path, faults: list[str]) -> "Mapping[str, Scenario]":
     """What can be practised, by name."""
+    from bot.drills import Scenario
+
     drills: dict[str, Scenario] = {}
     for name, inner in values.items():
         if not isinstance(inner, dict) or not DRILL_NAME.fullmatch(name):
