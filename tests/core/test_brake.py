@@ -7,7 +7,7 @@ import pytest
 
 from bot.incident import commands as cmd
 from bot.incident import events as ev
-from bot.incident.brake import Begun, Brake, Cap
+from bot.incident.brake import Begun, Brake, Cap, was_refused
 from bot.incident.people import Refused
 from bot.incident.policy import Policy
 from tests.core.case import START, Case, act
@@ -65,3 +65,21 @@ def test_while_the_brake_is_on_nobody_approves_and_everybody_may_undo(asking: Ca
     asking.policy = replace(asking.policy, brake=Brake(START, "Maya", ""))
     asking.do(cmd.UndoStep, run="r1", step="drain")
     assert asking.caused(ev.UndoStarted)
+
+
+def test_what_the_other_side_refused_takes_nobody_elses_place(asking: Case) -> None:
+    approves(asking)
+    asking.receipt(ev.StepFailed("r1", "drain", "cordon the node first"))
+    assert was_refused(asking.inc.runs["r1"].step("drain"))
+
+
+def test_what_was_begun_and_failed_later_counts(asking: Case) -> None:
+    approves(asking)
+    asking.receipt(ev.StepApplied("r1", "drain", 1)).receipt(ev.StepFailed("r1", "drain", "not proven"))
+    assert not was_refused(asking.inc.runs["r1"].step("drain"))
+
+
+def test_what_may_have_been_done_counts(asking: Case) -> None:
+    approves(asking)
+    asking.receipt(ev.StepInterrupted("r1", "drain", "the answer never came"))
+    assert not was_refused(asking.inc.runs["r1"].step("drain"))
