@@ -25,6 +25,14 @@ def _acting(command: Callable[..., Any]) -> Callable[..., Any]:
     return CONFIG(SERVER(REASON(command)))
 
 
+def _reads_unless_more_is_said(context: click.Context, reach: Reach, word: str) -> None:
+    """What a group of commands does by itself; its commands get the reach."""
+    context.obj = reach
+    if context.invoked_subcommand is None:
+        with hands_at(reach) as hands:
+            click.echo(hands.read(word, {}))
+
+
 @click.command(name="list")
 @_reading
 @click.option("--all", "everything", is_flag=True, help="Also those that are over.")
@@ -80,10 +88,7 @@ def resolve(path: Path, server: str, ref: str, reason: str, despite_firing: bool
 @click.pass_context
 def failover(context: click.Context, path: Path, server: str) -> None:
     """Say whether automation is frozen because the database failed over or was restored."""
-    context.obj = Reach(path, server)
-    if context.invoked_subcommand is None:
-        with hands_at(context.obj) as hands:
-            click.echo(hands.read("failover", {}))
+    _reads_unless_more_is_said(context, Reach(path, server), "failover")
 
 
 @failover.command()
@@ -100,10 +105,7 @@ def confirm(reach: Reach, reason: str) -> None:
 @click.pass_context
 def runbooks(context: click.Context, path: Path, server: str) -> None:
     """Say whether runbooks may act, and which are under way."""
-    context.obj = Reach(path, server)
-    if context.invoked_subcommand is None:
-        with hands_at(context.obj) as hands:
-            click.echo(hands.read("runbooks", {}))
+    _reads_unless_more_is_said(context, Reach(path, server), "runbooks")
 
 
 @runbooks.command()

@@ -56,7 +56,7 @@ class IncidentOpened(Event):
 
     `group_key` is the alert group it was born from, empty when a person declared it. `recurs` is the id of an earlier
     incident of the same group. `announced_with` is the id of the one in whose announcement it is shown, empty when it
-    has its own. `drill` says that it is practice and counts in no statistics, `drill_id` which one it belongs to.
+    has its own. `drill` says that it is practice, `drill_id` of which drill.
     """
 
     number: int

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pybreaker import STATE_CLOSED, STATE_OPEN, CircuitBreaker, CircuitBreakerError, CircuitMemoryStorage
 
-from bot.contracts import Transient
+from bot.contracts import Permanent, Transient
 
 T = TypeVar("T")
 
@@ -47,7 +47,6 @@ class Circuit:
         self._breaker = CircuitBreaker(
             fail_max=fails,
             reset_timeout=pause.total_seconds(),
-            exclude=[lambda error: not isinstance(error, Transient)],
             state_storage=self._storage,
             throw_new_error_on_trip=False,
         )
@@ -59,14 +58,20 @@ class Circuit:
             raise Open
         try:
             answer = call()
-        except Exception as failure:
-            with suppress(type(failure), CircuitBreakerError):
+        except Transient as failure:
+            with suppress(Transient, CircuitBreakerError):
                 self._breaker.call(partial(_raise, failure))
             raise
-        with suppress(CircuitBreakerError):  # others have found it dead meanwhile
-            self._breaker.call(lambda: None)
+        except Permanent:
+            self._is_there()
+            raise
+        self._is_there()
         return answer
 
+    def _is_there(self) -> None:
+        with suppress(CircuitBreakerError):  # others have found it dead meanwhile
+            self._breaker.call(lambda: None)
 
-def _raise(failure: Exception) -> None:
+
+def _raise(failure: Transient) -> None:
     raise failure

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
-from bot.workbench.fleet import Fleet
+from bot.workbench.fleet import Fleet, fleet_app
 from bot.workbench.fleet.exposition import metrics
 
+TOKEN = "fleet-token"
 SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
@@ -69,3 +73,11 @@ class Rig:
 @pytest.fixture
 def rig() -> Rig:
     return Rig()
+
+
+@pytest.fixture
+def client(rig: Rig) -> Iterator[TestClient]:
+    """Whoever may repair the fleet, at its doors."""
+    with TestClient(Starlette(routes=fleet_app(rig.fleet, TOKEN))) as http:
+        http.headers["authorization"] = f"Bearer {TOKEN}"
+        yield http

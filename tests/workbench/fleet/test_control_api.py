@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
-
 import pytest
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from bot.workbench.fleet import Fleet, fleet_app
-
-TOKEN = "fleet-token"
-
-
-class Rig(Protocol):
-    fleet: Fleet
-
-    def wait(self, seconds: float) -> None: ...
-
-
-@pytest.fixture
-def client(rig: Rig) -> Iterator[TestClient]:
-    with TestClient(Starlette(routes=fleet_app(rig.fleet, TOKEN))) as http:
-        http.headers["authorization"] = f"Bearer {TOKEN}"
-        yield http
+from .conftest import TOKEN, Rig
 
 
 def test_metrics_are_open_and_declared_as_prometheus_text(client: TestClient) -> None:

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from bot.workbench.fleet import Fleet, fleet_app
+from .conftest import Rig
 
-TOKEN = "service-account"
 APPS = "/apis/apps/v1/namespaces/inference"
 PODS = "/api/v1/namespaces/inference/pods"
 MISTRAL = f"{APPS}/deployments/mistral-small"
 REVISION = "deployment.kubernetes.io/revision"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
-
-
-class Rig(Protocol):
-    fleet: Fleet
-
-    def wait(self, seconds: float) -> None: ...
-
-
-@pytest.fixture
-def client(rig: Rig) -> Iterator[TestClient]:
-    with TestClient(Starlette(routes=fleet_app(rig.fleet, TOKEN))) as http:
-        http.headers["authorization"] = f"Bearer {TOKEN}"
-        yield http
 
 
 def got(client: TestClient, path: str) -> Any:
