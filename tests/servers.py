@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.workbench.server import bind_for_later
+
 STARTS_WITHIN_S = 20.0
 
 
@@ -100,4 +102,4 @@ def free_port() -> int:
 def free_ports(number: int) -> list[int]:
     """So many ports on which nobody listens, no two the same."""
     with ExitStack() as held:
-        return [int(held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]) for _ in range(number)]
+        return [int(held.enter_context(bind_for_later("port")).getsockname()[1]) for _ in range(number)]

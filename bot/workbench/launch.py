@@ -23,7 +23,7 @@ from bot.workbench.fleet import Fleet, fleet_app
 from bot.workbench.monitoring import APT_LINE, Monitoring, MonitoringConfig
 from bot.workbench.pagerduty import PagerDuty, pagerduty_app
 from bot.workbench.panel import BotView, Panel, Service
-from bot.workbench.server import LOOPBACK, PortTaken, Servers, Site, bind
+from bot.workbench.server import LOOPBACK, PortTaken, Servers, Site, bind, bind_for_later
 from bot.workbench.settings import FLAGS, PORT_OPTIONS, Ports, Secrets, write_bot_files
 from bot.workbench.slack.app import slack_app
 from bot.workbench.slack.config import WorkspaceConfig
@@ -225,7 +225,8 @@ def _take_ports(wanted: Ports) -> tuple[Ports, dict[str, socket.socket]]:
     sockets: dict[str, socket.socket] = {}
     try:
         for name, option in PORT_OPTIONS.items():
-            sockets[name] = bind(getattr(wanted, name), option)
+            port = getattr(wanted, name)
+            sockets[name] = bind(port, option) if port or name in OURS else bind_for_later(option)
     except PortTaken:
         for listener in sockets.values():
             listener.close()

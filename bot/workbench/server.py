@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import random
 import socket
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,6 +16,9 @@ from starlette.types import ASGIApp
 LOOPBACK = "127.0.0.1"
 START_S = 10.0
 STOP_S = 5.0
+LOWEST_PORT = 10_000
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")  # ip(7); other systems begin at 32,768 or above, too
+TRIES = 100
 
 
 class PortTaken(Exception):
@@ -34,6 +39,23 @@ def bind(port: int, option: str) -> socket.socket:
             raise
         raise PortTaken(f"Port {port} is in use: choose another with {option} PORT (0 takes any free one).") from error
     return listener
+
+
+def bind_for_later(option: str) -> socket.socket:
+    """A listening socket on a free port that can be let go and taken again.
+
+    A port the system chooses lies where it also takes those of outgoing connections, and one of them may have it before
+    its owner is back; below that range nobody takes a port unasked.
+    """
+    highest = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.exists() else 32_768
+    if highest <= LOWEST_PORT:
+        return bind(0, option)
+    for _ in range(TRIES):
+        try:
+            return bind(random.randrange(LOWEST_PORT, highest), option)  # noqa: S311 - a port is no secret
+        except PortTaken:
+            continue
+    return bind(0, option)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from bot.incident.state import Incident
 from bot.integrations.fallback import Action, Fallback, Voice, Word
 from tests.core.case import START, Case
 from tests.integrations.postbox import Postbox, open_postbox
-from tests.servers import certificate_in
+from tests.servers import certificate_in, free_port
 
 PASSWORD = "canary password"
 TOKEN = "canary-token"
@@ -193,8 +193,7 @@ def test_a_mail_that_is_kept_is_sent_however_the_server_parts(postbox: Postbox, 
 
 
 def test_where_nobody_listens_it_is_tried_again() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     with pytest.raises(Transient, match="Connection refused"):
         voice(MAIL, port=port, security="none").say(word(burning().inc))
 

@@ -29,6 +29,7 @@ from bot.integrations import prometheus
 from bot.integrations.prometheus import Prometheus, Settings, judge
 from bot.runbook import promql
 from bot.settings import Secret
+from tests.servers import free_port
 
 HOLDS, FAILS, INCONCLUSIVE = Sample.HOLDS, Sample.FAILS, Sample.INCONCLUSIVE
 TWO = 'label_replace(vector(1), "a", "x", "", "") or label_replace(vector(5), "a", "y", "", "")'
@@ -44,8 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("Prometheus is not installed: apt-get install prometheus")
     home = tmp_path_factory.mktemp("prometheus")
     (home / "prometheus.yml").write_text("{}")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     with (home / "log").open("w") as log:
         process = subprocess.Popen(
             [

@@ -234,6 +234,11 @@ def test_a_port_can_be_bound_only_once() -> None:
         bind(first.getsockname()[1], "--port")
 
 
+def test_a_port_that_is_let_go_is_none_that_an_outgoing_connection_may_take(bench: Workbench) -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert max(bench.ports.doors, bench.ports.pages, bench.ports.prometheus, bench.ports.alertmanager) < lowest
+
+
 def test_the_program_says_where_the_page_is_and_ends_on_sigterm(manifest: Path, tmp_path: Path) -> None:
     argv = [
         sys.executable,
