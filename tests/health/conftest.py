@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+
+from tests.servers import free_port
 
 STEP = 15  # seconds between the samples of the invented past
 PAST = 3 * 3600
@@ -78,9 +79,7 @@ class Past:
 def prometheus(directory: Path, config: str) -> Iterator[str]:
     """A Prometheus over the data in `directory`; yields its address once it is ready."""
     (directory / "prometheus.yml").write_text(config)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with (directory / "log").open("w") as log:
         process = subprocess.Popen(
