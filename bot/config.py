@@ -19,9 +19,10 @@ from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
-from bot.integrations import PAGERS, SOURCES, TARGETS, alertmanager, pagerduty, prometheus, shell
+from bot.integrations import PAGERS, SOURCES, TARGETS, alertmanager, nvml, pagerduty, prometheus, shell
 from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
+from bot.integrations.probe import Probe
 from bot.oncall import StaticOnCall
 from bot.runbook.kinds import KINDS, Targets
 from bot.settings import Secret, Table, duration, shown
@@ -48,6 +49,8 @@ TABLES: Final = (
     "pager",
     "prometheus",
     "health",
+    "probes",
+    "nvml",
     "heartbeat",
     "retention",
     "tracing",
@@ -100,6 +103,8 @@ class Config:
     fallbacks: Mapping[str, Voice]
     prometheus: prometheus.Settings | None
     health: health.Settings
+    probes: Mapping[str, Probe]
+    nvml: nvml.Settings
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
@@ -242,6 +247,8 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         fallbacks=fallbacks,
         prometheus=metrics,
         health=_health(tables["health"], faults),
+        probes=_probes(tables["probes"], tables["kubernetes"], secret, faults),
+        nvml=nvml.Settings.from_toml(tables["nvml"], faults),
         heartbeat=beating,
         tracing=traced,
         targets={
@@ -331,6 +338,25 @@ def _health(values: Mapping[str, Any], faults: list[str]) -> health.Settings:
     )
     table.done()
     return settings
+
+
+def _probes(
+    values: Mapping[str, Any], clusters: Mapping[str, Any], secret: SecretOf, faults: list[str]
+) -> Mapping[str, Probe]:
+    """Which servers are asked directly, by the name of their table."""
+    probes: dict[str, Probe] = {}
+    for name, inner in values.items():
+        if not isinstance(inner, dict):
+            faults.append(f"probes.{name}: must be a table; write [probes.{name}]")
+            continue
+        probe, more = Probe.from_toml(name, inner, secret)
+        faults += [f"probes.{name}.{fault}" for fault in more]
+        if probe and probe.pods and probe.pods.target not in clusters:
+            known = ", ".join(clusters) or "none"
+            faults.append(f"probes.{name}.kubernetes.target: no [kubernetes.{probe.pods.target}]; known: {known}")
+        if probe:
+            probes[name] = probe
+    return probes
 
 
 def _look_back(table: Table, key: str, default: int) -> int:
