@@ -9,7 +9,7 @@ from typing import Any
 import click
 import structlog
 
-from bot import cli_drill, cli_hands, cli_journal, cli_lint, cli_run
+from bot import cli_changes, cli_drill, cli_hands, cli_journal, cli_lint, cli_run
 from bot.config import Config, load, shipped_runbooks
 from bot.terminal import CONFIG, config_at
 
@@ -110,8 +110,9 @@ def _logging(*, plain: bool) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
 
-for command in (*cli_drill.COMMANDS, *cli_hands.COMMANDS, *cli_journal.COMMANDS, *cli_lint.COMMANDS, *cli_run.COMMANDS):
-    main.add_command(command)
+for module in (cli_changes, cli_drill, cli_hands, cli_journal, cli_lint, cli_run):
+    for command in module.COMMANDS:
+        main.add_command(command)
 
 
 if __name__ == "__main__":

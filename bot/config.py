@@ -19,7 +19,7 @@ from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
-from bot.integrations import PAGERS, SOURCES, TARGETS, alertmanager, nvml, pagerduty, prometheus, shell
+from bot.integrations import CHANGES, PAGERS, SOURCES, TARGETS, alertmanager, nvml, pagerduty, prometheus, shell
 from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
 from bot.integrations.probe import Probe
@@ -44,6 +44,7 @@ TABLES: Final = (
     "caps",
     "drills",
     "alerts",
+    "changes",
     *SOURCES,
     "pagerduty",
     "pager",
@@ -62,6 +63,8 @@ YOUNGEST_ARCHIVED: Final = 30
 """Days: younger incidents may return, and what the engine still keeps of their deliveries must be gone by then."""
 SHORTEST_WINDOW: Final = timedelta(seconds=10)
 """A shorter look at the telemetry would fall between two scrapes."""
+LONGEST_LOOK_BACK: Final = timedelta(days=1)
+"""What was changed longer ago is not the first thing to look at, and the telemetry is asked for all of it."""
 SHORTEST_PATIENCE: Final = timedelta(seconds=10)
 """A pager that is handed the page gets at least two tries."""
 DRILL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -255,7 +258,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
             **{name: _targets(name, tables[name], secret, faults) for name in TARGETS},
             "commands": _commands(base / commands, secret, faults) if commands else {},
         },
-        tokens={name: _tokens(name, secret, faults) for name in SOURCES},
+        tokens={name: _tokens(name, secret, faults) for name in (*SOURCES, *CHANGES)},
         drills=_drills(tables["drills"], secret, base, faults),
         oncall=oncall,
         policy=replace(
@@ -263,6 +266,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
             pagers=(pagerduty.NAME, *fallbacks) if paging else (),
             accept_within=accept_within,
             caps=_caps(Table("caps", tables["caps"], faults)),
+            **_changes(Table("changes", tables["changes"], faults)),
         ),
         reading=_reading(tables["alerts"], faults),
     )
@@ -391,6 +395,17 @@ def _policy(values: Mapping[str, Any], faults: list[str]) -> Policy:
     if policy.ack_within <= timedelta(0):
         table.fault("acknowledge", "must be longer than nothing")
     return policy
+
+
+def _changes(table: Table) -> Mapping[str, Any]:
+    """What of the policy is about changes."""
+    within = table.span("look_back", Policy().changes_within)
+    if not timedelta(0) < within <= LONGEST_LOOK_BACK:
+        table.fault("look_back", f"must be longer than nothing and at most {LONGEST_LOOK_BACK.days * 24}h")
+    kept = timedelta(days=table.whole("keep_days", Policy().changes_kept.days, low=2, high=3_650))
+    environments = frozenset(table.texts("environments"))
+    table.done()
+    return {"changes_within": within, "changes_kept": kept, "environments": environments}
 
 
 def _caps(table: Table) -> Mapping[str, Cap]:

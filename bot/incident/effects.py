@@ -143,6 +143,15 @@ class CollectEvidence(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class FindChanges(Effect):
+    """Ask Kubernetes, by the telemetry, what was rolled out of late."""
+
+    courier = "changes"
+    lane = "changes"
+    latest_wins = True
+
+
+@dataclass(frozen=True, slots=True)
 class PlanStep(StepEffect):
     """Preview what the step would do."""
 
@@ -195,6 +204,7 @@ EFFECTS: Final[Mapping[str, type[Effect]]] = {
     "escalate_page": EscalatePage,
     "call_second": CallSecond,
     "collect_evidence": CollectEvidence,
+    "find_changes": FindChanges,
     "plan_step": PlanStep,
     "check_step": CheckStep,
     "apply_step": ApplyStep,

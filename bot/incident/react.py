@@ -132,8 +132,10 @@ def _just_taken(incident: Incident, entry: Entry) -> bool:
 def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
     match entry.event:
         case ev.IncidentOpened():
-            return [ef.OpenChannel(), ef.CollectEvidence()]
-        case ev.Reopened() | ev.Relapsed() | ev.Mitigated():
+            return [ef.OpenChannel(), ef.CollectEvidence(), ef.FindChanges()]
+        case ev.Reopened() | ev.Relapsed():
+            return [ef.CollectEvidence(), ef.FindChanges()]
+        case ev.Mitigated():
             return [ef.CollectEvidence()]
         # Whether the service is healthy again is asked, not concluded from silence; a run under way asks for itself.
         case ev.AlertsReported(firing=0) if incident.is_live and incident.active_run is None:
@@ -154,6 +156,8 @@ def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
     match event:
         case ev.EvidenceCollected() if incident.triaged is not None and incident.triaged.at == entry.at:
             return []  # the first look is on the card, which has just been posted
+        case ev.ChangeFound(live=live):
+            return _tell(entry) if live else []  # what was there before is on the card
         case ev.StepFailed() | ev.StepInterrupted() | ev.UndoFailed() | ev.SecondCalled() | ev.FallbackReminded():
             return [*_show(event.run, event.step), *_tell(entry)]
         case ev.UndoStarted(run=run, step=step, why=why):

@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Any, Final
 
 from bot.incident import events as ev
+from bot.incident.change import Change, merged
 from bot.incident.effects import PageEffect, pager_named
 from bot.incident.entry import Entry
 from bot.incident.events import Role, Severity
@@ -75,7 +76,7 @@ class Incident:
     opened; it is what the deadline to acknowledge counts from. `severities` are those of the present generation with
     the time of each, `opened_there` says that the first pager opened it. `pages` are those that the first pager took,
     by generation, and `handovers` where else they went. `drill` is the id of the drill it is part of, empty when it is
-    no practice.
+    no practice. `changes` are what was changed shortly before and since, the newest first, each roll-out once.
     """
 
     id: str
@@ -116,6 +117,7 @@ class Incident:
     escalated_at: datetime | None = None
     evidence: ev.EvidenceCollected | None = None
     evidence_missing: str = ""
+    changes: tuple[Change, ...] = ()
     channel: str = ""
     channel_name: str = ""
     cards: Mapping[str, ev.CardPosted] = field(default_factory=dict)
@@ -269,6 +271,8 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
             return replace(inc, evidence=event, evidence_missing="", triaged=triaged)
         case ev.EvidenceFailed():
             return replace(inc, evidence_missing=event.reason)
+        case ev.ChangeFound():
+            return replace(inc, changes=merged([*inc.changes, Change.found(event)]))
         case ev.ChannelOpened():
             return replace(inc, channel=event.channel, channel_name=event.name)
         case ev.CardPosted():

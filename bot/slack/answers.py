@@ -44,6 +44,7 @@ _WORDS: Final = (
     ("note <text>", "put something on the timeline"),
     ("timeline", "what happened so far"),
     ("health [model]", "what the telemetry says, and what to do first"),
+    ("changes [model]", "what was deployed or set differently of late"),
     ("run [runbook]", "mitigate; every act is previewed before it happens"),
     ("runbooks [stop|start]", "what is under way and on loan; stop them all, let them act again"),
     ("drill [scenario|stop]", "practise: something is broken on purpose, or seems to be"),

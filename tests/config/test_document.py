@@ -10,7 +10,7 @@ import pytest
 
 from bot.config import DATABASE, Config, load, read
 from bot.drills import Scenario
-from bot.integrations import SOURCES, TARGETS, prometheus
+from bot.integrations import CHANGES, SOURCES, TARGETS, prometheus
 from bot.integrations.probe import Probe
 from bot.settings import Table
 
@@ -163,7 +163,7 @@ def test_every_variable_is_in_the_document() -> None:
         path.read_text(encoding="utf-8") for path in (ROOT / "bot").rglob("*.py") if "workbench" not in path.parts
     )
     used = set(re.findall(r"FIXFIRST_[A-Z_]*[A-Z]", code)) - {"FIXFIRST_NAME_TOKENS"}
-    used |= {f"FIXFIRST_{name.upper()}_TOKENS" for name in SOURCES}
+    used |= {f"FIXFIRST_{name.upper()}_TOKENS" for name in (*SOURCES, *CHANGES)}
     assert set(re.findall(r"^\| `(FIXFIRST_\w+)`", DOCUMENT, flags=re.MULTILINE)) == used
 
 

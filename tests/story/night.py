@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 
 from bot.app import App
 from bot.config import Config, load
+from bot.engine.local import LocalEngine
 from bot.incident.events import Event
 from bot.incident.state import Incident, Status
 from bot.slack.actions import Do
@@ -145,6 +146,11 @@ class Night:
         while self.clock.now < until:
             self.after(seconds=min(STEP, until - self.clock.now).total_seconds())
         return self
+
+    def tidies(self) -> None:
+        """The bot forgets what is long over, as it does now and then."""
+        assert isinstance(self.app.engine, LocalEngine)
+        self.app.engine.work.tidy()
 
     # -- monitors -------------------------------------------------------------------------------------------------
 
