@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot import health
 from bot.audit import heartbeat
+from bot.health import proof
 from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
@@ -48,6 +49,7 @@ TABLES: Final = (
     "pager",
     "prometheus",
     "health",
+    "proof",
     "heartbeat",
     "retention",
     "tracing",
@@ -100,6 +102,7 @@ class Config:
     fallbacks: Mapping[str, Voice]
     prometheus: prometheus.Settings | None
     health: health.Settings
+    proof: proof.Settings
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
@@ -222,6 +225,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         table.done()
     oncall, more = StaticOnCall.from_toml(tables["oncall"])
     faults += more
+    proving = _proof(tables["proof"], faults)
     config = Config(
         workspace=workspace,
         data_dir=data_dir,
@@ -242,6 +246,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         fallbacks=fallbacks,
         prometheus=metrics,
         health=_health(tables["health"], faults),
+        proof=proving,
         heartbeat=beating,
         tracing=traced,
         targets={
@@ -255,6 +260,8 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
             _policy(tables["deadlines"], faults),
             pagers=(pagerduty.NAME, *fallbacks) if paging else (),
             accept_within=accept_within,
+            proof_over=timedelta(seconds=proving.quiet) if metrics and proving.required else None,
+            no_proof=Policy().no_proof if proving.required else "no proof is required here",
             caps=_caps(Table("caps", tables["caps"], faults)),
         ),
         reading=_reading(tables["alerts"], faults),
@@ -328,6 +335,18 @@ def _health(values: Mapping[str, Any], faults: list[str]) -> health.Settings:
         window=_look_back(table, "window", standard.window),
         sla_seconds=table.number("first_token_within_seconds", standard.sla_seconds, low=0.001, high=3600),
         change_seconds=_look_back(table, "change", standard.change_seconds),
+    )
+    table.done()
+    return settings
+
+
+def _proof(values: Mapping[str, Any], faults: list[str]) -> proof.Settings:
+    table = Table("proof", values, faults)
+    standard = proof.Settings()
+    settings = proof.Settings(
+        required=table.flag("required", default=standard.required),
+        quiet=_look_back(table, "quiet", standard.quiet),
+        worse=table.number("worse", standard.worse, low=1, high=100),
     )
     table.done()
     return settings
