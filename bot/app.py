@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
@@ -40,6 +40,7 @@ from bot.engine import Engine
 from bot.engine.leaving import Leaving
 from bot.engine.local import Chore, LocalEngine
 from bot.hands import Hands
+from bot.health import proof
 from bot.health.courier import Courier as HealthCourier
 from bot.incident.due import next_due_at
 from bot.incident.effects import pager_named
@@ -116,14 +117,32 @@ def open_journal(config: Config, clock: Clock | None = None) -> Journal:
     return Journal(engine, config.workspace, clock, due_at, leaving, epoch=config.database_epoch)
 
 
-def telemetry_of(config: Config) -> health.Telemetry | None:
-    """The telemetry, when a Prometheus is configured."""
+PROOF_BUDGET_S: Final = 8.0
+"""Below the 10 s that a courier's call may last: the judgement comes after."""
+
+
+def telemetry_of(
+    config: Config, yardsticks: health.Settings | None = None, budget: float = 10.0
+) -> health.Telemetry | None:
+    """The telemetry, when a Prometheus is configured; by the yardsticks of the health report where none are given."""
     settings = config.prometheus
     if settings is None:
         return None
     token = settings.token
     headers = {"Authorization": f"Bearer {token.reveal()}"} if token else None
-    return health.Telemetry(settings.url, timeout=settings.timeout, headers=headers, settings=config.health)
+    return health.Telemetry(
+        settings.url,
+        timeout=settings.timeout,
+        budget=budget,
+        headers=headers,
+        settings=yardsticks or config.health,
+    )
+
+
+def prover_of(config: Config) -> proof.Prover | None:
+    """What says whether it is over, when a Prometheus is configured."""
+    telemetry = telemetry_of(config, replace(config.health, window=config.proof.quiet), PROOF_BUDGET_S)
+    return proof.Prover(telemetry, config.proof) if telemetry else None
 
 
 SWITCH_INTERVAL_S: Final = 0.001
@@ -332,6 +351,9 @@ class App:
             couriers[pager_named(name)] = Fallback(name, voice, self.link)
         if self.telemetry:
             couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
+        prover = prover_of(config)
+        if prover:
+            couriers["proof"] = proof.Courier(prover.prove)
         parts = runbook_parts(config)
         couriers["runbook"] = RunbookCourier(parts.acts, parts.checks, parts.measure, self._breakers)
         if self.tracing:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot import health
 from bot.audit import heartbeat
+from bot.health import proof
 from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
@@ -52,6 +53,7 @@ TABLES: Final = (
     "health",
     "probes",
     "nvml",
+    "proof",
     "heartbeat",
     "retention",
     "tracing",
@@ -108,6 +110,7 @@ class Config:
     health: health.Settings
     probes: Mapping[str, Probe]
     nvml: nvml.Settings
+    proof: proof.Settings
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
@@ -230,6 +233,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         table.done()
     oncall, more = StaticOnCall.from_toml(tables["oncall"])
     faults += more
+    proving = _proof(tables["proof"], faults)
     config = Config(
         workspace=workspace,
         data_dir=data_dir,
@@ -252,6 +256,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         health=_health(tables["health"], faults),
         probes=_probes(tables["probes"], tables["kubernetes"], secret, faults),
         nvml=nvml.Settings.from_toml(tables["nvml"], faults),
+        proof=proving,
         heartbeat=beating,
         tracing=traced,
         targets={
@@ -265,6 +270,8 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
             _policy(tables["deadlines"], faults),
             pagers=(pagerduty.NAME, *fallbacks) if paging else (),
             accept_within=accept_within,
+            proof_over=timedelta(seconds=proving.quiet) if metrics and proving.required else None,
+            no_proof=Policy().no_proof if proving.required else "no proof is required here",
             caps=_caps(Table("caps", tables["caps"], faults)),
             **_changes(Table("changes", tables["changes"], faults)),
         ),
@@ -361,6 +368,18 @@ def _probes(
         if probe:
             probes[name] = probe
     return probes
+
+
+def _proof(values: Mapping[str, Any], faults: list[str]) -> proof.Settings:
+    table = Table("proof", values, faults)
+    standard = proof.Settings()
+    settings = proof.Settings(
+        required=table.flag("required", default=standard.required),
+        quiet=_look_back(table, "quiet", standard.quiet),
+        worse=table.number("worse", standard.worse, low=1, high=100),
+    )
+    table.done()
+    return settings
 
 
 def _look_back(table: Table, key: str, default: int) -> int:

@@ -16,9 +16,9 @@ FULL = 0.9
 class Replica:
     """One engine as Prometheus sees it.
 
-    name: `namespace/pod`, else the scrape target. node: where it runs, "" when nobody tells. running, waiting: requests.
-    kv: share of its cache in use; None when the engine does not tell. most: most requests it ran at once in the last
-    hour. serving: it takes requests; False for one that is not ready or does not answer its scrape.
+    name: `namespace/pod`, else the scrape target. node: where it runs, "" when nobody tells. running, waiting:
+    requests. kv: share of its cache in use; None when the engine does not tell. most: most requests it ran at once in
+    the last hour. serving: it takes requests; False for one that is not ready or does not answer its scrape.
     """
 
     name: str

@@ -6,8 +6,8 @@ from enum import StrEnum
 from statistics import median
 from typing import Final, Literal
 
+from bot.health.findings import Report, Verdict
 from bot.health.observation import Observation
-from bot.health.verdict import Report, Verdict
 
 
 class Question(StrEnum):
