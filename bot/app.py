@@ -40,8 +40,10 @@ from bot.engine import Engine
 from bot.engine.leaving import Leaving
 from bot.engine.local import Chore, LocalEngine
 from bot.hands import Hands
-from bot.health import proof
+from bot.health import proof, rollouts
+from bot.health.changes import Courier as ChangesCourier
 from bot.health.courier import Courier as HealthCourier
+from bot.incident.change import Change, merged
 from bot.incident.due import next_due_at
 from bot.incident.effects import pager_named
 from bot.incident.logbook import Record
@@ -308,13 +310,26 @@ class App:
         """The health report of the fleet, or of one model, node or GPU."""
         if self.telemetry is None:
             raise LookupError("no Prometheus is configured")
-        return health.survey(self.telemetry, scope, self.journal.clock())
+        return health.survey(self.telemetry, scope, self.journal.clock(), self.desk.suspects(scope.model))
 
     def survey_of(self, word: str) -> health.Report:
         """The health report of what a person named: a model, a node, a GPU, or nothing for the fleet."""
         if self.telemetry is None:
             raise LookupError("no Prometheus is configured")
         return self.survey(self.telemetry.scope(word))
+
+    def latest_changes(self, whose: str) -> tuple[Sequence[Change], str]:
+        """What was changed of late about a model or service, or all of it, the newest first; and who was not asked."""
+        told = self.desk.changes(whose)
+        if self.telemetry is None:
+            return told, ""
+        seen = self._rollouts(whose, self.journal.clock())
+        return merged([*told, *seen.changes]), seen.missing
+
+    def _rollouts(self, model: str, now: datetime) -> rollouts.Found:
+        if self.telemetry is None:
+            raise LookupError("no Prometheus is configured")
+        return rollouts.find(self.telemetry, model, now, self.config.policy.changes_within)
 
     def link(self, incident: Incident) -> str:
         """The incident's page."""
@@ -325,7 +340,7 @@ class App:
         directory = Directory(client, settings, clock)
         context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles())
         survey = (lambda word: self.survey_of(word).to_dict()) if self.telemetry else None
-        verbs = Verbs(self.desk, self.library, survey, context, self.drills)
+        verbs = Verbs(self.desk, self.library, survey, context, self.drills, latest=self.latest_changes)
         listeners = Listeners(client, settings, self.desk, directory, verbs, self._direct)
         return SlackSide(
             settings=settings,
@@ -351,6 +366,7 @@ class App:
             couriers[pager_named(name)] = Fallback(name, voice, self.link)
         if self.telemetry:
             couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
+            couriers["changes"] = ChangesCourier(self._rollouts)
         prover = prover_of(config)
         if prover:
             couriers["proof"] = proof.Courier(prover.prove)

@@ -37,7 +37,7 @@ class Verbs:
         self._desk = desk
         self._journal = desk.journal
         self._survey = survey
-        self._latest = latest or desk.changes
+        self._latest: Latest = latest or (lambda whose: (desk.changes(whose), ""))
         self._runbooks = RunbookVerbs(desk, library, self._by_id, context)
         self.context = context
         self._words: Mapping[str, Callable[[Asked], Reply]] = {
@@ -258,7 +258,12 @@ class Verbs:
         if incident is not None:
             return Reply(changes_card(incident.changes, f"{incident.ref} {incident.title}", asked.at, self.context))
         latest, whose = self._latest, asked.text
-        return Reply(slow=lambda: Reply(changes_card(latest(whose), whose, asked.at, self.context)))
+
+        def card() -> Reply:
+            listed, missing = latest(whose)
+            return Reply(changes_card(listed, whose, asked.at, self.context, missing))
+
+        return Reply(slow=card)
 
     def _mitigated(self, asked: Asked) -> Reply:
         incident, rest = self._meant(asked)
