@@ -14,6 +14,8 @@ from bot.contracts import Again, Attempt, Delivered
 from bot.health.checks import Check, catalogue
 from bot.health.observation import Observation, duration, number
 from bot.health.promql import Settings as HealthSettings
+from bot.health.scope import Scope
+from bot.health.scope import Scope
 from bot.health.telemetry import Telemetry
 from bot.incident.effects import Effect, ProveHealth
 from bot.incident.events import Event, HealthDoubted, HealthProven
@@ -208,7 +210,7 @@ class Prover:
         """The proof for the incident's model, or for the fleet where it names none. What is not answered is a doubt."""
         began = min(incident.detected_at, incident.started_at or incident.detected_at)
         checks = questions(self.telemetry.settings, self.settings.quiet, began)
-        answers = self.telemetry.survey(incident.model or None, checks)
+        answers = self.telemetry.survey(Scope(model=incident.model), checks)
         return judge(answers, checks, self.settings, now, incident.model)
 
 

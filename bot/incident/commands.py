@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from bot.incident.change import Change
 from bot.incident.events import Event, Precision, Role, Severity
 from bot.incident.people import Actor
 from bot.incident.run import StepSpec
@@ -63,6 +64,14 @@ class ReportAlerts(Command):
     started_at: datetime | None = None
     detected_at: datetime | None = None
     recurs: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteChange(Command):
+    """A change that may have to do with the incident. `live`: it came in while the incident was on."""
+
+    change: Change
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

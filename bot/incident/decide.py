@@ -10,6 +10,7 @@ from functools import singledispatch
 
 from bot.incident import commands as cmd
 from bot.incident import events as ev
+from bot.incident.change import MOST, Change, is_news, is_same
 from bot.incident.decide_resolve import answer, decide_resolve, require_nothing_on_loan
 from bot.incident.decide_run import decide_run, must_be_live
 from bot.incident.due import due
@@ -156,6 +157,19 @@ def _(command: cmd.Acknowledge, incident: Incident, policy: Policy) -> list[ev.E
 
 
 @_decide.register
+def _(command: cmd.NoteChange, incident: Incident, policy: Policy) -> list[ev.Event]:
+    if not incident.is_live or not _teaches(incident, command.change):
+        return []
+    # Who has heard of the roll-out already is not told again when its pipeline speaks up.
+    heard = any(is_same(known, command.change) for known in incident.changes)
+    return [command.change.event(live=command.live and not heard)]
+
+
+def _teaches(incident: Incident, change: Change) -> bool:
+    return len(incident.changes) < MOST and is_news(incident.changes, change)
+
+
+@_decide.register
 def _(command: cmd.BreakGlass, incident: Incident, policy: Policy) -> list[ev.Event]:
     require_responder(command.by)
     return [ev.GlassBroken(command.glass, reason_of(command.reason), command.until)]
@@ -283,6 +297,8 @@ def _still_true(incident: Incident, event: ev.Event) -> bool:
             return status in (StepStatus.WAITING, StepStatus.RUNNING, StepStatus.GOING, StepStatus.VERIFYING)
         case ev.StepUndone(run=run, step=step) | ev.UndoFailed(run=run, step=step):
             return incident.runs[run].step(step).status is StepStatus.UNDOING
+        case ev.ChangeFound():
+            return incident.is_live and _teaches(incident, Change.found(event))
         case _:
             return True
 

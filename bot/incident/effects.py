@@ -143,6 +143,15 @@ class CollectEvidence(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class FindChanges(Effect):
+    """Ask Kubernetes, by the telemetry, what was rolled out of late."""
+
+    courier = "changes"
+    lane = "changes"
+    latest_wins = True
+
+
+@dataclass(frozen=True, slots=True)
 class ProveHealth(Effect):
     """Ask the telemetry whether it is over; `ask` is the id of the entry that wants, or has, it resolved."""
 
@@ -214,6 +223,7 @@ EFFECTS: Final[Mapping[str, type[Effect]]] = {
     "escalate_page": EscalatePage,
     "call_second": CallSecond,
     "collect_evidence": CollectEvidence,
+    "find_changes": FindChanges,
     "prove_health": ProveHealth,
     "await_health": AwaitHealth,
     "plan_step": PlanStep,

@@ -262,6 +262,21 @@ class EvidenceFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeFound(Event):
+    """Something was changed at `at`, known to `precision`; its entry has that time, whenever we learned of it.
+
+    `id` is its name at its source, `change` the rest of it (`bot.incident.change`) as JSON. `live`: it came up while
+    the incident was on, not when it opened.
+    """
+
+    id: str
+    at: datetime
+    precision: Precision
+    change: Document
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelOpened(Event):
     channel: str
     name: str
@@ -549,6 +564,7 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "incident.reopened": Reopened,
     "evidence.collected": EvidenceCollected,
     "evidence.failed": EvidenceFailed,
+    "incident.change_found": ChangeFound,
     "health.proven": HealthProven,
     "health.doubted": HealthDoubted,
     "slack.channel_opened": ChannelOpened,

@@ -136,9 +136,9 @@ def _work(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
     awaited: list[ef.Effect] = [ef.AwaitHealth()] if policy.proof_over is not None else []
     match entry.event:
         case ev.IncidentOpened():
-            return [ef.OpenChannel(), ef.CollectEvidence()]
+            return [ef.OpenChannel(), ef.CollectEvidence(), ef.FindChanges()]
         case ev.Reopened() | ev.Relapsed():
-            return [ef.CollectEvidence()]
+            return [ef.CollectEvidence(), ef.FindChanges()]
         case ev.Mitigated():
             return [ef.CollectEvidence(), *awaited]
         # Whether the service is healthy again is asked, not concluded from silence; a run under way asks for itself.
@@ -170,6 +170,8 @@ def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
     match event:
         case ev.EvidenceCollected() if incident.triaged is not None and incident.triaged.at == entry.at:
             return []  # the first look is on the card, which has just been posted
+        case ev.ChangeFound(live=live):
+            return _tell(entry) if live else []  # what was there before is on the card
         case ev.HealthDoubted():
             return _tell(entry) if _is_waited_for(incident, event) else []
         case ev.StepFailed() | ev.StepInterrupted() | ev.UndoFailed() | ev.SecondCalled() | ev.FallbackReminded():

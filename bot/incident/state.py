@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Any, Final
 
 from bot.incident import events as ev
+from bot.incident.change import Change, merged
 from bot.incident.effects import PageEffect, pager_named
 from bot.incident.entry import Entry
 from bot.incident.events import Role, Severity
@@ -97,8 +98,8 @@ class Incident:
     the time of each, `opened_there` says that the first pager opened it. `pages` are those that the first pager took,
     by generation, and `handovers` where else they went. `ask` is the latest wish to have it resolved that the
     telemetry was to prove, `tested` its latest word, `doubts` how often it doubted, all in the present generation;
-    `askers` are all who ever wished so, by id. `drill` is the id of the drill it is part of, empty when it is
-    no practice.
+    `askers` are all who ever wished so, by id. `changes` are what was changed shortly before and since, the newest
+    first, each roll-out once. `drill` is the id of the drill it is part of, empty when it is no practice.
     """
 
     id: str
@@ -139,6 +140,7 @@ class Incident:
     escalated_at: datetime | None = None
     evidence: ev.EvidenceCollected | None = None
     evidence_missing: str = ""
+    changes: tuple[Change, ...] = ()
     channel: str = ""
     channel_name: str = ""
     cards: Mapping[str, ev.CardPosted] = field(default_factory=dict)
@@ -312,6 +314,8 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
             return replace(inc, evidence=event, evidence_missing="", triaged=triaged)
         case ev.EvidenceFailed():
             return replace(inc, evidence_missing=event.reason)
+        case ev.ChangeFound():
+            return replace(inc, changes=merged([*inc.changes, Change.found(event)]))
         case ev.ChannelOpened():
             return replace(inc, channel=event.channel, channel_name=event.name)
         case ev.CardPosted():

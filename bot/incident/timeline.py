@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from bot.incident import events as ev
+from bot.incident.change import Change, words
 from bot.incident.entry import Entry
 from bot.incident.people import Actor, ActorKind
 from bot.incident.run import StepRun
@@ -61,6 +62,8 @@ def kind(event: ev.Event) -> str:
             return "impact"
         case ev.EvidenceCollected() | ev.EvidenceFailed() | ev.HealthProven() | ev.HealthDoubted() | ev.StepPlanned():
             return "finding"
+        case ev.ChangeFound():
+            return "change"
         case ev.UpdatePosted() | ev.UpdateReminded() | ev.PageAccepted() | ev.StepSaid() | ev.FallbackReminded():
             return "comms"
         case ev.Mitigated():
@@ -135,6 +138,8 @@ def line(entry: Entry, incident: Incident, name: str = "") -> str | None:
             return ". ".join(part.rstrip(".") for part in (f"Telemetry says {verdict}: {impact}", cause) if part)
         case ev.EvidenceFailed(reason=reason):
             return f"Telemetry could not be read: {reason}"
+        case ev.ChangeFound():
+            return _change_line(entry.event, incident)
         case ev.PageAccepted(pager=pager, fallback=fallback):
             return f"Paged by {pager}" if fallback else f"{pager} accepted the page"
         case ev.PageUnanswered(silent=silent, pager=pager, seconds=seconds):
@@ -148,6 +153,13 @@ def line(entry: Entry, incident: Incident, name: str = "") -> str | None:
             return None
         case event:
             return _run_line(event, name, incident)
+
+
+def _change_line(event: ev.ChangeFound, incident: Incident) -> str | None:
+    """Nothing for a roll-out that was only seen and that its pipeline has told in better words since."""
+    if incident.changes and all(known.id != event.id for known in incident.changes):
+        return None
+    return words(Change.found(event))
 
 
 def _run_line(event: ev.Event, name: str, incident: Incident) -> str | None:

@@ -316,3 +316,18 @@ logbook = Table(
     Column("told", Boolean, nullable=False),
     Column("due_at", UtcTime, nullable=False),
 )
+
+# What somebody changed, as a pipeline told it: what it said first under its id. Forgotten after a while.
+change = Table(
+    "change",
+    metadata,
+    Column("workspace", String(80), primary_key=True),
+    Column("source", String(40), primary_key=True),
+    Column("id", String(200), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("precision", String(10), nullable=False),
+    Column("noted_at", UtcTime, nullable=False),
+    Column("environment", String(80), nullable=False),
+    Column("body", JSON, nullable=False),
+)
+Index("ix_change_at", change.c.workspace, change.c.at)

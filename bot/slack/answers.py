@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from bot.health.findings import Report
 from bot.health.observation import Observation
 from bot.health.report import tally
-from bot.health.verdict import Report
 from bot.incident.brake import Brake
 from bot.incident.drill import Drill
 from bot.incident.entry import Entry
@@ -44,6 +44,7 @@ _WORDS: Final = (
     ("note <text>", "put something on the timeline"),
     ("timeline", "what happened so far"),
     ("health [model]", "what the telemetry says, and what to do first"),
+    ("changes [model]", "what was deployed or set differently of late"),
     ("run [runbook]", "mitigate; every act is previewed before it happens"),
     ("runbooks [stop|start]", "what is under way and on loan; stop them all, let them act again"),
     ("drill [scenario|stop]", "practise: something is broken on purpose, or seems to be"),

@@ -70,6 +70,7 @@ _MARKS = {
     ev.RoleAssigned: ":bust_in_silhouette:",
     ev.ImpactStated: ":busts_in_silhouette:",
     ev.NoteAdded: ":memo:",
+    ev.ChangeFound: ":wrench:",
     ev.MessagePinned: ":pushpin:",
     ev.Cancelled: ":white_circle:",
     ev.EvidenceFailed: ":black_circle:",
@@ -115,6 +116,10 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
             return [
                 small(":speech_balloon: Stakeholders have heard nothing for a while. One sentence is enough."),
                 actions(update),
+            ]
+        case ev.ChangeFound():
+            return [
+                section(f":wrench: *Changed while you were looking*, {clock(entry.at)}\n{told(entry, incident, 600)}")
             ]
         case ev.UpdatePosted(text=text):
             return [section(f":mega: *Update* from {name_of(entry.by)}\n{quote(text)}")]

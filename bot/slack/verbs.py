@@ -13,8 +13,9 @@ from bot.incident.state import Incident
 from bot.journal.ids import new_id
 from bot.slack import cards, modals
 from bot.slack.actions import Do, StepDo
+from bot.slack.changes import changes_card
 from bot.slack.drill_verbs import DrillVerbs
-from bot.slack.ports import Drills, Library, Survey
+from bot.slack.ports import Drills, Latest, Library, Survey
 from bot.slack.replies import NOTHING, Asked, Reply, View, said
 from bot.slack.runbook_verbs import RunbookVerbs
 from bot.slack.text import esc
@@ -24,11 +25,19 @@ class Verbs:
     """The verbs, bound to the desk."""
 
     def __init__(
-        self, desk: Desk, library: Library, survey: Survey | None, context: cards.Context, drills: Drills | None = None
+        self,
+        desk: Desk,
+        library: Library,
+        survey: Survey | None,
+        context: cards.Context,
+        drills: Drills | None = None,
+        *,
+        latest: Latest | None = None,
     ) -> None:
         self._desk = desk
         self._journal = desk.journal
         self._survey = survey
+        self._latest = latest or desk.changes
         self._runbooks = RunbookVerbs(desk, library, self._by_id, context)
         self.context = context
         self._words: Mapping[str, Callable[[Asked], Reply]] = {
@@ -40,6 +49,7 @@ class Verbs:
             "note": self._note,
             "timeline": self._timeline,
             "health": self._health,
+            "changes": self._changes,
             "run": lambda asked: self._runbooks.run(*self._meant(asked)),
             "runbooks": self._runbooks.all,
             "drill": DrillVerbs(drills).ask,
@@ -239,6 +249,16 @@ class Verbs:
             return Reply(cards.health_card(survey(model), self.context, incident_id))
 
         return Reply(slow=report)
+
+    def _changes(self, asked: Asked) -> Reply:
+        """Of the incident here or named; elsewhere of a model or service, or of everything."""
+        incident = None if asked.text else self._journal.by_channel(asked.channel)
+        if asked.text.lower().startswith("inc-"):
+            incident, _ = self._meant(asked)
+        if incident is not None:
+            return Reply(changes_card(incident.changes, f"{incident.ref} {incident.title}", asked.at, self.context))
+        latest, whose = self._latest, asked.text
+        return Reply(slow=lambda: Reply(changes_card(latest(whose), whose, asked.at, self.context)))
 
     def _mitigated(self, asked: Asked) -> Reply:
         incident, rest = self._meant(asked)

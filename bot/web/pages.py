@@ -125,6 +125,7 @@ class _Pages:
             facts=views.facts(incident, entries, now),
             troubles=views.troubles(incident),
             evidence=views.evidence(incident),
+            changes=views.changes(incident),
             runs=views.runs(incident, entries),
             figures=() if incident.is_live else views.figures(incident),
             lines=story(incident, entries, People(incident, entries)),

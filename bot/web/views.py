@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from bot.incident.advice import Next, advise, six_steps
+from bot.incident.change import words
 from bot.incident.entry import Entry
 from bot.incident.policy import Policy
 from bot.incident.run import Run, RunStatus, StepRun, StepStatus
@@ -232,6 +233,25 @@ def evidence(incident: Incident) -> EvidenceView | None:
         unknowns=tuple(report.get("unknowns", ())),
         bad=tuple(check for check in checks if check.status in ("crit", "warn")),
         calm=tuple(check for check in checks if check.status not in ("crit", "warn")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeView:
+    """One change: when, what in a line, the settings and the text that differ, and where its author shows it."""
+
+    at: datetime
+    text: str
+    settings: tuple[str, ...]
+    diff: str
+    link: str
+
+
+def changes(incident: Incident) -> tuple[ChangeView, ...]:
+    """What was changed shortly before the incident and since, the newest first."""
+    return tuple(
+        ChangeView(one.at, words(one), tuple(str(setting) for setting in one.settings), one.diff, one.url)
+        for one in incident.changes
     )
 
 

@@ -8,12 +8,20 @@ import pytest
 
 from bot.incident import events as ev
 from bot.incident.effects import EFFECTS, Page, Tell
-from bot.incident.events import EVENTS, NAMES, Event, Role, Severity
+from bot.incident.events import EVENTS, NAMES, Event, Precision, Role, Severity
 from bot.journal.codec import REDACTED, effect_in, effect_out, event_in, event_out
 
 GOLDEN = Path(__file__).parent / "golden"
 AT = datetime(2026, 11, 21, 3, 4, 5, 678901, tzinfo=UTC)
 SAMPLE = {"name": "LLMErrorRatioHigh", "title": "errors", "labels": {"model_name": "llama-70b"}}
+CHANGE = {
+    "source": "change",
+    "kind": "deploy",
+    "title": "Deploy llama-70b 1.4.3",
+    "model": "llama-70b",
+    "image": "registry.example/llama:1.4.3",
+    "settings": [["max_num_seqs", "256", "512"]],
+}
 PLAN = {"lines": ["r42 -> r41"], "request": {"method": "POST"}, "before": {"revision": "r42"}, "risk": "reversible"}
 
 EXAMPLES: tuple[Event, ...] = (
@@ -42,6 +50,7 @@ EXAMPLES: tuple[Event, ...] = (
     ev.Reopened(2, 3),
     ev.EvidenceCollected("OUTAGE", "31 % errors", "recent change", "rollback", {"verdict": "OUTAGE"}),
     ev.EvidenceFailed("Prometheus does not answer"),
+    ev.ChangeFound("run-812", AT, Precision.MINUTE, CHANGE, True),
     ev.ChannelOpened("C0INC", "inc-42-llama"),
     ev.CardPosted("incident", "C0INC", "1763.1"),
     ev.StepShown("r1", "a", "C0INC", "1763.2"),

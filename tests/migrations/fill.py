@@ -17,6 +17,7 @@ from sqlalchemy import DateTime, MetaData, create_engine
 
 from bot.incident import commands as cmd
 from bot.incident import events as ev
+from bot.incident.change import Change
 from bot.incident.effects import Page
 from bot.incident.events import Role, Severity
 from bot.incident.people import BOT
@@ -62,6 +63,8 @@ def fill(house: House) -> None:
     house.journal.write(lambda txn: break_glass(txn, MAYA, "Maya", "chat is down")).result()
     deliver_some(house)
     tell_head(house)
+    told = Change("run-812", "change", house.clock.now, model="llama-70b", revision="r42", by="Jo of Example & Sons")
+    house.desk.note_change(told).result()
     does(house, night, cmd.Resolve, reason="rolled back", despite_firing=True)
     house.clock.after(minutes=31)
     house.desk.check_timers(night.id).result()

@@ -8,7 +8,7 @@ audited: nothing may have gone wrong on the wire beyond what the story itself sa
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 
 from bot.app import App
 from bot.config import Config, load
+from bot.engine.local import LocalEngine
 from bot.incident.events import Event
 from bot.incident.state import Incident, Status
 from bot.slack.actions import Do
@@ -74,6 +75,10 @@ def webhook(*alerts: Mapping[str, Any], truncated: int = 0) -> dict[str, Any]:
         "externalURL": "http://alertmanager.example",
         "alerts": list(alerts),
     }
+
+
+further_audits: "list[Callable[[Night], Mapping[str, Collection[Any]]]]" = []
+"""What else is looked at when a night ends: what was wrong, by what it is."""
 
 
 @dataclass
@@ -141,6 +146,11 @@ class Night:
         while self.clock.now < until:
             self.after(seconds=min(STEP, until - self.clock.now).total_seconds())
         return self
+
+    def tidies(self) -> None:
+        """The bot forgets what is long over, as it does now and then."""
+        assert isinstance(self.app.engine, LocalEngine)
+        self.app.engine.work.tidy()
 
     # -- monitors -------------------------------------------------------------------------------------------------
 
@@ -286,7 +296,7 @@ class Night:
         """Nothing went wrong between the bot and the world beyond what the story foretold."""
         calls = self.bench.workspace.calls
         people = self.bench.workspace.state.users
-        wrong = {
+        wrong: dict[str, Collection[Any]] = {
             "calls that Slack refused": [
                 (call.method, call.answer)
                 for call in calls
@@ -301,6 +311,8 @@ class Night:
             "words of Slack's own": [w for user in people for w in self.whispers(user) if "failed with the" in w],
             "bugs in the log": [line for line in self.logs if str(line["event"]).endswith("_bug")],
         }
+        for look in further_audits:
+            wrong |= look(self)
         found = {what: which for what, which in wrong.items() if which}
         assert not found, found
 
