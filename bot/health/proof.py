@@ -15,7 +15,6 @@ from bot.health.checks import Check, catalogue
 from bot.health.observation import Observation, duration, number
 from bot.health.promql import Settings as HealthSettings
 from bot.health.scope import Scope
-from bot.health.scope import Scope
 from bot.health.telemetry import Telemetry
 from bot.incident.effects import Effect, ProveHealth
 from bot.incident.events import Event, HealthDoubted, HealthProven
