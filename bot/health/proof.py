@@ -113,10 +113,11 @@ class Proof:
             "readings": [{name: getattr(reading, name) for name in fields} for reading in self.readings],
         }
 
-    def as_event(self, ask: str) -> Event:
+    def as_event(self, ask: str, *, closed: bool = False) -> Event:
         """The word of the telemetry for whoever asked, by the id of the entry that did."""
-        kind = HealthProven if self.holds else HealthDoubted
-        return kind(ask, self.text, self.to_dict())
+        if self.holds:
+            return HealthProven(ask, self.text, self.to_dict())
+        return HealthDoubted(ask, self.text, self.to_dict(), closed)
 
 
 def questions(health: HealthSettings, quiet: int, before: datetime) -> tuple[Check, ...]:
@@ -221,7 +222,7 @@ class Courier:
     def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:
         """Takes at most the telemetry's budget."""
         if isinstance(effect, ProveHealth):
-            return [self.prove(incident, attempt.now).as_event(effect.ask)]
+            return [self.prove(incident, attempt.now).as_event(effect.ask, closed=not incident.is_live)]
         if not incident.is_live or incident.firing:
             return []  # when its alerts recover again, it is asked again
         proof = self.prove(incident, attempt.now)

@@ -202,12 +202,14 @@ class HealthProven(Event):
 class HealthDoubted(Event):
     """The telemetry does not say that it is over: `text` tells what is not well, or was not seen.
 
-    `ask` and `report` are as in HealthProven; a telemetry that gave no answer leaves the report empty.
+    `ask` and `report` are as in HealthProven; a telemetry that gave no answer leaves the report empty. `closed` says
+    that the incident was over before it was asked about, by a pager's word or a person's.
     """
 
     ask: str
     text: Text
     report: Document
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,12 +160,10 @@ def _work(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             return []
 
 
-def _is_waited_for(incident: Incident, ask: str) -> bool:
+def _is_waited_for(incident: Incident, doubt: ev.HealthDoubted) -> bool:
     """Whether a doubt is news: a person waits for the answer, it is closed already, or it is the first."""
-    if not ask:
-        return False
-    asker = incident.ask.by if incident.ask is not None and incident.ask.id == ask else None
-    return incident.doubts == 1 or not incident.is_live or (asker is not None and asker.is_person)
+    by_person = incident.ask is not None and incident.ask.id == doubt.ask and incident.ask.by.is_person
+    return bool(doubt.ask) and (by_person or doubt.closed or incident.doubts == 1)
 
 
 def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
@@ -174,8 +172,8 @@ def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
             return []  # the first look is on the card, which has just been posted
         case ev.ChangeFound(live=live):
             return _tell(entry) if live else []  # what was there before is on the card
-        case ev.HealthDoubted(ask=ask):
-            return _tell(entry) if _is_waited_for(incident, ask) else []
+        case ev.HealthDoubted():
+            return _tell(entry) if _is_waited_for(incident, event) else []
         case ev.StepFailed() | ev.StepInterrupted() | ev.UndoFailed() | ev.SecondCalled() | ev.FallbackReminded():
             return [*_show(event.run, event.step), *_tell(entry)]
         case ev.UndoStarted(run=run, step=step, why=why):

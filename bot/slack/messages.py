@@ -162,7 +162,7 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
 def _doubt(event: ev.HealthDoubted, incident: Incident) -> list[Block | None]:
     """The numbers against resolving, and the way past them; or what a pager's people closed too early."""
     numbers = line(event.text, 1500)
-    if incident.ask is None or event.ask != incident.ask.id:
+    if event.closed:
         return [
             section(f":warning: *{incident.ref} was closed without proof*\n{numbers}"),
             small("If users are still hurt, open it again where it was closed, or declare a new one."),

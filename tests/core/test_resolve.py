@@ -158,7 +158,7 @@ def test_a_resolve_at_the_pager_counts_and_is_measured_afterwards(quiet: Case) -
     assert quiet.caused(ev.Resolved)
     assert "(not proven: the telemetry was not asked)" in last_line(quiet)
     assert quiet.calls_for(ef.ProveHealth)
-    doubted(quiet, quiet.entries[-1].id)
+    quiet.after(seconds=2).receipt(ev.HealthDoubted(quiet.entries[-1].id, BAD, {}, closed=True))
     assert quiet.stands(Status.RESOLVED), "their word counts"
     assert quiet.calls_for(ef.Tell), "but people hear"
     assert quiet.inc.tested is not None

@@ -44,7 +44,7 @@ EXAMPLES: tuple[Event, ...] = (
     ev.Relapsed(3),
     ev.ResolveAsked("quiet again", True),
     ev.HealthProven("e7", "errors 0.1% (limit 1.0%)", {"quiet": 300}),
-    ev.HealthDoubted("e7", "errors 4.2% (limit 1.0%)", {"quiet": 300}),
+    ev.HealthDoubted("e7", "errors 4.2% (limit 1.0%)", {"quiet": 300}, True),
     ev.Resolved("quiet again", 3, AT, "errors 0.1% (limit 1.0%)", "errors 4.2% (limit 1.0%)", "U0MAYA"),
     ev.Cancelled("test rule"),
     ev.Reopened(2, 3),

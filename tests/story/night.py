@@ -348,12 +348,13 @@ def open_night(
     manifest: Path = MANIFEST,
     socket_mode: bool = False,
     proven: bool = False,
+    at: datetime = START,
 ) -> Iterator[Night]:
     """A night with everything started. `settings` replaces text in fixfirst.toml, `secrets` adds to the environment.
 
     Nobody answers as Prometheus unless a story brings one; where it is `proven`, no resolve goes without.
     """
-    clock, wire = HandClock(), Wire(http_post)
+    clock, wire = HandClock(at), Wire(http_post)
     options = Options(
         ports=ANY_PORTS,
         directory=folder,
