@@ -9,7 +9,7 @@ from typing import Any
 import click
 import structlog
 
-from bot import cli_drill, cli_hands, cli_journal, cli_lint, cli_run
+from bot import cli_drift, cli_drill, cli_hands, cli_journal, cli_lint, cli_run
 from bot.config import Config, load, shipped_runbooks
 from bot.terminal import CONFIG, config_at
 
@@ -110,7 +110,14 @@ def _logging(*, plain: bool) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
 
-for command in (*cli_drill.COMMANDS, *cli_hands.COMMANDS, *cli_journal.COMMANDS, *cli_lint.COMMANDS, *cli_run.COMMANDS):
+for command in (
+    *cli_drill.COMMANDS,
+    *cli_drift.COMMANDS,
+    *cli_hands.COMMANDS,
+    *cli_journal.COMMANDS,
+    *cli_lint.COMMANDS,
+    *cli_run.COMMANDS,
+):
     main.add_command(command)
 
 
