@@ -9,7 +9,7 @@ from typing import Any
 import click
 import structlog
 
-from bot import cli_drift, cli_drill, cli_hands, cli_journal, cli_lint, cli_run
+from bot import cli_canary, cli_drift, cli_drill, cli_hands, cli_journal, cli_lint, cli_run
 from bot.config import Config, load, shipped_runbooks
 from bot.terminal import CONFIG, config_at
 
@@ -111,6 +111,7 @@ def _logging(*, plain: bool) -> None:
 
 
 for command in (
+    *cli_canary.COMMANDS,
     *cli_drill.COMMANDS,
     *cli_drift.COMMANDS,
     *cli_hands.COMMANDS,

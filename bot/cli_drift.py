@@ -1,7 +1,7 @@
 """The command that holds samples against their reference: for cron and CI, without a server and a configuration."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -49,19 +49,16 @@ def no_result() -> Iterator[None]:
         raise SystemExit(WRONG) from error
 
 
-def hand_out(job: str, model: str, figures: "Iterable[Figure]", textfile: Path | None, pushgateway: str) -> None:
-    """The metrics by the ways that were asked for. Raises Refused, Transient, Permanent, OSError."""
+def hand_out(job: str, told: "Mapping[str, Sequence[Figure]]", textfile: Path | None, pushgateway: str) -> None:
+    """The metrics, by model, by the ways that were asked for. Raises Refused, Transient, Permanent, OSError."""
     from bot.quality import exposition
 
-    if textfile is None and not pushgateway:
-        return
-    told = exposition.text(figures)
     if textfile is not None:
         if textfile.suffix != ".prom":
             raise Refused(f"{textfile} does not end in .prom, so node_exporter would not collect it.")
-        exposition.write(textfile, told)
-    if pushgateway:
-        exposition.push(pushgateway, job, model, told)
+        exposition.write(textfile, exposition.text(figure for figures in told.values() for figure in figures))
+    for model, figures in told.items() if pushgateway else ():
+        exposition.push(pushgateway, job, model, exposition.text(figures))
 
 
 @click.command()
@@ -121,7 +118,7 @@ def drift(
         if not found.scores and not found.unscored:
             raise Refused("Nothing was compared: none of these methods fits these features.")
         now = datetime.now(UTC)
-        hand_out("fixfirst_drift", model, found.figures(model, now), textfile, pushgateway)
+        hand_out("fixfirst_drift", {model: list(found.figures(model, now))}, textfile, pushgateway)
     if style == "json":
         click.echo(json.dumps(found.to_dict(model, now), indent=2))
     elif style == "openmetrics":

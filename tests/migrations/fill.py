@@ -21,6 +21,7 @@ from bot.incident.effects import Page
 from bot.incident.events import Role, Severity
 from bot.incident.people import BOT
 from bot.incident.state import Incident
+from bot.journal import slots
 from bot.journal.archive import Moved, move_old
 from bot.journal.database import newest_schema
 from bot.journal.glass import break_glass
@@ -61,6 +62,7 @@ def fill(house: House) -> None:
     redacts(house, night, 5)
     house.journal.write(lambda txn: break_glass(txn, MAYA, "Maya", "chat is down")).result()
     deliver_some(house)
+    asks_a_model(house)
     tell_head(house)
     does(house, night, cmd.Resolve, reason="rolled back", despite_firing=True)
     house.clock.after(minutes=31)
@@ -108,6 +110,14 @@ def deliver_some(house: House) -> None:
         claimed = house.journal.write(lambda txn, job=job: txn.claim(job.id, until)).result()  # type: ignore[misc]
         if ends:
             house.journal.write(lambda txn, claimed=claimed: txn.bury(claimed, "no such channel")).result()  # type: ignore[misc]
+
+
+def asks_a_model(house: House) -> None:
+    """One round of a canary is over."""
+    job, at = "canary:chat", house.clock.now.replace(minute=0, second=0, microsecond=0)
+    house.journal.write(lambda txn: slots.take(txn.direct, txn.workspace, job, at)).result()
+    found = {"canary": "chat", "model": "llama-70b", "ended_at": house.clock.now.isoformat(), "tried": []}
+    house.journal.write(lambda txn: slots.report(txn.direct, txn.workspace, job, at, cost=1_500, result=found)).result()
 
 
 def puts_away(house: House, incident: Incident) -> None:
