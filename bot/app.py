@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -81,6 +81,9 @@ from bot.web.metrics import Numbers
 from bot.web.pages import pages_app
 from bot.web.patience import Watch
 from bot.web.runbooks import Runbooks
+
+if TYPE_CHECKING:
+    from bot.canaries import Canaries
 
 log = structlog.get_logger()
 
@@ -239,6 +242,9 @@ class App:
         chores = [Chore(self.slack.learn, DIRECTORY_EVERY_S)] if self.slack else []
         chores.append(Chore(self.auditor.look, AUDIT_LOOK_EVERY_S))
         chores.append(Chore(self.pressure.look, PRESSURE_EVERY_S))
+        self.canaries = self._canaries()
+        if self.canaries:
+            chores.append(Chore(self.canaries.look, self.canaries.every_s))
         if config.drills:
             chores.append(Chore(self.drills.tidy, TIDY_EVERY_S))
         if isinstance(clock, SteadyClock):
@@ -273,6 +279,13 @@ class App:
 
         return PostgresEngine(self.desk, self.outbox, conninfo(self.config.database), chores)
 
+    def _canaries(self) -> "Canaries | None":
+        if not self.config.canaries:
+            return None
+        from bot.canaries import Canaries
+
+        return Canaries(self.journal, self.config.canaries)
+
     def _wake(self) -> None:
         self.engine.wake()
 
@@ -292,6 +305,8 @@ class App:
         """Finishes what is in hand; what waits stays in the journal."""
         if self._hang_up:
             self._hang_up()
+        if self.canaries:
+            self.canaries.stop()
         self.engine.stop()
         self.close()
 
@@ -401,7 +416,12 @@ class App:
             policy=config.policy,
             hosts=sorted(hosts),
             hands=Hands(self.desk),
-            vitals=Vitals(self.numbers, partial(try_out, self.journal, WRITE_WITHIN_S), self.auditor.findings),
+            vitals=Vitals(
+                self.numbers,
+                partial(try_out, self.journal, WRITE_WITHIN_S),
+                self.auditor.findings,
+                self.canaries.text if self.canaries else str,
+            ),
         )
 
     def numbers(self) -> Numbers:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import structlog
 
-from bot import cli_changes, cli_drill, cli_hands, cli_journal, cli_lint, cli_run
+from bot import cli_canary, cli_changes, cli_drift, cli_drill, cli_hands, cli_journal, cli_lint, cli_run
 from bot.config import Config, load, shipped_runbooks
 from bot.terminal import CONFIG, config_at
 
@@ -110,7 +110,7 @@ def _logging(*, plain: bool) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
 
-for module in (cli_changes, cli_drill, cli_hands, cli_journal, cli_lint, cli_run):
+for module in (cli_canary, cli_changes, cli_drift, cli_drill, cli_hands, cli_journal, cli_lint, cli_run):
     for command in module.COMMANDS:
         main.add_command(command)
 

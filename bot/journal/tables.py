@@ -301,6 +301,18 @@ server = Table(
     Column("beat_at", UtcTime, nullable=False),
 )
 
+# Periodic work that one server does for all: whoever writes the row does it. `cost` is in the work's own unit, `result`
+# what it found, once it has ended.
+slot = Table(
+    "slot",
+    metadata,
+    Column("workspace", String(80), primary_key=True),
+    Column("job", String(80), primary_key=True),
+    Column("at", UtcTime, primary_key=True),
+    Column("cost", Integer, nullable=False),
+    Column("result", JSON(none_as_null=True)),
+)
+
 # What concerns no incident. `hash` covers the record and the hash before; `told` and `due_at` are about the telling.
 logbook = Table(
     "logbook",

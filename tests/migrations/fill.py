@@ -22,6 +22,7 @@ from bot.incident.effects import Page
 from bot.incident.events import Role, Severity
 from bot.incident.people import BOT
 from bot.incident.state import Incident
+from bot.journal import slots
 from bot.journal.archive import Moved, move_old
 from bot.journal.database import newest_schema
 from bot.journal.glass import break_glass
@@ -62,6 +63,7 @@ def fill(house: House) -> None:
     redacts(house, night, 5)
     house.journal.write(lambda txn: break_glass(txn, MAYA, "Maya", "chat is down")).result()
     deliver_some(house)
+    asks_a_model(house)
     tell_head(house)
     told = Change("run-812", "change", house.clock.now, model="llama-70b", revision="r42", by="Jo of Example & Sons")
     house.desk.note_change(told).result()
@@ -111,6 +113,14 @@ def deliver_some(house: House) -> None:
         claimed = house.journal.write(lambda txn, job=job: txn.claim(job.id, until)).result()  # type: ignore[misc]
         if ends:
             house.journal.write(lambda txn, claimed=claimed: txn.bury(claimed, "no such channel")).result()  # type: ignore[misc]
+
+
+def asks_a_model(house: House) -> None:
+    """One round of a canary is over."""
+    job, at = "canary:chat", house.clock.now.replace(minute=0, second=0, microsecond=0)
+    house.journal.write(lambda txn: slots.take(txn.direct, txn.workspace, job, at)).result()
+    found = {"canary": "chat", "model": "llama-70b", "ended_at": house.clock.now.isoformat(), "tried": []}
+    house.journal.write(lambda txn: slots.report(txn.direct, txn.workspace, job, at, cost=1_500, result=found)).result()
 
 
 def puts_away(house: House, incident: Incident) -> None:
