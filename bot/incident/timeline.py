@@ -59,7 +59,7 @@ def kind(event: ev.Event) -> str:
             return "decision"
         case ev.ImpactStated():
             return "impact"
-        case ev.EvidenceCollected() | ev.EvidenceFailed() | ev.StepPlanned():
+        case ev.EvidenceCollected() | ev.EvidenceFailed() | ev.EvidenceFrozen() | ev.StepPlanned():
             return "finding"
         case ev.UpdatePosted() | ev.UpdateReminded() | ev.PageAccepted() | ev.StepSaid() | ev.FallbackReminded():
             return "comms"
@@ -67,7 +67,7 @@ def kind(event: ev.Event) -> str:
             return "mitigation"
         case ev.Resolved():
             return "resolution"
-        case ev.NoteAdded() | ev.MessagePinned():
+        case ev.NoteAdded() | ev.MessagePinned() | ev.VerdictRated():
             return "note"
         case _:
             return "action"
@@ -123,8 +123,15 @@ def line(entry: Entry, incident: Incident) -> str | None:
             return f"{name} reopened it"
         case ev.Reopened(generation=generation, firing=firing):
             return f"Reopened ({count(firing, 'alert')} firing), round {generation}"
-        case ev.EvidenceCollected(verdict=verdict, impact=impact, cause=cause):
-            return ". ".join(part.rstrip(".") for part in (f"Telemetry says {verdict}: {impact}", cause) if part)
+        case ev.EvidenceCollected(verdict=verdict, impact=impact, cause=cause, evidence=evidence):
+            said = ". ".join(part.rstrip(".") for part in (f"Telemetry says {verdict}: {impact}", cause) if part)
+            return f"{said} ({evidence})" if evidence else said
+        case ev.EvidenceFrozen():
+            return _frozen(entry.event)
+        case ev.PictureShown(evidence=evidence, reason=reason):
+            return f"The picture of {evidence} is not in the chat: {reason}" if reason else None
+        case ev.VerdictRated():
+            return f"{name} said of {entry.event.evidence}: {_rating(entry.event)}"
         case ev.EvidenceFailed(reason=reason):
             return f"Telemetry could not be read: {reason}"
         case ev.PageAccepted(pager=pager, fallback=fallback):
@@ -140,6 +147,22 @@ def line(entry: Entry, incident: Incident) -> str | None:
             return None
         case event:
             return _run_line(event, name, incident)
+
+
+def _frozen(event: ev.EvidenceFrozen) -> str:
+    kept = [name for name in event.parts if name != "picture"]
+    said = [f"{len(kept)} series", count(event.points, "sample")]
+    said += ["a picture"] if "picture" in event.parts else []
+    what = f"Kept as {event.evidence}: {', '.join(said)}" if event.parts else f"Nothing kept as {event.evidence}"
+    since = f"; users have felt it since {event.since:%H:%M} UTC" if event.since else ""
+    return f"{what}{since}" + (f"; not kept: {event.missing}" if event.missing else "")
+
+
+def _rating(event: ev.VerdictRated) -> str:
+    if event.right:
+        return "the verdict was right"
+    actual = f", it was {event.actual}" if event.actual else ""
+    return f"the verdict was wrong{actual}" + (f": {event.text}" if event.text else "")
 
 
 def _run_line(event: ev.Event, name: str, incident: Incident) -> str | None:
