@@ -2,18 +2,26 @@
 
 from datetime import datetime
 
+from bot.health.capacity import Drain, Replica
 from bot.health.checks import Check, catalogue
+from bot.health.findings import Report, Verdict
 from bot.health.observation import Observation, Sample
 from bot.health.promql import Settings
 from bot.health.report import lines
+from bot.health.scope import Gpu, Inventory, Scope
 from bot.health.telemetry import Telemetry
-from bot.health.verdict import Report, Verdict, judge
+from bot.health.verdict import judge
 
 __all__ = [
     "Check",
+    "Drain",
+    "Gpu",
+    "Inventory",
     "Observation",
+    "Replica",
     "Report",
     "Sample",
+    "Scope",
     "Settings",
     "Telemetry",
     "Verdict",
@@ -24,9 +32,9 @@ __all__ = [
 ]
 
 
-def survey(telemetry: Telemetry, model: str | None, now: datetime) -> Report:
-    """Ask everything and judge it: the health of `model`, or of the fleet when it is None or empty.
+def survey(telemetry: Telemetry, scope: Scope, now: datetime) -> Report:
+    """Ask everything and judge it: the health of the fleet, or of one model, node or GPU.
 
     Takes at most the telemetry's budget. What Prometheus does, or fails to do, is in the report and never an exception.
     """
-    return judge(telemetry.survey(model), now, model or None)
+    return judge(telemetry.survey(scope), now, scope)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from bot.health.findings import Report
 from bot.health.observation import Observation
 from bot.health.report import tally
-from bot.health.verdict import Report
 from bot.incident.brake import Brake
 from bot.incident.drill import Drill
 from bot.incident.entry import Entry
