@@ -40,7 +40,11 @@ from bot.engine import Engine
 from bot.engine.leaving import Leaving
 from bot.engine.local import Chore, LocalEngine
 from bot.hands import Hands
+from bot.health.chart import Mark
 from bot.health.courier import Courier as HealthCourier
+from bot.health.courier import Keeping
+from bot.health.freeze import Frozen, Piece, freeze
+from bot.health.series import Recorder
 from bot.incident.due import next_due_at
 from bot.incident.effects import pager_named
 from bot.incident.logbook import Record
@@ -48,7 +52,7 @@ from bot.incident.run import Reading
 from bot.incident.state import Incident
 from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, pagerduty, prometheus
 from bot.integrations.fallback import Fallback, Voice
-from bot.journal import Journal
+from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
 from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, open_engine, reaching
@@ -124,6 +128,16 @@ def telemetry_of(config: Config) -> health.Telemetry | None:
     token = settings.token
     headers = {"Authorization": f"Bearer {token.reveal()}"} if token else None
     return health.Telemetry(settings.url, timeout=settings.timeout, headers=headers, settings=config.health)
+
+
+def recorder_of(config: Config) -> Recorder | None:
+    """Prometheus' memory, when one is configured."""
+    settings = config.prometheus
+    if settings is None:
+        return None
+    token = settings.token
+    headers = {"Authorization": f"Bearer {token.reveal()}"} if token else None
+    return Recorder(settings.url, config.health, timeout=settings.timeout, headers=headers)
 
 
 SWITCH_INTERVAL_S: Final = 0.001
@@ -203,6 +217,7 @@ class App:
         self.runbooks = {book.runbook.id: book.runbook for book in self.books if not book.faults}
         self.library = Library(self.runbooks, config.targets)
         self.telemetry = telemetry_of(config)
+        self.recorder = recorder_of(config)
         self.shelf = Shelf(config.postmortems_dir)
         self.drills = Drills(self.desk, config.drills)
         self.slack = self._slack(config.slack, clock, outside) if config.slack else None
@@ -297,6 +312,17 @@ class App:
             raise LookupError("no Prometheus is configured")
         return self.survey(self.telemetry.scope(word))
 
+    def _freeze(self, report: health.Report, marks: Sequence[Mark]) -> Frozen:
+        if self.recorder is None:
+            raise LookupError("no Prometheus is configured")
+        return freeze(self.recorder, report, marks, self.config.health.sla_seconds)
+
+    def _keep(self, incident: str, name: str, pieces: Sequence[Piece]) -> Mapping[str, str]:
+        """Writes the pieces down; what stands there of an earlier try is what counts."""
+        parts = [evidence.Part(piece.name, piece.kind, piece.query, piece.content) for piece in pieces]
+        write = partial(evidence.keep, incident_id=incident, evidence_id=name, parts=parts)
+        return self.journal.write(lambda txn: write(txn.direct, txn.workspace, now=txn.now), urgent=False).result()
+
     def link(self, incident: Incident) -> str:
         """The incident's page."""
         return f"{self.config.pages_url}/incidents/{incident.ref}"
@@ -331,7 +357,8 @@ class App:
         for name, voice in config.fallbacks.items():
             couriers[pager_named(name)] = Fallback(name, voice, self.link)
         if self.telemetry:
-            couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
+            keeping = Keeping(self._freeze, self._keep)
+            couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks), keeping)
         parts = runbook_parts(config)
         couriers["runbook"] = RunbookCourier(parts.acts, parts.checks, parts.measure, self._breakers)
         if self.tracing:

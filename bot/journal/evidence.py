@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import bindparam, func, insert, null, select, update
+from sqlalchemy import bindparam, insert, null, select, update
 
 from bot.incident.events import NAMES, EvidenceCollected, EvidenceFrozen
 from bot.journal.direct import Direct
 from bot.journal.tables import evidence
 
-LARGEST: Final = 1_500_000
-"""Bytes of all that is kept of one look, compressed: 256 GPUs over 90 minutes need a tenth of it."""
+LARGEST: Final = 6_000_000
+"""Characters of one look as stored, a wall behind the freezer's own: 256 GPUs over 90 minutes take some 300,000."""
 FROZEN: Final = NAMES[EvidenceFrozen]
 KINDS: Final = frozenset({FROZEN, NAMES[EvidenceCollected]})
 """The events that cite evidence."""
@@ -52,7 +52,7 @@ class Kept:
         return next((part for part in self.parts if part.name == name), None)
 
 
-_THERE: Final = select(func.count()).where(
+_DIGESTS: Final = select(evidence.c.part, evidence.c.sha256).where(
     evidence.c.incident == bindparam("incident_id"), evidence.c.id == bindparam("evidence_id")
 )
 _KEEP: Final = insert(evidence)
@@ -78,12 +78,19 @@ _CLEAR: Final = (
 
 def keep(
     direct: Direct, workspace: str, incident_id: str, evidence_id: str, parts: Sequence[Part], *, now: datetime
-) -> None:
-    """Writes the pieces down, once: what an earlier try has kept under this id stays as it is."""
-    if direct.scalar(_THERE, {"incident_id": incident_id, "evidence_id": evidence_id}):
-        return
-    for part in parts:
-        content = part.content or b""
+) -> Mapping[str, str]:
+    """Writes the pieces down, once: what an earlier try has kept stays as it is. Gives the sha256 of what stands there.
+
+    Raises ValueError when they are more than LARGEST.
+    """
+    which = {"incident_id": incident_id, "evidence_id": evidence_id}
+    there: dict[str, str] = dict(direct.all(_DIGESTS, which))
+    if there:
+        return there
+    rows = [(part, pack(part.content or b"")) for part in parts]
+    if sum(len(packed) for _, packed in rows) > LARGEST:
+        raise ValueError(f"the evidence is over {LARGEST} bytes")
+    for part, packed in rows:
         direct.run(
             _KEEP,
             {
@@ -94,11 +101,12 @@ def keep(
                 "at": now,
                 "kind": part.kind,
                 "query": part.query,
-                "size": len(content),
+                "size": len(part.content or b""),
                 "sha256": part.sha256,
-                "content": pack(content),
+                "content": packed,
             },
         )
+    return {part.name: part.sha256 for part in parts}
 
 
 def find(direct: Direct, workspace: str, incident_id: str, evidence_id: str) -> Kept | None:
@@ -115,11 +123,6 @@ def clear(direct: Direct, incident_id: str, body: Mapping[str, Any], now: dateti
     """Takes out what was kept under the id that this stored event cites; gives how many pieces that were."""
     which = {"incident_id": incident_id, "evidence_id": body.get("evidence", ""), "now": now}
     return direct.run(_CLEAR, which)
-
-
-def packed_size(parts: Sequence[Part]) -> int:
-    """Bytes that the pieces take, compressed."""
-    return sum(len(zlib.compress(part.content or b"", _COMPRESSION)) for part in parts)
 
 
 def pack(content: bytes) -> str:

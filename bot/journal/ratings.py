@@ -25,8 +25,8 @@ def ratings(direct: Direct, workspace: str) -> list[Rating]:
     """The last word of every person about every verdict, the newest first."""
     ours = {"workspace": workspace}
     rows = direct.named(_ENTRIES, ours)
-    numbers = dict(direct.all(_NUMBERS, ours)) if rows else {}
-    texts = dict(direct.all(_TEXTS, ours)) if rows else {}
+    numbers: dict[str, int] = dict(direct.all(_NUMBERS, ours)) if rows else {}
+    texts: dict[str, str] = dict(direct.all(_TEXTS, ours)) if rows else {}
     latest: dict[tuple[str, str, str], Rating] = {}
     for row in rows:
         entry = entry_from_row(row, texts)
