@@ -43,7 +43,7 @@ from bot.hands import Hands
 from bot.health.chart import Mark
 from bot.health.courier import Courier as HealthCourier
 from bot.health.courier import Keeping
-from bot.health.freeze import Frozen, Piece, freeze
+from bot.health.freeze import PICTURE, Frozen, Piece, freeze
 from bot.health.series import Recorder
 from bot.incident.due import next_due_at
 from bot.incident.effects import pager_named
@@ -323,6 +323,12 @@ class App:
         write = partial(evidence.keep, incident_id=incident, evidence_id=name, parts=parts)
         return self.journal.write(lambda txn: write(txn.direct, txn.workspace, now=txn.now), urgent=False).result()
 
+    def picture(self, incident: str, name: str) -> bytes | None:
+        """The PNG kept with an evidence, by the ids of both; None when there is none (any more)."""
+        kept = self.journal.ask(lambda direct, whose: evidence.find(direct, whose, incident, name))
+        part = kept.part(PICTURE) if kept else None
+        return part.content if part else None
+
     def link(self, incident: Incident) -> str:
         """The incident's page."""
         return f"{self.config.pages_url}/incidents/{incident.ref}"
@@ -340,7 +346,7 @@ class App:
             directory=directory,
             listeners=listeners,
             door=SlackDoor(listeners.app, settings.signing_secret, outside),
-            courier=SlackCourier(client, settings, context, self.config.oncall, self.journal),
+            courier=SlackCourier(client, settings, context, self.config.oncall, self.journal, picture=self.picture),
             post=client.chat_postMessage,
             ours=partial(told, client),
         )

@@ -58,6 +58,8 @@ class Courier:
         if looked is None or looked.evidence != evidence or not looked.report:
             return []  # taken out by somebody meanwhile, and then what it showed is not kept either
         frozen = self.keeping.freeze(Report.from_dict(looked.report), marks_of(incident))
+        if not frozen.pieces:
+            return []
         parts = self.keeping.keep(incident.id, evidence, frozen.pieces)
         return [EvidenceFrozen(evidence, parts, frozen.points, frozen.since, frozen.missing)]
 

@@ -80,4 +80,4 @@ class Past(Protocol):
 
 
 Survey = Callable[[str], Mapping[str, Any]]
-"""The health report of a model (empty: the fleet) as JSON; takes up to its own time budget."""
+"""The health report of a model, node or GPU (empty: the fleet) as JSON; takes up to its own time budget."""
