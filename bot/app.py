@@ -56,6 +56,7 @@ from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
 from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, open_engine, reaching
+from bot.journal.ratings import ratings
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.postmortem.shelf import Shelf
@@ -354,7 +355,7 @@ class App:
     def _couriers(self) -> Mapping[str, Courier]:
         config = self.config
         couriers: dict[str, Courier] = {
-            "postmortem": PostmortemCourier(self.shelf, self.journal.entries, config.pages_url)
+            "postmortem": PostmortemCourier(self.shelf, self.journal.entries, config.pages_url, self.picture)
         }
         if self.slack:
             couriers["slack"] = self.slack.courier
@@ -417,6 +418,7 @@ class App:
             refused={(watch.listener, why): n for watch in self.watches for why, n in watch.counts.items()},
             heartbeats={"sent": beats.sent, "missed": beats.missed} if beats else {},
             traffic=self.doors.traffic,
+            verdicts=Counter("right" if one.said.right else "wrong" for one in self.journal.ask(ratings)),
         )
 
 

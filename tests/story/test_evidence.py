@@ -1,4 +1,4 @@
-"""The health report in an incident's channel: the words at once, then the numbers and the picture, and who was right."""
+"""The health report in an incident's channel: words at once, then numbers and a picture, and whether it was right."""
 
 from collections.abc import Iterator
 
