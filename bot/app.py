@@ -42,7 +42,11 @@ from bot.engine.local import Chore, LocalEngine
 from bot.hands import Hands
 from bot.health import proof, rollouts
 from bot.health.changes import Courier as ChangesCourier
+from bot.health.chart import Mark
 from bot.health.courier import Courier as HealthCourier
+from bot.health.courier import Keeping
+from bot.health.freeze import PICTURE, Frozen, Piece, freeze
+from bot.health.series import Recorder
 from bot.incident.change import Change, merged
 from bot.incident.due import next_due_at
 from bot.incident.effects import pager_named
@@ -51,10 +55,11 @@ from bot.incident.run import Reading
 from bot.incident.state import Incident
 from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, pagerduty, prometheus
 from bot.integrations.fallback import Fallback, Voice
-from bot.journal import Journal
+from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
 from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, open_engine, reaching
+from bot.journal.ratings import ratings
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.postmortem.shelf import Shelf
@@ -150,6 +155,16 @@ def prover_of(config: Config) -> proof.Prover | None:
     return proof.Prover(telemetry, config.proof) if telemetry else None
 
 
+def recorder_of(config: Config) -> Recorder | None:
+    """Prometheus' memory, when one is configured."""
+    settings = config.prometheus
+    if settings is None:
+        return None
+    token = settings.token
+    headers = {"Authorization": f"Bearer {token.reveal()}"} if token else None
+    return Recorder(settings.url, config.health, timeout=settings.timeout, headers=headers)
+
+
 SWITCH_INTERVAL_S: Final = 0.001
 """A click passes through four threads; by Python's default each may keep the next waiting for 5 ms."""
 DOORS_CONNECTIONS, PAGES_CONNECTIONS = 512, 128
@@ -227,6 +242,7 @@ class App:
         self.runbooks = {book.runbook.id: book.runbook for book in self.books if not book.faults}
         self.library = Library(self.runbooks, config.targets)
         self.telemetry = telemetry_of(config)
+        self.recorder = recorder_of(config)
         self.shelf = Shelf(config.postmortems_dir)
         self.drills = Drills(self.desk, config.drills)
         self.slack = self._slack(config.slack, clock, outside) if config.slack else None
@@ -346,6 +362,23 @@ class App:
             raise LookupError("no Prometheus is configured")
         return rollouts.find(self.telemetry, model, now, self.config.policy.changes_within)
 
+    def _freeze(self, report: health.Report, marks: Sequence[Mark]) -> Frozen:
+        if self.recorder is None:
+            raise LookupError("no Prometheus is configured")
+        return freeze(self.recorder, report, marks, self.config.health.sla_seconds)
+
+    def _keep(self, incident: str, name: str, pieces: Sequence[Piece]) -> Mapping[str, str]:
+        """Writes the pieces down; what stands there of an earlier try is what counts."""
+        parts = [evidence.Part(piece.name, piece.kind, piece.query, piece.content) for piece in pieces]
+        write = partial(evidence.keep, incident_id=incident, evidence_id=name, parts=parts)
+        return self.journal.write(lambda txn: write(txn.direct, txn.workspace, now=txn.now), urgent=False).result()
+
+    def picture(self, incident: str, name: str) -> bytes | None:
+        """The PNG kept with an evidence, by the ids of both; None when there is none (any more)."""
+        kept = self.journal.ask(lambda direct, whose: evidence.find(direct, whose, incident, name))
+        part = kept.part(PICTURE) if kept else None
+        return part.content if part else None
+
     def link(self, incident: Incident) -> str:
         """The incident's page."""
         return f"{self.config.pages_url}/incidents/{incident.ref}"
@@ -363,7 +396,7 @@ class App:
             directory=directory,
             listeners=listeners,
             door=SlackDoor(listeners.app, settings.signing_secret, outside),
-            courier=SlackCourier(client, settings, context, self.config.oncall, self.journal),
+            courier=SlackCourier(client, settings, context, self.config.oncall, self.journal, picture=self.picture),
             post=client.chat_postMessage,
             ours=partial(told, client),
         )
@@ -371,7 +404,7 @@ class App:
     def _couriers(self) -> Mapping[str, Courier]:
         config = self.config
         couriers: dict[str, Courier] = {
-            "postmortem": PostmortemCourier(self.shelf, self.journal.entries, config.pages_url)
+            "postmortem": PostmortemCourier(self.shelf, self.journal.entries, config.pages_url, self.picture)
         }
         if self.slack:
             couriers["slack"] = self.slack.courier
@@ -380,7 +413,8 @@ class App:
         for name, voice in config.fallbacks.items():
             couriers[pager_named(name)] = Fallback(name, voice, self.link)
         if self.telemetry:
-            couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
+            keeping = Keeping(self._freeze, self._keep)
+            couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks), keeping)
             couriers["changes"] = ChangesCourier(self._rollouts)
         prover = prover_of(config)
         if prover:
@@ -442,6 +476,7 @@ class App:
             refused={(watch.listener, why): n for watch in self.watches for why, n in watch.counts.items()},
             heartbeats={"sent": beats.sent, "missed": beats.missed} if beats else {},
             traffic=self.doors.traffic,
+            verdicts=Counter("right" if one.said.right else "wrong" for one in self.journal.ask(ratings)),
         )
 
 

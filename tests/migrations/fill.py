@@ -25,6 +25,7 @@ from bot.incident.state import Incident
 from bot.journal import slots
 from bot.journal.archive import Moved, move_old
 from bot.journal.database import newest_schema
+from bot.journal.evidence import Part, keep
 from bot.journal.glass import break_glass
 from bot.journal.heads import next_head, publish
 from bot.journal.redaction import clear_text
@@ -61,6 +62,14 @@ def fill(house: House) -> None:
     does(house, night, cmd.RecordReceipt, by=BOT, events=(planned,))
     does(house, night, cmd.ApproveStep, run="r1", step="rollback", digest="digest")
     redacts(house, night, 5)
+    part = Part("errors", "series", "sum(rate(...))", b'{"points": [[0, 0.4]]}')
+    house.journal.write(
+        lambda txn: keep(txn.direct, txn.workspace, night.id, "EV-7F3K2QAB", [part], now=txn.now)
+    ).result()
+    looked = ev.EvidenceCollected("OUTAGE", "31 % errors", "recent change", "", {"cause_id": "x"}, "EV-7F3K2QAB")
+    frozen = ev.EvidenceFrozen("EV-7F3K2QAB", {part.name: part.sha256}, 1)
+    does(house, night, cmd.RecordReceipt, by=BOT, events=(looked, frozen))
+    does(house, night, cmd.RateVerdict, evidence="EV-7F3K2QAB", right=False, actual="hardware", text="it was Jo's GPU")
     house.journal.write(lambda txn: break_glass(txn, MAYA, "Maya", "chat is down")).result()
     deliver_some(house)
     asks_a_model(house)
