@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -16,10 +16,16 @@ from bot.health.scope import FLEET, Scope
 SPAN: Final = timedelta(minutes=90)
 STEP_S: Final = 30
 GPU_STEP_S: Final = 60
+YOUNG: Final = timedelta(minutes=20)
+"""A Prometheus that remembers less is asked again, for that time alone and in finer steps."""
+SHORTEST: Final = timedelta(minutes=5)
+YOUNG_STEP_S: Final = 5
+GPU_SERIES: Final = frozenset({"gpus", "xids", "h3", "h4"})
 MOST_GPUS: Final = 512
 """Above, the presence of every GPU would be megabytes; the picture then shows those with trouble alone."""
 WORKERS: Final = 6
 _DAY: Final = timedelta(days=1)
+_YESTERDAY: Final = "ttft-yesterday"
 _GAP_STEPS: Final = 4
 """So many steps without trouble end it: a shorter pause is the same trouble."""
 
@@ -67,6 +73,12 @@ class Recording:
     begin: datetime
     end: datetime
     series: tuple[Series, ...]
+
+    @property
+    def earliest(self) -> float:
+        """Unix seconds of the oldest point of today; the end where there is none."""
+        ours = (one for one in self.series if one.name != _YESTERDAY)
+        return min((line.points[0][0] for one in ours for line in one.lines), default=self.end.timestamp())
 
     def of(self, name: str) -> Series:
         """The series of that name; an empty one when it was not asked for."""
@@ -124,7 +136,7 @@ def _questions(settings: Settings, model: str | None) -> list[_Question]:
 
     asked = [
         _Question("ttft", f"max({union('U2')})"),
-        _Question("ttft-yesterday", f"max({union('U2')})", ago=_DAY, rare=True),
+        _Question(_YESTERDAY, f"max({union('U2')})", ago=_DAY, rare=True),
         _Question("errors", f"max({union('U1')})"),
         _Question("waiting", f"sum({_any_of(_WAITING)} or {q.renamed('nv_inference_pending_request_count{<model>}')})"),
         _Question("running", f"sum({_any_of(_RUNNING)})"),
@@ -162,8 +174,15 @@ class Recorder:
         self._budget = budget
         self._headers = dict(headers or {})
 
-    def record(self, scope: Scope, end: datetime, span: timedelta = SPAN) -> Recording:
-        """The series of the `span` before `end`; what Prometheus does not give is missing, and never an exception."""
+    def record(self, scope: Scope, end: datetime) -> Recording:
+        """The series before `end`; what Prometheus does not give is missing, and never an exception."""
+        recording = self._record(scope, end, SPAN, 0)
+        known = end.timestamp() - recording.earliest
+        if not 0 < known < YOUNG.total_seconds():
+            return recording
+        return self._record(scope, end, max(SHORTEST, timedelta(seconds=known)), YOUNG_STEP_S)
+
+    def _record(self, scope: Scope, end: datetime, span: timedelta, step: int) -> Recording:
         # The client imports requests, which a bot that only takes alerts should not pay for at its start.
         from prometheus_api_client import PrometheusConnect
         from urllib3.util.retry import Retry
@@ -172,7 +191,8 @@ class Recorder:
         client = PrometheusConnect(
             url=self._url, headers=self._headers, timeout=self._timeout, retry=Retry(total=0, read=False)
         )
-        asked = [(one, render(one.template, self._settings, model)) for one in _questions(self._settings, model)]
+        questions = [replace(one, step=step or one.step) for one in _questions(self._settings, model)]
+        asked = [(one, render(one.template, self._settings, model)) for one in questions]
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="series")
         try:
             futures = [pool.submit(self._ask, client, one, query, end, span) for one, query in asked]
@@ -220,7 +240,7 @@ def _line(series: Mapping[str, Any], later: float) -> Line:
 
 def _narrowed(series: Series, scope: Scope) -> Series:
     """GPUs of the node, the GPU or the model asked about; one that names no model may be any model's."""
-    if scope == FLEET or series.step != GPU_STEP_S:
+    if scope == FLEET or series.name not in GPU_SERIES:
         return series
     lines = tuple(line for line in series.lines if _is_about(line.labels, scope))
     return Series(series.name, series.query, series.step, lines, series.missing)
