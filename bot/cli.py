@@ -80,7 +80,7 @@ def _connections(config: Config) -> list[tuple[str, bool]]:
 
 @main.command()
 @CONFIG
-@click.argument("about", default="", metavar="[MODEL|NODE|GPU]")
+@click.argument("about", default="", metavar="ABOUT")
 def health(path: Path, about: str) -> None:
     """Ask the telemetry how a model, a node, a GPU (UUID or NODE:INDEX) or the whole fleet is doing."""
     from bot.app import telemetry_of
