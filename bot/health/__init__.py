@@ -3,12 +3,14 @@
 from datetime import datetime
 
 from bot.health.capacity import Drain, Replica
-from bot.health.checks import Check, catalogue
+from bot.health.catalogue import catalogue, limited
+from bot.health.checks import Check
 from bot.health.findings import Report, Verdict
 from bot.health.observation import Observation, Sample
-from bot.health.promql import Settings
+from bot.health.promql import Limits, Settings
 from bot.health.report import lines
 from bot.health.scope import Gpu, Inventory, Scope
+from bot.health.situation import Situation
 from bot.health.telemetry import Telemetry
 from bot.health.verdict import judge
 
@@ -17,16 +19,19 @@ __all__ = [
     "Drain",
     "Gpu",
     "Inventory",
+    "Limits",
     "Observation",
     "Replica",
     "Report",
     "Sample",
     "Scope",
     "Settings",
+    "Situation",
     "Telemetry",
     "Verdict",
     "catalogue",
     "judge",
+    "limited",
     "lines",
     "survey",
 ]
@@ -37,4 +42,4 @@ def survey(telemetry: Telemetry, scope: Scope, now: datetime) -> Report:
 
     Takes at most the telemetry's budget. What Prometheus does, or fails to do, is in the report and never an exception.
     """
-    return judge(telemetry.survey(scope), now, scope)
+    return judge(telemetry.look(scope, now), now, scope)

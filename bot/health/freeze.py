@@ -52,7 +52,7 @@ def evidence_id(key: str) -> str:
 
 def freeze(recorder: Recorder, report: Report, marks: Sequence[Mark], sla: float) -> Frozen:
     """Reads the last 90 minutes and draws them. Takes the recorder's budget and the time of a drawing."""
-    recording = recorder.record(report.scope, report.at)
+    recording = recorder.record(report)
     pieces: list[Piece] = []
     missing: dict[str, list[str]] = {}
     room = LARGEST

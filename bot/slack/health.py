@@ -9,7 +9,7 @@ from bot.health.compare import compare
 from bot.health.findings import Report
 from bot.health.freeze import short_title
 from bot.health.observation import Observation, number
-from bot.health.report import tally
+from bot.health.report import checked, tally
 from bot.incident import events as ev
 from bot.incident.entry import Entry
 from bot.incident.state import Incident, Status
@@ -113,7 +113,7 @@ def _small_print(seen: Report, notes: Sequence[str]) -> list[str]:
     unseen = "; ".join(line(text, 120) for text in seen.unknowns[:3])
     more = f" and {len(seen.unknowns) - 3} more" if len(seen.unknowns) > 3 else ""
     blind = f" (not seen: {unseen}{more})" if unseen else ""
-    return [f"{len(seen.checks)} checks: {tally(seen)}{blind}", f"data of {clock(seen.at)}", *notes]
+    return [f"{checked(seen)} checks: {tally(seen)}{blind}", f"data of {clock(seen.at)}", *notes]
 
 
 def evidence_message(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bot.health import Telemetry, survey
 from bot.health.promql import Settings
 from bot.health.scope import FLEET, Scope
 from bot.health.series import SPAN, YOUNG_STEP_S, Line, Recorder, Recording, Series, onset
@@ -27,7 +28,8 @@ def vllm(past: Past, **labels: str) -> None:
 
 
 def recorded(url: str, scope: Scope = FLEET) -> Recording:
-    return Recorder(url, Settings()).record(scope, datetime.now(UTC))
+    report = survey(Telemetry(url), scope, datetime.now(UTC))
+    return Recorder(url, Settings()).record(report)
 
 
 def test_what_users_engines_and_gpus_did_is_read_for_90_minutes(remembering: Callable[[Past], str]) -> None:
@@ -100,6 +102,14 @@ def test_a_gpu_that_fell_silent_and_an_xid_that_appeared_are_seen_when_it_was(
     assert together([lost, calm], 60).spans[-1].state == "none"
 
 
+def test_a_model_may_be_called_like_a_slot_of_ours(remembering: Callable[[Past], str]) -> None:
+    past = Past()
+    vllm(past, model_name="<window>")
+    recording = recorded(remembering(past), Scope(model="<window>"))
+    assert recording.of("running").first[-1][1] == 40
+    assert recording.of("errors").first[-1][1] == pytest.approx(0.1, abs=0.01)
+
+
 def test_a_young_prometheus_is_read_in_finer_steps(remembering: Callable[[Past], str]) -> None:
     past = Past()
     past.appearing("vllm:num_requests_running", MODEL, 40, ago=120)
@@ -110,8 +120,9 @@ def test_a_young_prometheus_is_read_in_finer_steps(remembering: Callable[[Past],
 
 
 def test_without_a_prometheus_everything_is_missing_and_says_why() -> None:
-    recording = recorded(f"http://user:secret@127.0.0.1:{free_port()}")
-    assert {series.missing for series in recording.series} == {"Prometheus cannot be reached"}
+    port = free_port()
+    recording = recorded(f"http://user:secret@127.0.0.1:{port}")
+    assert {one.missing for one in recording.series} == {f"Prometheus at 127.0.0.1:{port} cannot be reached"}
     assert strips(recording) == []
 
 
