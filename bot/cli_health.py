@@ -9,7 +9,7 @@ from bot.terminal import CONFIG, config_at, desk_at
 
 @click.command()
 @CONFIG
-@click.argument("about", default="")
+@click.argument("about", default="", metavar="ABOUT")
 @click.option("--full", is_flag=True, help="With each check's query.")
 @click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the last 90 minutes as a PNG.")
 @click.option("--ratings", "rated", is_flag=True, help="Show how right the verdicts have been.")
@@ -34,7 +34,7 @@ def health(path: Path, about: str, full: bool, picture: Path | None, rated: bool
         click.echo(f"\n{check.check} {check.title}: {check.text}\n  {check.query or 'not asked'}")
     if picture is None:
         return
-    drawn = picture_of(report, recorder.record(report.scope, report.at), (), config.health.sla_seconds)
+    drawn = picture_of(report, recorder.record(report), (), config.health.sla_seconds)
     if drawn is None:
         raise click.ClickException("the picture could not be drawn")
     try:
