@@ -1,5 +1,6 @@
 """The health report as text, for a terminal or a log: verdict, impact and what to do first, the numbers below."""
 
+from bot.health import versions
 from bot.health.verdict import Report
 
 _MARKS = {"crit": "CRIT", "warn": "warn", "ok": "ok", "unknown": "?"}
@@ -25,6 +26,9 @@ def lines(report: Report) -> list[str]:
         where = f"  [{seen.offender}]" if seen.offender else ""
         fleet = "  (whole fleet)" if seen.scope == "fleet" and seen.status != "unknown" else ""
         out.append(f"  {_MARKS[seen.status]:<5}{seen.check:<5}{seen.title:<{width}}  {seen.text}{where}{fleet}")
+    for comparison in report.versions:
+        title, *rest = versions.lines(comparison)
+        out += ["", title, *(f"  {text}" for text in rest)]
     return out
 
 

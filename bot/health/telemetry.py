@@ -92,8 +92,17 @@ class Telemetry:
             pool.shutdown(wait=False, cancel_futures=True)
             client.close()
 
-    def ask(self, queries: Mapping[str, str]) -> Mapping[str, tuple[Sample, ...] | str]:
-        """The answers by the names of the queries, asked side by side; a text says why there is none. Never raises."""
+    @property
+    def budget(self) -> float:
+        """Seconds for a whole round of questions."""
+        return self._budget
+
+    def ask(self, queries: Mapping[str, str], within: float | None = None) -> Mapping[str, tuple[Sample, ...] | str]:
+        """The answers by the names of the queries, asked side by side; a text says why there is none. Never raises.
+
+        Takes at most the budget, and at most `within` seconds.
+        """
+        budget = self._budget if within is None else min(within, self._budget)
         from prometheus_api_client import PrometheusConnect
         from urllib3.util.retry import Retry
 
@@ -104,8 +113,8 @@ class Telemetry:
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="health")
         try:
             futures = {name: pool.submit(self._told, round_, query) for name, query in queries.items()}
-            wait(futures.values(), timeout=self._budget)
-            late = f"Prometheus at {self._name} gave no answer within {self._budget:g} s"
+            wait(futures.values(), timeout=budget)
+            late = f"Prometheus at {self._name} gave no answer within {budget:.3g} s"
             return {
                 name: future.result() if future.done() and not future.cancelled() else late
                 for name, future in futures.items()

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from bot.health import versions
 from bot.health.observation import Observation
 from bot.health.report import tally
 from bot.health.verdict import Report
+from bot.health.versions import Comparison
 from bot.incident.brake import Brake
 from bot.incident.drill import Drill
 from bot.incident.entry import Entry
@@ -30,6 +32,8 @@ from bot.slack.text import channel, clock, line, link, name_of, told
 
 TIMELINE_LINES: Final = 25
 LIST_LINES: Final = 20
+VERSIONS_SHOWN: Final = 3
+"""Models whose versions are shown side by side; the rest is in the terminal's report."""
 _CHECK_MARKS: Final[Mapping[str, str]] = {
     "crit": ":red_circle:",
     "warn": ":large_yellow_circle:",
@@ -191,10 +195,17 @@ def health_card(report: Mapping[str, Any], context: Context, incident_id: str = 
             small(*(f":no_entry_sign: Not advised: {line(text)}" for text in seen.not_advised[:5])),
             actions(run),
             *(section("\n".join(group)) for group in groups),
+            *(section(side_by_side(one)) for one in seen.versions[:VERSIONS_SHOWN]),
             small("\n".join(f":black_circle: Not seen: {line(text)}" for text in seen.unknowns[:10])),
             small(f"{count(len(seen.checks), 'check')} at {clock(seen.at)}: {tally(seen)}"),
         ],
     )
+
+
+def side_by_side(comparison: Comparison) -> str:
+    """A model's versions as lines of mrkdwn."""
+    title, *rest = versions.lines(comparison)
+    return "\n".join([f":scales: *{line(title, 200)}*", *(line(text, 300) for text in rest[:12])])
 
 
 def _runbook(runbook: str, context: Context) -> str:

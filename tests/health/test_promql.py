@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -49,7 +50,7 @@ def test_a_bucket_edge_is_found_as_any_client_writes_it(seconds: float, expressi
 
 
 @pytest.mark.parametrize("wrong", [{"window": 0}, {"sla_seconds": 0}, {"change_seconds": -1}])
-def test_settings_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         Settings(**wrong)
 
