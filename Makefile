@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: try test test-kubernetes test-unleash check chaos bench clean lock
+.PHONY: try test reference test-kubernetes test-unleash check chaos bench clean lock
 
 try: $(VENV)/.installed
 	$(BIN)/fixfirst try
@@ -12,6 +12,11 @@ try: $(VENV)/.installed
 test: check
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder -m "not alone"
 	$(BIN)/pytest -m alone
+
+# Beside the project: real scrapes, payloads and schemas that a clone does not have, in the folder DATA.
+reference: $(VENV)/.installed
+	@test -d "$(DATA)" || { echo "make reference DATA=FOLDER: $(DATA) is no folder of reference data" >&2; exit 2; }
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup --reference "$(DATA)" tests/reference tests/story
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -49,7 +54,7 @@ lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate --quiet --group build -o requirements.lock
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate --quiet --extra otel --extra drift --group build --group dev -o requirements-dev.lock
+	  --no-header --no-annotate --quiet --extra otel --extra drift --extra gpu --group build --group dev -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
@@ -40,7 +40,7 @@ from bot.engine import Engine
 from bot.engine.leaving import Leaving
 from bot.engine.local import Chore, LocalEngine
 from bot.hands import Hands
-from bot.health import rollouts
+from bot.health import proof, rollouts
 from bot.health.changes import Courier as ChangesCourier
 from bot.health.courier import Courier as HealthCourier
 from bot.incident.change import Change, merged
@@ -119,14 +119,32 @@ def open_journal(config: Config, clock: Clock | None = None) -> Journal:
     return Journal(engine, config.workspace, clock, due_at, leaving, epoch=config.database_epoch)
 
 
-def telemetry_of(config: Config) -> health.Telemetry | None:
-    """The telemetry, when a Prometheus is configured."""
+PROOF_BUDGET_S: Final = 8.0
+"""Below the 10 s that a courier's call may last: the judgement comes after."""
+
+
+def telemetry_of(
+    config: Config, yardsticks: health.Settings | None = None, budget: float = 10.0
+) -> health.Telemetry | None:
+    """The telemetry, when a Prometheus is configured; by the yardsticks of the health report where none are given."""
     settings = config.prometheus
     if settings is None:
         return None
     token = settings.token
     headers = {"Authorization": f"Bearer {token.reveal()}"} if token else None
-    return health.Telemetry(settings.url, timeout=settings.timeout, headers=headers, settings=config.health)
+    return health.Telemetry(
+        settings.url,
+        timeout=settings.timeout,
+        budget=budget,
+        headers=headers,
+        settings=yardsticks or config.health,
+    )
+
+
+def prover_of(config: Config) -> proof.Prover | None:
+    """What says whether it is over, when a Prometheus is configured."""
+    telemetry = telemetry_of(config, replace(config.health, window=config.proof.quiet), PROOF_BUDGET_S)
+    return proof.Prover(telemetry, config.proof) if telemetry else None
 
 
 SWITCH_INTERVAL_S: Final = 0.001
@@ -288,11 +306,17 @@ class App:
         if self.tracing:
             self.tracing.close()
 
-    def survey(self, model: str) -> health.Report:
-        """The health report of a model, or of the fleet when it is empty."""
+    def survey(self, scope: health.Scope) -> health.Report:
+        """The health report of the fleet, or of one model, node or GPU."""
         if self.telemetry is None:
             raise LookupError("no Prometheus is configured")
-        return health.survey(self.telemetry, model or None, self.journal.clock(), self.desk.suspects(model))
+        return health.survey(self.telemetry, scope, self.journal.clock(), self.desk.suspects(scope.model))
+
+    def survey_of(self, word: str) -> health.Report:
+        """The health report of what a person named: a model, a node, a GPU, or nothing for the fleet."""
+        if self.telemetry is None:
+            raise LookupError("no Prometheus is configured")
+        return self.survey(self.telemetry.scope(word))
 
     def latest_changes(self, whose: str) -> tuple[Sequence[Change], str]:
         """What was changed of late about a model or service, or all of it, the newest first; and who was not asked."""
@@ -315,7 +339,7 @@ class App:
         client = connect(settings)
         directory = Directory(client, settings, clock)
         context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles())
-        survey = (lambda model: self.survey(model).to_dict()) if self.telemetry else None
+        survey = (lambda word: self.survey_of(word).to_dict()) if self.telemetry else None
         verbs = Verbs(self.desk, self.library, survey, context, self.drills, latest=self.latest_changes)
         listeners = Listeners(client, settings, self.desk, directory, verbs, self._direct)
         return SlackSide(
@@ -343,6 +367,9 @@ class App:
         if self.telemetry:
             couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
             couriers["changes"] = ChangesCourier(self._rollouts)
+        prover = prover_of(config)
+        if prover:
+            couriers["proof"] = proof.Courier(prover.prove)
         parts = runbook_parts(config)
         couriers["runbook"] = RunbookCourier(parts.acts, parts.checks, parts.measure, self._breakers)
         if self.tracing:

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot import health
 from bot.audit import heartbeat
+from bot.health import proof
 from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
-from bot.integrations import CHANGES, PAGERS, SOURCES, TARGETS, alertmanager, pagerduty, prometheus, shell
+from bot.integrations import CHANGES, PAGERS, SOURCES, TARGETS, alertmanager, nvml, pagerduty, prometheus, shell
 from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
+from bot.integrations.probe import Probe
 from bot.oncall import StaticOnCall
 from bot.runbook.kinds import KINDS, Targets
 from bot.settings import Secret, Table, duration, shown
@@ -49,6 +51,9 @@ TABLES: Final = (
     "pager",
     "prometheus",
     "health",
+    "probes",
+    "nvml",
+    "proof",
     "heartbeat",
     "retention",
     "tracing",
@@ -104,6 +109,9 @@ class Config:
     fallbacks: Mapping[str, Voice]
     prometheus: prometheus.Settings | None
     health: health.Settings
+    probes: Mapping[str, Probe]
+    nvml: nvml.Settings
+    proof: proof.Settings
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
@@ -226,6 +234,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         table.done()
     oncall, more = StaticOnCall.from_toml(tables["oncall"])
     faults += more
+    proving = _proof(tables["proof"], faults)
     config = Config(
         workspace=workspace,
         data_dir=data_dir,
@@ -246,6 +255,9 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         fallbacks=fallbacks,
         prometheus=metrics,
         health=_health(tables["health"], faults),
+        probes=_probes(tables["probes"], tables["kubernetes"], secret, faults),
+        nvml=nvml.Settings.from_toml(tables["nvml"], faults),
+        proof=proving,
         heartbeat=beating,
         tracing=traced,
         targets={
@@ -259,6 +271,8 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
             _policy(tables["deadlines"], faults),
             pagers=(pagerduty.NAME, *fallbacks) if paging else (),
             accept_within=accept_within,
+            proof_over=timedelta(seconds=proving.quiet) if metrics and proving.required else None,
+            no_proof=Policy().no_proof if proving.required else "no proof is required here",
             caps=_caps(Table("caps", tables["caps"], faults)),
             **_changes(Table("changes", tables["changes"], faults)),
         ),
@@ -347,6 +361,37 @@ def _labels(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ...]
             table.fault(key, f"{shown(name)} is no name of a label; letters, digits and _ make one")
             return default
     return labels
+
+
+def _probes(
+    values: Mapping[str, Any], clusters: Mapping[str, Any], secret: SecretOf, faults: list[str]
+) -> Mapping[str, Probe]:
+    """Which servers are asked directly, by the name of their table."""
+    probes: dict[str, Probe] = {}
+    for name, inner in values.items():
+        if not isinstance(inner, dict):
+            faults.append(f"probes.{name}: must be a table; write [probes.{name}]")
+            continue
+        probe, more = Probe.from_toml(name, inner, secret)
+        faults += [f"probes.{name}.{fault}" for fault in more]
+        if probe and probe.pods and probe.pods.target not in clusters:
+            known = ", ".join(clusters) or "none"
+            faults.append(f"probes.{name}.kubernetes.target: no [kubernetes.{probe.pods.target}]; known: {known}")
+        if probe:
+            probes[name] = probe
+    return probes
+
+
+def _proof(values: Mapping[str, Any], faults: list[str]) -> proof.Settings:
+    table = Table("proof", values, faults)
+    standard = proof.Settings()
+    settings = proof.Settings(
+        required=table.flag("required", default=standard.required),
+        quiet=_look_back(table, "quiet", standard.quiet),
+        worse=table.number("worse", standard.worse, low=1, high=100),
+    )
+    table.done()
+    return settings
 
 
 def _look_back(table: Table, key: str, default: int) -> int:

@@ -126,12 +126,17 @@ class Hands:
         return f"{after.ref} is {after.status}."
 
     def _resolve(self, words: Words, glass: Broken) -> str:
-        despite = bool(words.get("despite_firing"))
+        firing, doubt = bool(words.get("despite_firing")), bool(words.get("unproven"))
         after = self._do(
             self._find(words),
             glass,
-            lambda common: cmd.Resolve(**common, reason=words["reason"], despite_firing=despite),
+            lambda common: cmd.Resolve(**common, reason=words["reason"], despite_firing=firing, despite_doubt=doubt),
         ).incident
+        if after.asks is not None:
+            return (
+                f"The telemetry is asked whether {after.ref} is over, which a running server does; "
+                f"`fixfirst timeline {after.ref}` tells what it says. With --unproven it is not asked."
+            )
         return f"{after.ref} is {after.status}."
 
     def _approve(self, words: Words, glass: Broken) -> str:

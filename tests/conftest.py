@@ -20,6 +20,29 @@ settings.load_profile("here")
 ON_BUILD_MACHINE = os.environ.get("CI") == "true"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--reference", type=Path, help="a folder of reference data to hold the project against")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    folder: Path | None = config.getoption("--reference")
+    if folder is not None:
+        from tests.reference.slack import Reference
+        from tests.story.night import further_audits
+
+        reference = Reference(folder)
+        further_audits.append(
+            lambda night: {
+                "what the reference does not know": reference.faults(night.bench.workspace.calls, night.wire.heard)
+            }
+        )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The reference data lies beside the project, where it does: `make reference`."""
+    return True if collection_path.name == "reference" and config.getoption("--reference") is None else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file is run by one process. Tests in the browser come last: Playwright's loop, once running, lets nobody else
     on its thread run one."""

@@ -5,21 +5,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from bot.health.capacity import Drain, Replica
 from bot.health.checks import Check, catalogue
+from bot.health.findings import Report, Verdict
 from bot.health.observation import Observation, Sample
 from bot.health.promql import Settings
 from bot.health.recent import with_changes
 from bot.health.report import lines
+from bot.health.scope import Gpu, Inventory, Scope
 from bot.health.telemetry import Telemetry
-from bot.health.verdict import Report, Verdict, judge
+from bot.health.verdict import judge
 from bot.health.versions import compare
 from bot.incident.change import Change
 
 __all__ = [
     "Check",
+    "Drain",
+    "Gpu",
+    "Inventory",
     "Observation",
+    "Replica",
     "Report",
     "Sample",
+    "Scope",
     "Settings",
     "Telemetry",
     "Verdict",
@@ -30,15 +38,16 @@ __all__ = [
 ]
 
 
-def survey(telemetry: Telemetry, model: str | None, now: datetime, changes: Sequence[Change] = ()) -> Report:
-    """Ask everything and judge it: the health of `model`, or of the fleet when it is None or empty.
+def survey(telemetry: Telemetry, scope: Scope, now: datetime, changes: Sequence[Change] = ()) -> Report:
+    """Ask everything and judge it: the health of the fleet, or of one model, node or GPU.
 
     `changes` are those that pipelines told of. Takes at most the telemetry's budget. What Prometheus does, or fails to
     do, is in the report and never an exception.
     """
     began = time.monotonic()
-    observations = with_changes(telemetry.survey(model), changes, now, telemetry.settings)
+    observations = with_changes(telemetry.survey(scope), changes, now, telemetry.settings)
     left = telemetry.budget - (time.monotonic() - began)
     answers = any(seen.status != "unknown" for seen in observations)
-    versions = compare(telemetry, model or None, left) if answers and left > 0 else ()
-    return replace(judge(observations, now, model or None), versions=versions)
+    asked = answers and left > 0 and (scope.whole or scope.model)
+    versions = compare(telemetry, scope.model or None, left) if asked else ()
+    return replace(judge(observations, now, scope), versions=versions)

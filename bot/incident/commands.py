@@ -140,11 +140,13 @@ class Mitigate(Command):
 class Resolve(Command):
     """`despite_firing` says that the person was warned that alerts still burn and resolves nevertheless.
 
-    `despite_fallback` is for a pager whose people have closed it there already, whatever is still on loan here.
+    `despite_doubt` says so of a telemetry that does not prove that it is over. `despite_fallback` is for a pager whose
+    people have closed it there already, whatever is on loan or not proven here.
     """
 
     reason: str
     despite_firing: bool = False
+    despite_doubt: bool = False
     despite_fallback: bool = False
 
 

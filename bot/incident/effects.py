@@ -152,6 +152,25 @@ class FindChanges(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class ProveHealth(Effect):
+    """Ask the telemetry whether it is over; `ask` is the id of the entry that wants, or has, it resolved."""
+
+    courier = "proof"
+    lane = "proof"
+
+    ask: str
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitHealth(Effect):
+    """Ask the telemetry again and again whether it is over, until it is, or nobody waits for that any more."""
+
+    courier = "proof"
+    lane = "recovery"
+    latest_wins = True
+
+
+@dataclass(frozen=True, slots=True)
 class PlanStep(StepEffect):
     """Preview what the step would do."""
 
@@ -205,6 +224,8 @@ EFFECTS: Final[Mapping[str, type[Effect]]] = {
     "call_second": CallSecond,
     "collect_evidence": CollectEvidence,
     "find_changes": FindChanges,
+    "prove_health": ProveHealth,
+    "await_health": AwaitHealth,
     "plan_step": PlanStep,
     "check_step": CheckStep,
     "apply_step": ApplyStep,

@@ -178,12 +178,54 @@ class Relapsed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ResolveAsked(Event):
+    """Somebody wants it resolved; first the telemetry is asked whether it is over. `despite_firing`: they were warned
+    that alerts still burn."""
+
+    reason: Text
+    despite_firing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HealthProven(Event):
+    """The telemetry says that it is over: `text` holds the numbers with their limits, `report` all that was measured.
+
+    `ask` is the id of the entry that asked for it, empty when nobody did.
+    """
+
+    ask: str
+    text: Text
+    report: Document
+
+
+@dataclass(frozen=True, slots=True)
+class HealthDoubted(Event):
+    """The telemetry does not say that it is over: `text` tells what is not well, or was not seen.
+
+    `ask` and `report` are as in HealthProven; a telemetry that gave no answer leaves the report empty. `closed` says
+    that the incident was over before it was asked about, by a pager's word or a person's.
+    """
+
+    ask: str
+    text: Text
+    report: Document
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved(Event):
-    """`firing` alerts still burned; then `snoozed_until` is when they page again, else None."""
+    """`firing` alerts still burned; then `snoozed_until` is when they page again, else None.
+
+    `proof` holds the numbers that prove it; without them `unproven` says why not. `asked_by` is the id of the actor in
+    whose name the proof resolves it, empty when that is the entry's own.
+    """
 
     reason: Text
     firing: int = 0
     snoozed_until: datetime | None = None
+    proof: Text = ""
+    unproven: Text = ""
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -516,12 +558,15 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "incident.ack_deadline_missed": AckDeadlineMissed,
     "incident.mitigated": Mitigated,
     "incident.relapsed": Relapsed,
+    "incident.resolve_asked": ResolveAsked,
     "incident.resolved": Resolved,
     "incident.cancelled": Cancelled,
     "incident.reopened": Reopened,
     "evidence.collected": EvidenceCollected,
     "evidence.failed": EvidenceFailed,
     "incident.change_found": ChangeFound,
+    "health.proven": HealthProven,
+    "health.doubted": HealthDoubted,
     "slack.channel_opened": ChannelOpened,
     "slack.card_posted": CardPosted,
     "slack.step_shown": StepShown,

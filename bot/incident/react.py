@@ -18,6 +18,7 @@ class Call(StrEnum):
     ON_CALL = "on-call"
     NEXT_ON_CALL = "next-on-call"
     RESPONDERS = "responders"
+    ASKER = "asker"
 
 
 def calls(event: ev.Event) -> Call:
@@ -29,6 +30,8 @@ def calls(event: ev.Event) -> Call:
             return Call.NEXT_ON_CALL
         case ev.StepSaid(level=level):
             return Call.NEXT_ON_CALL if level else Call.NOBODY
+        case ev.HealthDoubted():
+            return Call.ASKER
         case (
             ev.UpdateReminded()
             | ev.FallbackReminded()
@@ -57,7 +60,7 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             return [
                 *_pager(incident, entry, policy),
                 ef.RefreshCard(),
-                *_work(incident, entry),
+                *_work(incident, entry, policy),
                 *_talk(incident, entry, event),
             ]
 
@@ -129,17 +132,22 @@ def _just_taken(incident: Incident, entry: Entry) -> bool:
     return incident.acknowledged is not None and incident.acknowledged.at == entry.at
 
 
-def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
+def _work(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
+    awaited: list[ef.Effect] = [ef.AwaitHealth()] if policy.proof_over is not None else []
     match entry.event:
         case ev.IncidentOpened():
             return [ef.OpenChannel(), ef.CollectEvidence(), ef.FindChanges()]
         case ev.Reopened() | ev.Relapsed():
             return [ef.CollectEvidence(), ef.FindChanges()]
         case ev.Mitigated():
-            return [ef.CollectEvidence()]
+            return [ef.CollectEvidence(), *awaited]
         # Whether the service is healthy again is asked, not concluded from silence; a run under way asks for itself.
         case ev.AlertsReported(firing=0) if incident.is_live and incident.active_run is None:
-            return [ef.CollectEvidence()]
+            return [ef.CollectEvidence(), *awaited]
+        case ev.ResolveAsked():
+            return [ef.ProveHealth(entry.id)]
+        case ev.Resolved(proof="") if entry.from_pager and policy.proof_over is not None:
+            return [ef.DraftPostmortem(), ef.ProveHealth(entry.id)]  # their word counts; what is measured is told
         case ev.Resolved():
             return [ef.DraftPostmortem()]
         case ev.RunStarted(run=run) | ev.StepStarted(run=run) | ev.StepApplied(run=run) | ev.StepCompleted(run=run):
@@ -152,12 +160,20 @@ def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
             return []
 
 
+def _is_waited_for(incident: Incident, doubt: ev.HealthDoubted) -> bool:
+    """Whether a doubt is news: a person waits for the answer, it is closed already, or it is the first."""
+    by_person = incident.ask is not None and incident.ask.id == doubt.ask and incident.ask.by.is_person
+    return bool(doubt.ask) and (by_person or doubt.closed or incident.doubts == 1)
+
+
 def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
     match event:
         case ev.EvidenceCollected() if incident.triaged is not None and incident.triaged.at == entry.at:
             return []  # the first look is on the card, which has just been posted
         case ev.ChangeFound(live=live):
             return _tell(entry) if live else []  # what was there before is on the card
+        case ev.HealthDoubted():
+            return _tell(entry) if _is_waited_for(incident, event) else []
         case ev.StepFailed() | ev.StepInterrupted() | ev.UndoFailed() | ev.SecondCalled() | ev.FallbackReminded():
             return [*_show(event.run, event.step), *_tell(entry)]
         case ev.UndoStarted(run=run, step=step, why=why):

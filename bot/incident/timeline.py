@@ -7,7 +7,7 @@ from bot.incident.change import Change, words
 from bot.incident.entry import Entry
 from bot.incident.people import Actor, ActorKind
 from bot.incident.run import StepRun
-from bot.incident.state import Incident
+from bot.incident.state import Incident, behind
 
 
 def who(actor: Actor) -> str:
@@ -60,7 +60,7 @@ def kind(event: ev.Event) -> str:
             return "decision"
         case ev.ImpactStated():
             return "impact"
-        case ev.EvidenceCollected() | ev.EvidenceFailed() | ev.StepPlanned():
+        case ev.EvidenceCollected() | ev.EvidenceFailed() | ev.HealthProven() | ev.HealthDoubted() | ev.StepPlanned():
             return "finding"
         case ev.ChangeFound():
             return "change"
@@ -68,7 +68,7 @@ def kind(event: ev.Event) -> str:
             return "comms"
         case ev.Mitigated():
             return "mitigation"
-        case ev.Resolved():
+        case ev.ResolveAsked() | ev.Resolved():
             return "resolution"
         case ev.NoteAdded() | ev.MessagePinned():
             return "note"
@@ -76,12 +76,13 @@ def kind(event: ev.Event) -> str:
             return "action"
 
 
-def line(entry: Entry, incident: Incident) -> str | None:
+def line(entry: Entry, incident: Incident, name: str = "") -> str | None:
     """What the entry says, past tense, one fact; None for bookkeeping that no reader wants.
 
-    `incident` gives names to ids (the titles of runbook steps) and may be of any later time.
+    `incident` gives names to ids (the titles of runbook steps) and may be of any later time. `name` is what whoever is
+    behind the entry is called, where that is not simply the name.
     """
-    name = who(entry.by)
+    name = name or who(behind(entry, incident))
     match entry.event:
         case ev.IncidentOpened(title=title, severity=severity):
             if entry.by.is_person:
@@ -117,9 +118,16 @@ def line(entry: Entry, incident: Incident) -> str | None:
             return f"{name} called it mitigated" + (f": {text}" if text else "")
         case ev.Relapsed(firing=firing):
             return f"Relapsed: {count(firing, 'alert')} firing again"
-        case ev.Resolved(reason=reason, firing=firing):
+        case ev.ResolveAsked(reason=reason):
+            return f"{name} wants to resolve it, and the telemetry is asked first: {reason}"
+        case ev.HealthProven(text=text):
+            return f"Proven healthy: {text}"
+        case ev.HealthDoubted(text=text):
+            return f"Not proven healthy: {text}"
+        case ev.Resolved(reason=reason, firing=firing, proof=proof, unproven=unproven):
             burning = f" (with {count(firing, 'alert')} still firing)" if firing else ""
-            return f"{name} resolved it{burning}: {reason}"
+            shown = f" (proven: {proof})" if proof else f" (not proven: {unproven})" if unproven else ""
+            return f"{name} resolved it{burning}: {reason}{shown}"
         case ev.Cancelled(reason=reason):
             return f"{name} called it off: {reason}"
         case ev.Reopened() if entry.by.is_person:

@@ -158,6 +158,17 @@ def _summary(incident: Incident, entries: Sequence[Entry], times: KeyTimes) -> I
     if incident.generation > 1:
         yield f"It came back; the key times are those of round {incident.generation}."
     yield _ending(incident, times)
+    ended = [entry.event for entry in entries if isinstance(entry.event, ev.Resolved)]
+    if ended and incident.status is Status.RESOLVED:
+        yield from _proof(ended[-1])
+
+
+def _proof(ended: ev.Resolved) -> Iterator[str]:
+    """What proves that it is over, or what spoke against it when a person closed it all the same."""
+    if ended.proof:
+        yield _sentence(f"The telemetry proves it: {ended.proof}")
+    elif ended.unproven:
+        yield _sentence(f"It is not proven: {ended.unproven}")
 
 
 def _ending(incident: Incident, times: KeyTimes) -> str:

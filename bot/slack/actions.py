@@ -23,6 +23,7 @@ class Do(StrEnum):
     RUN = "run"
     UPDATE = "update"
     RESOLVE = "resolve"
+    UNPROVEN = "unproven"
     NOTE = "note"
     MITIGATED = "mitigated"
     TIMELINE = "timeline"

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from bot.health import versions
+from bot.health.findings import Report
 from bot.health.observation import Observation
 from bot.health.report import tally
-from bot.health.verdict import Report
 from bot.health.versions import Comparison
 from bot.incident.brake import Brake
 from bot.incident.drill import Drill

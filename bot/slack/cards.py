@@ -43,6 +43,7 @@ from bot.slack.parts import (
     postmortem_button,
     run_button,
     status_line,
+    tested,
     trouble,
 )
 from bot.slack.text import channel, clock, line, link, name_of, user, when
@@ -101,6 +102,7 @@ def incident_card(incident: Incident, context: Context) -> Message:
             section(_impact(incident)),
             section(_evidence(incident)),
             section(_changed(incident, context)),
+            section(tested(incident)),
             section(_run(incident)),
             small(_last_update(incident)),
             _small_print(incident),
@@ -334,6 +336,7 @@ def _ended_card(incident: Incident, context: Context) -> Message:
             section(snoozed),
             section(_impact(incident)),
             small(durations(incident)),
+            small(tested(incident)),
             small(" · ".join(part for part in (alerts_line(incident), run) if part)),
             _troubles(incident),
             _links(incident, context),

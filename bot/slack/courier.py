@@ -347,6 +347,9 @@ class Courier:
             case Call.NEXT_ON_CALL:
                 level = min(entry.event.level if isinstance(entry.event, AckDeadlineMissed) else 1, len(people) - 1)
                 called = people[level : level + 1] if people else ()
+            case Call.ASKER:
+                asker = incident.ask.by.id if incident.ask else ""
+                return user(asker) if USER.fullmatch(asker) else ""
             case Call.RESPONDERS:
                 taken = incident.acknowledged.by.id if incident.acknowledged else ""
                 called = (taken,) if USER.fullmatch(taken) else people[:1]

@@ -6,7 +6,7 @@ from bot.incident.drill import score
 from bot.incident.entry import Entry
 from bot.incident.run import RunStatus, StepRun, StepStatus
 from bot.incident.runs import ASKS_PEOPLE, spec_from_json
-from bot.incident.state import Incident, Status
+from bot.incident.state import Incident, Status, behind
 from bot.incident.timeline import count, span
 from bot.slack import steps
 from bot.slack.actions import Do
@@ -129,14 +129,19 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
             return [small(f":large_yellow_circle: {name_of(entry.by)} called it mitigated{how}", hint)]
         case ev.EvidenceCollected():
             return _evidence(entry.event, incident, context)
-        case ev.Resolved(reason=reason, firing=firing, snoozed_until=snoozed):
+        case ev.HealthDoubted():
+            return _doubt(entry.event, incident)
+        case ev.Resolved(reason=reason, firing=firing, snoozed_until=snoozed, proof=proof, unproven=unproven):
             again = f" · they page again at {clock(snoozed)}" if snoozed else ""
             burning = f":warning: {count(firing, 'alert')} still firing{again}" if firing else ""
             took = durations(incident) if incident.status is Status.RESOLVED else ""
             return [
                 section(
-                    f":white_check_mark: *{incident.ref} is resolved* by {name_of(entry.by)}\n{line(reason, 1000)}"
+                    f":white_check_mark: *{incident.ref} is resolved* by {name_of(behind(entry, incident))}"
+                    f"\n{line(reason, 1000)}"
                 ),
+                small(f":large_green_circle: Proven healthy: {line(proof, 500)}") if proof else None,
+                small(f":warning: Not proven: {line(unproven, 500)}") if unproven else None,
                 small(burning, took),
                 section("\n".join([":dart: *How the drill went*", *score(incident).lines])) if incident.drill else None,
             ]
@@ -152,6 +157,26 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
             return [small(trouble(entry.event))]
         case _:
             return []
+
+
+def _doubt(event: ev.HealthDoubted, incident: Incident) -> list[Block | None]:
+    """The numbers against resolving, and the way past them; or what a pager's people closed too early."""
+    numbers = line(event.text, 1500)
+    if event.closed:
+        return [
+            section(f":warning: *{incident.ref} was closed without proof*\n{numbers}"),
+            small("If users are still hurt, open it again where it was closed, or declare a new one."),
+        ]
+    if not incident.is_live:
+        return [section(f":warning: *{incident.ref} was not proven healthy*\n{numbers}")]
+    return [
+        section(f":warning: *{incident.ref} is not proven healthy*, so it stays open\n{numbers}"),
+        small("Ask again in a few minutes, or resolve it all the same and say why; the numbers stay on record."),
+        actions(
+            button("Ask again", Do.RESOLVE, incident.id),
+            button("Resolve all the same", Do.UNPROVEN, incident.id),
+        ),
+    ]
 
 
 def _why_back(event: ev.Reopened, entry: Entry) -> str:

@@ -158,6 +158,7 @@ def mitigated(incident: Incident) -> Block:
 def resolve(incident: Incident, policy: Policy) -> Block:
     """It is over; with alerts still firing, only after a look at their number."""
     burning = [] if not incident.firing else _still_firing(incident, policy)
+    said = incident.ask.reason if incident.ask else ""
     return _view(
         Do.RESOLVE,
         f"Resolve {incident.ref}",
@@ -165,12 +166,44 @@ def resolve(incident: Incident, policy: Policy) -> Block:
         incident.id,
         [
             *burning,
-            _input("reason", "Why is it over?", _text("reason", "", "Rolled back; errors are at 0.1 %")),
+            _proof(policy),
+            _input("reason", "Why is it over?", _text("reason", said, "Rolled back; errors are at 0.1 %")),
             _input(
                 "cancel",
                 "Or was it none?",
                 _boxes("cancel", "It was a false alarm: cancel, no postmortem"),
                 optional=True,
+            ),
+        ],
+    )
+
+
+def _proof(policy: Policy) -> Block | None:
+    if policy.proof_over is None:
+        return None
+    return small(
+        f"The telemetry is asked first: errors, latency, queue and Xids of the last {span(policy.proof_over)}, against "
+        "their limits and the hour before the alert. The numbers go on the timeline."
+    )
+
+
+def resolve_unproven(incident: Incident, policy: Policy) -> Block:
+    """It is over although the telemetry does not prove it: the numbers, and the reason that stays with them."""
+    tested = incident.tested
+    against = line(tested.text, 1500) if tested is not None and not tested.holds else "It was not asked."
+    return _view(
+        Do.UNPROVEN,
+        f"Resolve {incident.ref}",
+        "Resolve",
+        incident.id,
+        [
+            section(f":warning: *The telemetry does not prove that it is over*\n{against}"),
+            *(_still_firing(incident, policy) if incident.firing else ()),
+            _input(
+                "reason",
+                "Why is it over all the same?",
+                _text("reason", "", "The queue is a batch job of ours; users are served"),
+                hint="It stays on record with the numbers, and is in the postmortem.",
             ),
         ],
     )

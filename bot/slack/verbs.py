@@ -68,6 +68,7 @@ class Verbs:
             "modal.update": self._update_written,
             "modal.mitigated": self._mitigated_said,
             "modal.resolve": self._resolved,
+            "modal.unproven": self._resolved_unproven,
             **self._runbooks.forms,
         }
 
@@ -127,6 +128,8 @@ class Verbs:
             return self._runbooks.form(incident, proposed_runbook(incident))
         if do is Do.RESOLVE:
             return modals.resolve(self._by_id(value), self.context.policy)
+        if do is Do.UNPROVEN:
+            return modals.resolve_unproven(self._by_id(value), self.context.policy)
         make = FORMS_OF.get(do)
         return make(self._by_id(value)) if make else None
 
@@ -283,6 +286,8 @@ class Verbs:
         if not outcome.entries and not incident.is_live and ended is not None:
             by = esc(ended.by.name or ended.by.id)
             return said(f"{incident.ref} was already {incident.status} by {by}; `/incident note` adds to it.")
+        if outcome.incident.asks is not None:
+            return said(f"The telemetry is asked whether {incident.ref} is over; its channel tells in a moment.")
         return said(f"{incident.ref} is resolved. The postmortem is being drafted.")
 
     def _postmortem(self, asked: Asked) -> Reply:
@@ -350,13 +355,18 @@ class Verbs:
         if values.get("cancel"):
             self._do(cmd.Cancel(**common, reason=values["reason"]))
             return NOTHING
-        incident = self._by_id(metadata)
+        return self._end(metadata, values, common)
+
+    def _resolved_unproven(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
+        return self._end(metadata, values, {**asked.about(metadata), "despite_doubt": True})
+
+    def _end(self, incident_id: str, values: Mapping[str, str], about: Mapping[str, Any]) -> Reply:
         confirmed = bool(values.get("confirm"))
-        if incident.firing and not confirmed:
+        if self._by_id(incident_id).firing and not confirmed:
             if "confirm" in values:
                 return Reply(problem="Alerts still fire; tick the box to resolve all the same.", field="confirm")
             return Reply(problem="Alerts began to fire meanwhile; close this form and open it again.", field="reason")
-        self._do(cmd.Resolve(**common, reason=values["reason"], despite_firing=confirmed))
+        self._do(cmd.Resolve(**about, reason=values["reason"], despite_firing=confirmed))
         return NOTHING
 
 

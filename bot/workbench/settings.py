@@ -200,6 +200,9 @@ timeout = "5s"
 [health]
 window = "30s"
 
+[proof]
+quiet = "30s"
+
 # Named endpoints a runbook may call: what each does to the world, how to see that it did, how to take it back.
 [endpoints.model-deploy]
 risk = "reversible"

@@ -11,6 +11,7 @@ import pytest
 from bot.config import DATABASE, Config, load, read
 from bot.drills import Scenario
 from bot.integrations import CHANGES, SOURCES, TARGETS, prometheus
+from bot.integrations.probe import Probe
 from bot.settings import Table
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +72,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     for table, target in TARGETS.items():
         monkeypatch.setitem(cast(dict[str, Any], TARGETS), table, inside(f"{table}.NAME", target))
     monkeypatch.setattr(Scenario, "from_toml", inside("drills.NAME", Scenario.from_toml))
+    monkeypatch.setattr(Probe, "from_toml", inside("probes.NAME", Probe.from_toml))
     monkeypatch.setattr(prometheus.Settings, "from_toml", inside("prometheus", prometheus.Settings.from_toml))
     values = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
     endpoint = values["endpoints"]["model-deploy"]
@@ -106,7 +108,7 @@ def test_the_defaults_in_the_document_are_those_of_the_code(tmp_path: Path) -> N
     plain = settings_of(tmp_path, {name: dict(keys) for name, keys in REQUIRED.items()})
     written = 0
     for name, keys in documented().items():
-        if name in FREE or name.startswith((*TARGETS, "drills.", "oncall", "pager.")):
+        if name in FREE or name.startswith((*TARGETS, "drills.", "oncall", "pager.", "probes.")):
             continue
         table = spoken
         for part in filter(None, name.split(".")):

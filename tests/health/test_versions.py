@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.health import Report, Settings, Telemetry, lines, survey
+from bot.health import Report, Scope, Settings, Telemetry, lines, survey
 from bot.health.versions import Comparison, compare
 from bot.health.versions import lines as told
 from tests.health.conftest import Past
@@ -152,7 +152,7 @@ def test_the_report_carries_it_and_it_survives_storage(remembering: Start) -> No
     past = Past()
     vllm(past, "a", 2, 0.0, version="r41")
     vllm(past, "b", 2, 0.2, version="r42")
-    report = survey(Telemetry(remembering(past), settings=Settings()), "llama-70b", datetime.now(UTC))
+    report = survey(Telemetry(remembering(past), settings=Settings()), Scope(model="llama-70b"), datetime.now(UTC))
     assert any("r42 against r41: errors +20" in line for line in lines(report))
     again = Report.from_dict(json.loads(json.dumps(report.to_dict())))
     assert again.versions == report.versions
@@ -162,7 +162,7 @@ def test_the_report_carries_it_and_it_survives_storage(remembering: Start) -> No
 def test_a_report_from_before_there_were_comparisons_still_loads(remembering: Start) -> None:
     past = Past()
     vllm(past, "a", 2, 0.0)
-    stored = survey(Telemetry(remembering(past), settings=Settings()), None, datetime.now(UTC)).to_dict()
+    stored = survey(Telemetry(remembering(past), settings=Settings()), Scope(), datetime.now(UTC)).to_dict()
     del stored["versions"]
     assert Report.from_dict(stored).versions == ()
 
