@@ -45,9 +45,10 @@ def survey(telemetry: Telemetry, scope: Scope, now: datetime, changes: Sequence[
     do, is in the report and never an exception.
     """
     began = time.monotonic()
-    observations = with_changes(telemetry.survey(scope), changes, now, telemetry.settings)
+    seen = telemetry.survey(scope)
     left = telemetry.budget - (time.monotonic() - began)
-    answers = any(seen.status != "unknown" for seen in observations)
+    answers = any(one.status != "unknown" for one in seen)
     asked = answers and left > 0 and (scope.whole or scope.model)
     versions = compare(telemetry, scope.model or None, left) if asked else ()
+    observations = with_changes(seen, changes, now, telemetry.settings)
     return replace(judge(observations, now, scope), versions=versions)
