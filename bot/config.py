@@ -70,6 +70,7 @@ LONGEST_LOOK_BACK: Final = timedelta(days=1)
 """What was changed longer ago is not the first thing to look at, and the telemetry is asked for all of it."""
 SHORTEST_PATIENCE: Final = timedelta(seconds=10)
 """A pager that is handed the page gets at least two tries."""
+LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 DRILL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 ANYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
 
@@ -351,9 +352,20 @@ def _health(values: Mapping[str, Any], faults: list[str]) -> health.Settings:
         sla_seconds=table.number("first_token_within_seconds", standard.sla_seconds, low=0.001, high=3600),
         change_seconds=_look_back(table, "change", standard.change_seconds),
         limits=_limits(table.mapping("limits"), faults),
+        version_labels=_labels(table, "version_labels", standard.version_labels),
     )
     table.done()
     return settings
+
+
+def _labels(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of labels, which become part of queries."""
+    labels = table.texts(key, default)
+    for name in labels:
+        if not LABEL.fullmatch(name):
+            table.fault(key, f"{shown(name)} is no name of a label; letters, digits and _ make one")
+            return default
+    return labels
 
 
 def _probes(

@@ -1,5 +1,6 @@
 """GPU-inference health: what Prometheus knows of users, engines, changes and GPUs, judged for someone in a hurry."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,6 +17,7 @@ from bot.health.scope import Gpu, Inventory, Scope
 from bot.health.situation import Situation
 from bot.health.telemetry import Telemetry
 from bot.health.verdict import judge
+from bot.health.versions import compare
 from bot.incident.change import Change
 
 __all__ = [
@@ -47,6 +49,11 @@ def survey(telemetry: Telemetry, scope: Scope, now: datetime, changes: Sequence[
     `changes` are those that pipelines told of. Takes at most the telemetry's budget. What Prometheus does, or fails to
     do, is in the report and never an exception.
     """
+    began = time.monotonic()
     situation = telemetry.look(scope, now)
+    left = telemetry.budget - (time.monotonic() - began)
+    answers = any(one.status != "unknown" for one in situation.observations)
+    asked = answers and left > 0 and (scope.whole or scope.model)
+    versions = compare(telemetry, scope.model or None, left) if asked else ()
     told = with_changes(situation.observations, changes, now, telemetry.settings)
-    return judge(replace(situation, observations=told), now, scope)
+    return replace(judge(replace(situation, observations=told), now, scope), versions=versions)

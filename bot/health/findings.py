@@ -9,6 +9,7 @@ from typing import Any, Literal
 from bot.health.capacity import Drain
 from bot.health.observation import Observation
 from bot.health.scope import FLEET, Scope
+from bot.health.versions import Comparison
 
 Certainty = Literal["high", "medium", "low", ""]
 
@@ -32,7 +33,7 @@ class Report:
     person may be tempted to do, with the reason against. unknowns: what was not seen, and why, each reason once. scope:
     what was asked about; its model is `model`. certainty: how sure we are of the cause; "" without one. headline_cause:
     the cause in a few words, for a title. second_id: the second cause's id. drains: what draining the faulty nodes
-    would do to each model there.
+    would do to each model there. versions: where a model is served in several versions at once, each beside the others.
     """
 
     at: datetime
@@ -53,6 +54,7 @@ class Report:
     headline_cause: str = ""
     second_id: str = ""
     drains: tuple[Drain, ...] = ()
+    versions: tuple[Comparison, ...] = ()
 
     @property
     def about(self) -> str:
@@ -100,6 +102,7 @@ class Report:
             "headline_cause": self.headline_cause,
             "second_id": self.second_id,
             "drains": [drain.to_dict() for drain in self.drains],
+            "versions": [comparison.to_dict() for comparison in self.versions],
         }
 
     @classmethod
@@ -117,5 +120,6 @@ class Report:
                 "checks": tuple(Observation.from_dict(check) for check in data["checks"]),
                 "scope": scope,
                 "drains": tuple(Drain.from_dict(drain) for drain in data.get("drains", ())),
+                "versions": tuple(Comparison.from_dict(one) for one in data.get("versions", ())),
             }
         )

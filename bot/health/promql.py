@@ -28,13 +28,15 @@ class Settings:
 
     window: seconds a rate looks back; at least two scrape intervals. sla_seconds: first token expected within; keep it
     on an edge of the engine's histogram (vLLM, SGLang: 0.5, 0.75, 1, 2.5, 5, 7.5, 10). change_seconds: how long a
-    deploy counts as recent, whatever the window. limits: by check id, instead of the standard ones.
+    deploy counts as recent, whatever the window. limits: by check id, instead of the standard ones. version_labels:
+    what tells two versions of a model apart, the first that does.
     """
 
     window: int = 300
     sla_seconds: float = 2.5
     change_seconds: int = 1800
     limits: Mapping[str, Limits] = field(default_factory=dict)
+    version_labels: tuple[str, ...] = ("model_version", "version", "revision", "variant", "track")
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.sla_seconds <= 0 or self.change_seconds < 1:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from bot.health import versions
 from bot.health.findings import Report
 from bot.health.observation import Observation, Status, duration, number
 
@@ -29,6 +30,9 @@ def lines(report: Report) -> list[str]:
         fleet = "  (whole fleet)" if seen.scope == "fleet" and seen.status != "unknown" else ""
         text = f"{seen.text}{against(seen)}{since(seen, report.at)}"
         out.append(f"  {_MARKS[seen.status]:<5}{seen.check:<5}{seen.title:<{width}}  {text}{where}{fleet}")
+    for comparison in report.versions:
+        title, *rest = versions.lines(comparison)
+        out += ["", title, *(f"  {text}" for text in rest)]
     return out
 
 

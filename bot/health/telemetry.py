@@ -97,6 +97,11 @@ class Telemetry:
             found = round_.situation(scope, catalogue(self.settings))
             return replace(found, observations=round_.dated(found.observations, now))
 
+    @property
+    def budget(self) -> float:
+        """Seconds for a whole round of questions."""
+        return self._budget
+
     def scope(self, word: str) -> Scope:
         """What a person means by `word`, read against what Prometheus knows; no word is the fleet, without a query."""
         return Scope.parse(word, self.inventory()) if word.strip() else FLEET
@@ -106,14 +111,17 @@ class Telemetry:
         with self._round() as round_:
             return round_.inventory()
 
-    def ask(self, queries: Mapping[str, str]) -> Mapping[str, tuple[Sample, ...] | str]:
-        """The answers by the names of the queries, asked side by side; a text says why there is none. Never raises."""
-        with self._round() as round_:
+    def ask(self, queries: Mapping[str, str], within: float | None = None) -> Mapping[str, tuple[Sample, ...] | str]:
+        """The answers by the names of the queries, asked side by side; a text says why there is none. Never raises.
+
+        Takes at most the budget, and at most `within` seconds.
+        """
+        with self._round(self._budget if within is None else min(within, self._budget)) as round_:
             return round_.told(queries)
 
-    def _round(self) -> "_Round":
+    def _round(self, budget: float | None = None) -> "_Round":
         conversation = Conversation(self._url, self._name, timeout=self._timeout, headers=self._headers)
-        return _Round(conversation, self._name, self._budget, self.settings)
+        return _Round(conversation, self._name, self._budget if budget is None else budget, self.settings)
 
 
 class _Round:
@@ -189,7 +197,7 @@ class _Round:
     def told(self, queries: Mapping[str, str]) -> Mapping[str, tuple[Sample, ...] | str]:
         """The answers by the names of the queries; a text says why there is none."""
         answers = self._all([partial(self._query, query) for query in queries.values()])
-        late = f"Prometheus at {self._name} gave no answer within {self._budget:g} s"
+        late = f"Prometheus at {self._name} gave no answer within {self._budget:.3g} s"
         return {name: _in_words(answer, late) for name, answer in zip(queries, answers, strict=True)}
 
     # --- asking ---

@@ -102,7 +102,7 @@ def incident_card(incident: Incident, context: Context) -> Message:
             section(_steps(incident, advice)),
             section(_impact(incident)),
             section(_evidence(incident)),
-            section(_changed(incident, context)),
+            section(_changed(incident)),
             section(tested(incident)),
             section(_run(incident)),
             small(_last_update(incident)),
@@ -227,15 +227,14 @@ def _evidence(incident: Incident) -> str:
     return f"{mark} *Telemetry: {line(found.verdict, 40)}*{since} · {line(found.impact, 400)}\n{cause}"
 
 
-def _changed(incident: Incident, context: Context) -> str:
+def _changed(incident: Incident) -> str:
     """What was changed shortly before and since, the newest first: where to look before anywhere else."""
     if not incident.changes:
         return ""
     shown, left = incident.changes[:CHANGES_SHOWN], len(incident.changes) - CHANGES_SHOWN
     lines = [f"{clock(one.at)} {line(changes.words(one), 240)}{_to_its_page(one.url)}" for one in shown]
     lines += [f"_and {left} more_: `/incident changes {incident.ref}`"] if left > 0 else []
-    before = span(context.policy.changes_within)
-    return "\n".join([f":wrench: *What changed*, from {before} before", *lines])
+    return "\n".join([":wrench: *What changed* shortly before, and since", *lines])
 
 
 def _to_its_page(url: str) -> str:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from bot.health import versions
 from bot.health.compare import compare
 from bot.health.findings import Report
 from bot.health.freeze import short_title
 from bot.health.observation import Observation, number
 from bot.health.report import checked, tally
+from bot.health.versions import Comparison
 from bot.incident import events as ev
 from bot.incident.entry import Entry
 from bot.incident.state import Incident, Status
@@ -26,6 +28,8 @@ _CHECK_MARKS: Final[Mapping[str, str]] = {
     "unknown": ":black_circle:",
 }
 _USERS_SHOWN: Final = 4
+VERSIONS_SHOWN: Final = 3
+"""Models whose versions are shown side by side; the rest is in the terminal's report."""
 _QUERY_SHOWN: Final = 260
 
 
@@ -49,17 +53,24 @@ def report_title(seen: Report) -> str:
 
 
 def report_blocks(seen: Report, context: Context, beside: Beside = NOTHING_BESIDE) -> list[Block | None]:
-    """The seven blocks, those left out that have nothing to say."""
+    """The seven blocks, those left out that have nothing to say; and one for each model that serves in two versions."""
     return [
         header(report_title(seen)),
         section(f"*Users:* {_users(seen, beside.since)}"),
         section("\n".join(beside.lines)),
         section("\n".join(_why(seen))),
         section("\n".join(_what_to_do(seen, context))),
+        *(section(side_by_side(one)) for one in seen.versions[:VERSIONS_SHOWN]),
         image(beside.picture, f"{report_title(seen)}. {_users(seen, None)}") if beside.picture else None,
         small(" · ".join(_small_print(seen, beside.notes))),
         actions(*beside.buttons),
     ]
+
+
+def side_by_side(comparison: Comparison) -> str:
+    """A model's versions as lines of mrkdwn."""
+    title, *rest = versions.lines(comparison)
+    return "\n".join([f":scales: *{line(title, 200)}*", *(line(text, 300) for text in rest[:12])])
 
 
 def _felt(seen: Report) -> list[Observation]:
