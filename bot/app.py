@@ -353,7 +353,8 @@ class App:
             couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
         prover = prover_of(config)
         if prover:
-            couriers["proof"] = proof.Courier(prover.prove)
+            # Recovery is waited for by threads of its own: whoever wants to resolve waits for nobody's.
+            couriers |= dict.fromkeys(("proof", "recovery"), proof.Courier(prover.prove))
         parts = runbook_parts(config)
         couriers["runbook"] = RunbookCourier(parts.acts, parts.checks, parts.measure, self._breakers)
         if self.tracing:
