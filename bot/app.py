@@ -323,7 +323,7 @@ class App:
     def _slack(self, settings: SlackSettings, clock: Clock, outside: Clock) -> SlackSide:
         client = connect(settings)
         directory = Directory(client, settings, clock)
-        context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles())
+        context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles(), self.config.links)
         survey = (lambda word: self.survey_of(word).to_dict()) if self.telemetry else None
         verbs = Verbs(self.desk, self.library, survey, context, self.drills)
         listeners = Listeners(client, settings, self.desk, directory, verbs, self._direct)
@@ -341,7 +341,7 @@ class App:
     def _couriers(self) -> Mapping[str, Courier]:
         config = self.config
         couriers: dict[str, Courier] = {
-            "postmortem": PostmortemCourier(self.shelf, self.journal.entries, config.pages_url)
+            "postmortem": PostmortemCourier(self.shelf, self.journal.entries, config.pages_url, config.links)
         }
         if self.slack:
             couriers["slack"] = self.slack.courier
@@ -384,6 +384,7 @@ class App:
             Runbooks(self.books, config.targets),
             clock,
             policy=config.policy,
+            links=config.links,
             hosts=sorted(hosts),
             hands=Hands(self.desk),
             vitals=Vitals(self.numbers, partial(try_out, self.journal, WRITE_WITHIN_S), self.auditor.findings),

@@ -18,6 +18,9 @@ from bot.audit import heartbeat
 from bot.health import proof
 from bot.incident.brake import Cap
 from bot.incident.events import Severity
+from bot.incident.links import MOST as MOST_LINKS
+from bot.incident.links import Links
+from bot.incident.links import faults as link_faults
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
 from bot.integrations import CHANGES, PAGERS, SOURCES, TARGETS, alertmanager, nvml, pagerduty, prometheus, shell
@@ -54,6 +57,7 @@ TABLES: Final = (
     "probes",
     "nvml",
     "proof",
+    "links",
     "heartbeat",
     "retention",
     "tracing",
@@ -111,6 +115,7 @@ class Config:
     probes: Mapping[str, Probe]
     nvml: nvml.Settings
     proof: proof.Settings
+    links: Links
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
@@ -257,6 +262,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         probes=_probes(tables["probes"], tables["kubernetes"], secret, faults),
         nvml=nvml.Settings.from_toml(tables["nvml"], faults),
         proof=proving,
+        links=_links(tables["links"], faults),
         heartbeat=beating,
         tracing=traced,
         targets={
@@ -380,6 +386,18 @@ def _proof(values: Mapping[str, Any], faults: list[str]) -> proof.Settings:
     )
     table.done()
     return settings
+
+
+def _links(values: Mapping[str, Any], faults: list[str]) -> Links:
+    """Where else people look, by the name they read."""
+    table = Table("links", values, faults)
+    templates = {name: table.text(name, required=True) for name in values}
+    for name, template in templates.items():
+        for fault in link_faults(name, template) if template else ():
+            table.fault(name, fault)
+    if len(templates) > MOST_LINKS:
+        faults.append(f"links: has {len(templates)} links, but people find their way among {MOST_LINKS} at most")
+    return templates
 
 
 def _look_back(table: Table, key: str, default: int) -> int:
