@@ -28,6 +28,7 @@ from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
 from bot.integrations.probe import Probe
 from bot.oncall import StaticOnCall
+from bot.quality import canary
 from bot.runbook.kinds import KINDS, Targets
 from bot.settings import Secret, Table, duration, shown
 from bot.slack.settings import Settings as SlackSettings
@@ -121,6 +122,7 @@ class Config:
     targets: Targets
     tokens: Mapping[str, tuple[Secret, ...]]
     drills: "Mapping[str, Scenario]"
+    canaries: tuple[canary.Canary, ...]
     oncall: StaticOnCall
     policy: Policy
     reading: Reading
@@ -175,6 +177,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     tables = {name: top.mapping(name) for name in TABLES}
     if fault:
         top.fault("database", fault)
+    canaries = canary.read_all(top.tables("canary"), secret, base, faults)
     top.done()
 
     doors = Table("doors", tables["doors"], faults)
@@ -271,6 +274,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         },
         tokens={name: _tokens(name, secret, faults) for name in (*SOURCES, *CHANGES)},
         drills=_drills(tables["drills"], secret, base, faults),
+        canaries=canaries,
         oncall=oncall,
         policy=replace(
             _policy(tables["deadlines"], faults),

@@ -128,6 +128,10 @@ class Desk:
         told = self.journal.ask(lambda direct, workspace: changes.since(direct, workspace, since))
         return [one for one in told if not whose or one.kind is ChangeKind.INFRA or whose in (one.service, one.model)]
 
+    def suspects(self, whose: str = "") -> list[Change]:
+        """As `changes`, without those that never reached users."""
+        return [one for one in self.changes(whose) if self._counts(one)]
+
     def _wake_if_written(self, done: Future[T]) -> None:
         if done.exception() is None:  # what failed changed nothing; to look at once would only fail again
             self._wake()

@@ -124,6 +124,10 @@ def observe(
         query=query,
         scope=scope,
         series=tuple(past[:KEPT] or ordered[:1]),
+        unit=check.unit,
+        direction="below" if check.rule == "below" else "above",
+        warn=check.warn,
+        crit=check.crit,
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -120,6 +120,33 @@ class Telemetry:
         return PrometheusConnect(
             url=self._url, headers=self._headers, timeout=self._timeout, retry=Retry(total=0, read=False)
         )
+
+    def ask(self, queries: Mapping[str, str]) -> Mapping[str, tuple[Sample, ...] | str]:
+        """The answers by the names of the queries, asked side by side; a text says why there is none. Never raises."""
+        client = self._client()
+        round_ = _Round(client, self._timeout)
+        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="health")
+        try:
+            futures = {name: pool.submit(self._told, round_, query) for name, query in queries.items()}
+            wait(futures.values(), timeout=self._budget)
+            late = f"Prometheus at {self._name} gave no answer within {self._budget:g} s"
+            return {
+                name: future.result() if future.done() and not future.cancelled() else late
+                for name, future in futures.items()
+            }
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            client.close()
+
+    def _told(self, round_: _Round, query: str) -> tuple[Sample, ...] | str:
+        if round_.reason:
+            return round_.reason
+        try:
+            return tuple(self._fetch(round_, query))
+        except _Unreachable as error:
+            return round_.give_up(str(error))
+        except _Useless as error:
+            return str(error)
 
     def _question(self, check: Check, model: str | None) -> _Question:
         sources = check.sources

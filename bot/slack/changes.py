@@ -16,8 +16,11 @@ SETTINGS_LISTED: Final = 8
 _PER_BLOCK: Final = 5
 
 
-def changes_card(listed: Sequence[Change], whose: str, now: datetime, context: Context) -> Message:
-    """The changes, the newest first. `whose` names the model, service or incident; empty for everything."""
+def changes_card(listed: Sequence[Change], whose: str, now: datetime, context: Context, missing: str = "") -> Message:
+    """The changes, the newest first. `whose` names the model, service or incident; empty for everything.
+
+    `missing` says why Kubernetes could not be asked; empty when it could.
+    """
     what = f"{count(len(listed), 'change')}" if listed else "No change is known"
     of = f" · {line(whose, 120)}" if whose else ""
     shown = [_entry(one, now) for one in listed[:LISTED]]
@@ -30,6 +33,7 @@ def changes_card(listed: Sequence[Change], whose: str, now: datetime, context: C
             section(f":wrench: *{what}*{of}"),
             *(section("\n".join(group)) for group in groups),
             small(f"_and {left} earlier_" if left else ""),
+            small(f":black_circle: Not seen: what Kubernetes shows ({line(missing, 200)})" if missing else ""),
             small(f"Of the last {back}, from what pipelines tell and what Kubernetes shows."),
         ],
     )
