@@ -386,7 +386,7 @@ class App:
     def _slack(self, settings: SlackSettings, clock: Clock, outside: Clock) -> SlackSide:
         client = connect(settings)
         directory = Directory(client, settings, clock)
-        context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles())
+        context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles(), self.config.links)
         survey = (lambda word: self.survey_of(word).to_dict()) if self.telemetry else None
         verbs = Verbs(self.desk, self.library, survey, context, self.drills, latest=self.latest_changes)
         listeners = Listeners(client, settings, self.desk, directory, verbs, self._direct)
@@ -404,7 +404,9 @@ class App:
     def _couriers(self) -> Mapping[str, Courier]:
         config = self.config
         couriers: dict[str, Courier] = {
-            "postmortem": PostmortemCourier(self.shelf, self.journal.entries, config.pages_url, self.picture)
+            "postmortem": PostmortemCourier(
+                self.shelf, self.journal.entries, config.pages_url, self.picture, config.links
+            )
         }
         if self.slack:
             couriers["slack"] = self.slack.courier
@@ -418,7 +420,8 @@ class App:
             couriers["changes"] = ChangesCourier(self._rollouts)
         prover = prover_of(config)
         if prover:
-            couriers["proof"] = proof.Courier(prover.prove)
+            # Recovery is waited for by threads of its own: whoever wants to resolve waits for nobody's.
+            couriers |= dict.fromkeys(("proof", "recovery"), proof.Courier(prover.prove))
         parts = runbook_parts(config)
         couriers["runbook"] = RunbookCourier(parts.acts, parts.checks, parts.measure, self._breakers)
         if self.tracing:
@@ -448,6 +451,7 @@ class App:
             Runbooks(self.books, config.targets),
             clock,
             policy=config.policy,
+            links=config.links,
             hosts=sorted(hosts),
             hands=Hands(self.desk),
             vitals=Vitals(

@@ -18,6 +18,9 @@ from bot.audit import heartbeat
 from bot.health import proof
 from bot.incident.brake import Cap
 from bot.incident.events import Severity
+from bot.incident.links import MOST as MOST_LINKS
+from bot.incident.links import Links
+from bot.incident.links import faults as link_faults
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
 from bot.integrations import CHANGES, PAGERS, SOURCES, TARGETS, alertmanager, nvml, pagerduty, prometheus, shell
@@ -55,6 +58,7 @@ TABLES: Final = (
     "probes",
     "nvml",
     "proof",
+    "links",
     "heartbeat",
     "retention",
     "tracing",
@@ -113,6 +117,7 @@ class Config:
     probes: Mapping[str, Probe]
     nvml: nvml.Settings
     proof: proof.Settings
+    links: Links
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
@@ -261,6 +266,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         probes=_probes(tables["probes"], tables["kubernetes"], secret, faults),
         nvml=nvml.Settings.from_toml(tables["nvml"], faults),
         proof=proving,
+        links=_links(tables["links"], faults),
         heartbeat=beating,
         tracing=traced,
         targets={
@@ -425,6 +431,18 @@ def _limit(table: Table, check: health.Check) -> health.Limits:
     if warn is not None and crit is not None and (warn < crit if check.direction == "below" else warn > crit):
         table.fault("warn", f"is {warn:g}, which lies past crit, {crit:g}; a warning comes first")
     return health.Limits(warn, crit)
+
+
+def _links(values: Mapping[str, Any], faults: list[str]) -> Links:
+    """Where else people look, by the name they read."""
+    table = Table("links", values, faults)
+    templates = {name: table.text(name, required=True) for name in values}
+    for name, template in templates.items():
+        for fault in link_faults(name, template) if template else ():
+            table.fault(name, fault)
+    if len(templates) > MOST_LINKS:
+        faults.append(f"links: has {len(templates)} links, but people find their way among {MOST_LINKS} at most")
+    return templates
 
 
 def _look_back(table: Table, key: str, default: int) -> int:

@@ -12,6 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from bot.incident import events as ev
 from bot.incident.entry import Entry
 from bot.incident.events import Role
+from bot.incident.links import Links, links_of
 from bot.incident.run import Run, StepRun, StepStatus
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import count, span
@@ -57,11 +58,13 @@ class ToldRun:
     steps: tuple[ToldStep, ...]
 
 
-def draft(incident: Incident, entries: Sequence[Entry], now: datetime, pages_url: str) -> str:
+def draft(
+    incident: Incident, entries: Sequence[Entry], now: datetime, pages_url: str, links: Links | None = None
+) -> str:
     """The postmortem as Markdown, as far as the journal knows it at `now` (UTC).
 
     `entries` are the incident's own, in order. `pages_url` is where people read incidents, without a slash at the end;
-    empty leaves the links out.
+    empty leaves the links out. `links` are the templates of where else to look.
     """
     told = [entry for entry in entries if not isinstance(entry.event, ev.PostmortemDrafted)]
     people = People(incident, told)
@@ -70,7 +73,7 @@ def draft(incident: Incident, entries: Sequence[Entry], now: datetime, pages_url
     return _template().render(
         incident=incident,
         now=now,
-        facts=list(_facts(incident, told, people, pages_url)),
+        facts=[*_facts(incident, told, people, pages_url), *_elsewhere(incident, links or {})],
         summary=list(_summary(incident, told, times)),
         impacts=_said(told, ev.ImpactStated, people),
         times=times,
@@ -137,6 +140,12 @@ def _facts(incident: Incident, entries: Sequence[Entry], people: People, pages_u
     books = dict.fromkeys(run.runbook for run in incident.runs.values())
     if books:
         yield "Runbooks", Markdown(", ".join(_runbook(book, pages_url) for book in books))
+
+
+def _elsewhere(incident: Incident, links: Links) -> Iterator[tuple[str, str]]:
+    made = [link(name, url) for name, url in links_of(incident, links)]
+    if made:
+        yield "Look", Markdown(", ".join(made))
 
 
 def _runbook(book: str, pages_url: str) -> Markdown:

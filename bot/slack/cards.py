@@ -8,6 +8,7 @@ from typing import Final
 from bot.incident import change as changes
 from bot.incident.advice import Advice, Next, SixStep, advise, six_steps
 from bot.incident.events import Role
+from bot.incident.links import links_of
 from bot.incident.run import StepStatus
 from bot.incident.runs import current_step
 from bot.incident.state import Incident, Status
@@ -291,7 +292,10 @@ def _links(incident: Incident, context: Context) -> Block | None:
     links = [link(context.timeline_url(incident), "Timeline")]
     if incident.postmortem:
         links.append(link(context.postmortem_url(incident), "Postmortem"))
-    return small(" · ".join([*links, f"detected {when(incident.detected_at)}"]))
+    elsewhere = " · ".join(link(url, name) for name, url in links_of(incident, context.links))
+    return small(
+        " · ".join([*links, f"detected {when(incident.detected_at)}"]), f":mag: {elsewhere}" if elsewhere else ""
+    )
 
 
 def _buttons(incident: Incident, advice: Advice, context: Context) -> list[Block | None]:

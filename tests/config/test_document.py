@@ -19,7 +19,7 @@ DOCUMENT = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 DRIFT = (ROOT / "docs" / "drift.md").read_text(encoding="utf-8")
 EXAMPLE = ROOT / "fixfirst.example.toml"
 TOP = "Top of the file"
-FREE = {"alerts.severities", "pagerduty.users"}
+FREE = {"alerts.severities", "links", "pagerduty.users"}
 """Tables whose keys are names that people choose."""
 REQUIRED = {
     "slack": {"team_id": "T1", "intake_channel": "C1"},
