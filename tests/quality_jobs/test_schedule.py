@@ -203,7 +203,7 @@ def test_two_canaries_of_a_model_are_as_good_as_the_worse_of_them(tmp_path: Path
     ("change", "said"),
     [
         ({"name": "A b"}, "canary[1].name: is 'A b', but must be"),
-        ({"every": "10s"}, "canary[1].every: must be from 1m to 1d"),
+        ({"every": "5s"}, "canary[1].every: must be from 10s to 1d"),
         ({"timeout": "9m"}, "canary[1].timeout: must be longer than nothing and at most 5m"),
         ({"url": "llm:8000"}, "canary[1].url: is 'llm:8000', but must be an address"),
         ({"api": "responses"}, "canary[1].api: is 'responses', but must be one of chat, completions"),
