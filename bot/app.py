@@ -289,7 +289,7 @@ class App:
         """The health report of a model, or of the fleet when it is empty."""
         if self.telemetry is None:
             raise LookupError("no Prometheus is configured")
-        return health.survey(self.telemetry, model or None, self.journal.clock())
+        return health.survey(self.telemetry, model or None, self.journal.clock(), self.config.rules.kept)
 
     def link(self, incident: Incident) -> str:
         """The incident's page."""

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import structlog
 
-from bot import cli_drill, cli_hands, cli_journal, cli_lint, cli_run
+from bot import cli_drill, cli_hands, cli_journal, cli_lint, cli_rules, cli_run
 from bot.config import Config, load, shipped_runbooks
 from bot.terminal import CONFIG, config_at
 
@@ -87,10 +87,11 @@ def health(path: Path, model: str) -> None:
     from bot.health import lines, survey
     from bot.journal.clock import wall_clock
 
-    telemetry = telemetry_of(config_at(path))
+    config = config_at(path)
+    telemetry = telemetry_of(config)
     if telemetry is None:
         raise click.ClickException("no Prometheus is configured; add [prometheus] with its url")
-    for text in lines(survey(telemetry, model or None, wall_clock())):
+    for text in lines(survey(telemetry, model or None, wall_clock(), config.rules.kept)):
         click.echo(text)
 
 
@@ -110,8 +111,9 @@ def _logging(*, plain: bool) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
 
-for command in (*cli_drill.COMMANDS, *cli_hands.COMMANDS, *cli_journal.COMMANDS, *cli_lint.COMMANDS, *cli_run.COMMANDS):
-    main.add_command(command)
+for commands in (cli_drill, cli_hands, cli_journal, cli_lint, cli_rules, cli_run):
+    for command in commands.COMMANDS:
+        main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot import health
 from bot.audit import heartbeat
+from bot.health import promises
+from bot.health.rules.pack import Scope
 from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
@@ -48,6 +50,7 @@ TABLES: Final = (
     "pager",
     "prometheus",
     "health",
+    "rules",
     "heartbeat",
     "retention",
     "tracing",
@@ -100,6 +103,7 @@ class Config:
     fallbacks: Mapping[str, Voice]
     prometheus: prometheus.Settings | None
     health: health.Settings
+    rules: Scope
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
@@ -157,6 +161,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     epoch = top.text("database_epoch")
     commands = top.text("commands")
     tables = {name: top.mapping(name) for name in TABLES}
+    objectives = promises.objectives(top.tables("slo"), faults)
     if fault:
         top.fault("database", fault)
     top.done()
@@ -220,6 +225,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     asking = alertmanager.Settings.from_table(sources[alertmanager.SOURCE], secret)
     for table in sources.values():
         table.done()
+    measured = _health(tables["health"], faults)
     oncall, more = StaticOnCall.from_toml(tables["oncall"])
     faults += more
     config = Config(
@@ -241,7 +247,8 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         pagerduty=paging,
         fallbacks=fallbacks,
         prometheus=metrics,
-        health=_health(tables["health"], faults),
+        health=measured,
+        rules=promises.scope(Table("rules", tables["rules"], faults), objectives, measured, pages_url),
         heartbeat=beating,
         tracing=traced,
         targets={

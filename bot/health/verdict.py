@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from bot.health.observation import Observation
+from bot.health.slo import Standing
 
 ROLLBACK = "rollback-model-deploy"
 CACHE = "serve-from-cache"
@@ -30,6 +31,7 @@ class Report:
     signals: how many of the signals that could speak for or against the cause do speak for it. second: the next cause
     that would hold, or "". runbooks: ids to propose, the best first; the bot may not have them all. not_advised: what a
     person may be tempted to do, with the reason against. unknowns: what was not seen, and why, each reason once.
+    slos: how the objectives stand; reports stored before there were any have none.
     """
 
     at: datetime
@@ -45,6 +47,7 @@ class Report:
     not_advised: tuple[str, ...]
     unknowns: tuple[str, ...]
     checks: tuple[Observation, ...] = field(repr=False)
+    slos: tuple[Standing, ...] = field(default=(), repr=False)
 
     @property
     def runbook(self) -> str | None:
@@ -81,6 +84,7 @@ class Report:
             "not_advised": list(self.not_advised),
             "unknowns": list(self.unknowns),
             "checks": [check.to_dict() for check in self.checks],
+            "slos": [standing.to_dict() for standing in self.slos],
         }
 
     @classmethod
@@ -95,6 +99,7 @@ class Report:
                 "not_advised": tuple(data["not_advised"]),
                 "unknowns": tuple(data["unknowns"]),
                 "checks": tuple(Observation.from_dict(check) for check in data["checks"]),
+                "slos": tuple(Standing.from_dict(standing) for standing in data.get("slos", ())),
             }
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from bot.health.slo import worst
 from bot.incident.advice import Advice, Next, SixStep, advise, six_steps
 from bot.incident.events import Role
 from bot.incident.run import StepStatus
@@ -97,6 +98,7 @@ def incident_card(incident: Incident, context: Context) -> Message:
             section(_steps(incident, advice)),
             section(_impact(incident)),
             section(_evidence(incident)),
+            small(_budget(incident)),
             section(_run(incident)),
             small(_last_update(incident)),
             _small_print(incident),
@@ -218,6 +220,13 @@ def _evidence(incident: Incident) -> str:
     at = found.report.get("at")
     since = f" at {clock(datetime.fromisoformat(at))}" if isinstance(at, str) else ""
     return f"{mark} *Telemetry: {line(found.verdict, 40)}*{since} · {line(found.impact, 400)}\n{cause}"
+
+
+def _budget(incident: Incident) -> str:
+    """The error budget that stands worst, as the telemetry last said."""
+    found = incident.evidence
+    standing = worst(found.report.get("slos", ())) if found else None
+    return f":hourglass_flowing_sand: {line(standing['line'], 200)}" if standing else ""
 
 
 def _run(incident: Incident) -> str:
