@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot import health
 from bot.audit import heartbeat
-from bot.health import proof
+from bot.health import promises, proof
+from bot.health.rules.pack import Scope
 from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.links import MOST as MOST_LINKS
@@ -59,6 +60,7 @@ TABLES: Final = (
     "nvml",
     "proof",
     "links",
+    "rules",
     "heartbeat",
     "retention",
     "tracing",
@@ -118,6 +120,7 @@ class Config:
     nvml: nvml.Settings
     proof: proof.Settings
     links: Links
+    rules: Scope
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
@@ -176,6 +179,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     epoch = top.text("database_epoch")
     commands = top.text("commands")
     tables = {name: top.mapping(name) for name in TABLES}
+    objectives = promises.objectives(top.tables("slo"), faults)
     if fault:
         top.fault("database", fault)
     canaries = canary.read_all(top.tables("canary"), secret, base, faults)
@@ -240,6 +244,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     asking = alertmanager.Settings.from_table(sources[alertmanager.SOURCE], secret)
     for table in sources.values():
         table.done()
+    measured = _health(tables["health"], faults)
     oncall, more = StaticOnCall.from_toml(tables["oncall"])
     faults += more
     proving = _proof(tables["proof"], faults)
@@ -262,7 +267,8 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         pagerduty=paging,
         fallbacks=fallbacks,
         prometheus=metrics,
-        health=_health(tables["health"], faults),
+        health=measured,
+        rules=promises.scope(Table("rules", tables["rules"], faults), objectives, measured, pages_url),
         probes=_probes(tables["probes"], tables["kubernetes"], secret, faults),
         nvml=nvml.Settings.from_toml(tables["nvml"], faults),
         proof=proving,

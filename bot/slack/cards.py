@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from bot.health.slo import worst
 from bot.incident import change as changes
 from bot.incident.advice import Advice, Next, SixStep, advise, six_steps
 from bot.incident.events import Role
@@ -105,6 +106,7 @@ def incident_card(incident: Incident, context: Context) -> Message:
             section(_evidence(incident)),
             section(_changed(incident)),
             section(tested(incident)),
+            small(_budget(incident)),
             section(_run(incident)),
             small(_last_update(incident)),
             _small_print(incident),
@@ -240,6 +242,13 @@ def _changed(incident: Incident) -> str:
 
 def _to_its_page(url: str) -> str:
     return f" · {link(url, 'open')}" if url else ""
+
+
+def _budget(incident: Incident) -> str:
+    """The error budget that stands worst, as the telemetry last said."""
+    found = incident.evidence
+    standing = worst(found.report.get("slos", ())) if found else None
+    return f":hourglass_flowing_sand: {line(standing['line'], 200)}" if standing else ""
 
 
 def _run(incident: Incident) -> str:

@@ -13,7 +13,7 @@ _GPU_REPLICASETS = (
     'label_replace(kube_pod_owner{owner_kind="ReplicaSet"} and on (namespace, pod) '
     f'{GPU_PODS}, "replicaset", "$1", "owner_name", "(.+)")'
 )
-_GPU_DEPLOYMENTS = (
+GPU_DEPLOYMENTS = (
     'label_replace(kube_replicaset_owner{owner_kind="Deployment"} and on (namespace, replicaset) '
     f'{_GPU_REPLICASETS}, "deployment", "$1", "owner_name", "(.+)")'
 )
@@ -55,7 +55,7 @@ REPLICAS_LOST = (
     f"and on (model_name) ({SERVED})",
 )
 OTHERS_LOST = (
-    f"{_LOST} and on (namespace, deployment) {_GPU_DEPLOYMENTS}",
+    f"{_LOST} and on (namespace, deployment) {GPU_DEPLOYMENTS}",
     # ReplicaSets are not scraped everywhere; then every deployment in a namespace with GPU pods may be one.
     f"{_LOST} and on (namespace) {GPU_PODS} unless on () kube_replicaset_owner",
 )
