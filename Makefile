@@ -54,7 +54,7 @@ lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate --quiet --group build -o requirements.lock
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate --quiet --extra otel --extra drift --group build --group dev -o requirements-dev.lock
+	  --no-header --no-annotate --quiet --extra otel --extra drift --extra gpu --group build --group dev -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache

@@ -76,9 +76,10 @@ def approve(path: Path, server: str, reason: str, ref: str, plan: str) -> None:
 @click.argument("ref")
 @click.argument("reason")
 @click.option("--despite-firing", is_flag=True, help="Resolve although alerts still fire; they are snoozed.")
-def resolve(path: Path, server: str, ref: str, reason: str, despite_firing: bool) -> None:
+@click.option("--unproven", is_flag=True, help="Resolve although the telemetry does not prove it, or cannot be asked.")
+def resolve(path: Path, server: str, ref: str, reason: str, **despite: bool) -> None:
     """Resolve an incident, for when chat is down; the REASON is also why you act past the chat."""
-    words = {"ref": ref, "reason": reason, **({"despite_firing": "yes"} if despite_firing else {})}
+    words = {"ref": ref, "reason": reason, **{name: "yes" for name, said in despite.items() if said}}
     with hands_at(Reach(path, server, reason)) as hands:
         click.echo(hands.act("resolve", words))
 

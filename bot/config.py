@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot import health
 from bot.audit import heartbeat
+from bot.health import proof
 from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
-from bot.integrations import PAGERS, SOURCES, TARGETS, alertmanager, pagerduty, prometheus, shell
+from bot.integrations import CHANGES, PAGERS, SOURCES, TARGETS, alertmanager, nvml, pagerduty, prometheus, shell
 from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
+from bot.integrations.probe import Probe
 from bot.oncall import StaticOnCall
+from bot.quality import canary
 from bot.runbook.kinds import KINDS, Targets
 from bot.settings import Secret, Table, duration, shown
 from bot.slack.settings import Settings as SlackSettings
@@ -43,11 +46,15 @@ TABLES: Final = (
     "caps",
     "drills",
     "alerts",
+    "changes",
     *SOURCES,
     "pagerduty",
     "pager",
     "prometheus",
     "health",
+    "probes",
+    "nvml",
+    "proof",
     "heartbeat",
     "retention",
     "tracing",
@@ -59,6 +66,8 @@ YOUNGEST_ARCHIVED: Final = 30
 """Days: younger incidents may return, and what the engine still keeps of their deliveries must be gone by then."""
 SHORTEST_WINDOW: Final = timedelta(seconds=10)
 """A shorter look at the telemetry would fall between two scrapes."""
+LONGEST_LOOK_BACK: Final = timedelta(days=1)
+"""What was changed longer ago is not the first thing to look at, and the telemetry is asked for all of it."""
 SHORTEST_PATIENCE: Final = timedelta(seconds=10)
 """A pager that is handed the page gets at least two tries."""
 DRILL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -100,11 +109,15 @@ class Config:
     fallbacks: Mapping[str, Voice]
     prometheus: prometheus.Settings | None
     health: health.Settings
+    probes: Mapping[str, Probe]
+    nvml: nvml.Settings
+    proof: proof.Settings
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
     tokens: Mapping[str, tuple[Secret, ...]]
     drills: "Mapping[str, Scenario]"
+    canaries: tuple[canary.Canary, ...]
     oncall: StaticOnCall
     policy: Policy
     reading: Reading
@@ -159,6 +172,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     tables = {name: top.mapping(name) for name in TABLES}
     if fault:
         top.fault("database", fault)
+    canaries = canary.read_all(top.tables("canary"), secret, base, faults)
     top.done()
 
     doors = Table("doors", tables["doors"], faults)
@@ -222,6 +236,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         table.done()
     oncall, more = StaticOnCall.from_toml(tables["oncall"])
     faults += more
+    proving = _proof(tables["proof"], faults)
     config = Config(
         workspace=workspace,
         data_dir=data_dir,
@@ -242,20 +257,27 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         fallbacks=fallbacks,
         prometheus=metrics,
         health=_health(tables["health"], faults),
+        probes=_probes(tables["probes"], tables["kubernetes"], secret, faults),
+        nvml=nvml.Settings.from_toml(tables["nvml"], faults),
+        proof=proving,
         heartbeat=beating,
         tracing=traced,
         targets={
             **{name: _targets(name, tables[name], secret, faults) for name in TARGETS},
             "commands": _commands(base / commands, secret, faults) if commands else {},
         },
-        tokens={name: _tokens(name, secret, faults) for name in SOURCES},
+        tokens={name: _tokens(name, secret, faults) for name in (*SOURCES, *CHANGES)},
         drills=_drills(tables["drills"], secret, base, faults),
+        canaries=canaries,
         oncall=oncall,
         policy=replace(
             _policy(tables["deadlines"], faults),
             pagers=(pagerduty.NAME, *fallbacks) if paging else (),
             accept_within=accept_within,
+            proof_over=timedelta(seconds=proving.quiet) if metrics and proving.required else None,
+            no_proof=Policy().no_proof if proving.required else "no proof is required here",
             caps=_caps(Table("caps", tables["caps"], faults)),
+            **_changes(Table("changes", tables["changes"], faults)),
         ),
         reading=_reading(tables["alerts"], faults),
     )
@@ -333,6 +355,37 @@ def _health(values: Mapping[str, Any], faults: list[str]) -> health.Settings:
     return settings
 
 
+def _probes(
+    values: Mapping[str, Any], clusters: Mapping[str, Any], secret: SecretOf, faults: list[str]
+) -> Mapping[str, Probe]:
+    """Which servers are asked directly, by the name of their table."""
+    probes: dict[str, Probe] = {}
+    for name, inner in values.items():
+        if not isinstance(inner, dict):
+            faults.append(f"probes.{name}: must be a table; write [probes.{name}]")
+            continue
+        probe, more = Probe.from_toml(name, inner, secret)
+        faults += [f"probes.{name}.{fault}" for fault in more]
+        if probe and probe.pods and probe.pods.target not in clusters:
+            known = ", ".join(clusters) or "none"
+            faults.append(f"probes.{name}.kubernetes.target: no [kubernetes.{probe.pods.target}]; known: {known}")
+        if probe:
+            probes[name] = probe
+    return probes
+
+
+def _proof(values: Mapping[str, Any], faults: list[str]) -> proof.Settings:
+    table = Table("proof", values, faults)
+    standard = proof.Settings()
+    settings = proof.Settings(
+        required=table.flag("required", default=standard.required),
+        quiet=_look_back(table, "quiet", standard.quiet),
+        worse=table.number("worse", standard.worse, low=1, high=100),
+    )
+    table.done()
+    return settings
+
+
 def _look_back(table: Table, key: str, default: int) -> int:
     """How far back to look, in seconds."""
     length = table.span(key, timedelta(seconds=default))
@@ -365,6 +418,17 @@ def _policy(values: Mapping[str, Any], faults: list[str]) -> Policy:
     if policy.ack_within <= timedelta(0):
         table.fault("acknowledge", "must be longer than nothing")
     return policy
+
+
+def _changes(table: Table) -> Mapping[str, Any]:
+    """What of the policy is about changes."""
+    within = table.span("look_back", Policy().changes_within)
+    if not timedelta(0) < within <= LONGEST_LOOK_BACK:
+        table.fault("look_back", f"must be longer than nothing and at most {LONGEST_LOOK_BACK.days * 24}h")
+    kept = timedelta(days=table.whole("keep_days", Policy().changes_kept.days, low=2, high=3_650))
+    environments = frozenset(table.texts("environments"))
+    table.done()
+    return {"changes_within": within, "changes_kept": kept, "environments": environments}
 
 
 def _caps(table: Table) -> Mapping[str, Cap]:

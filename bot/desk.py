@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from bot.incident.alert import Alert, GroupState
-from bot.incident.commands import ApproveStep, CheckTimers, Command, ReportAlerts
+from bot.incident.change import MOST, Change, ChangeKind, concerns, merged
+from bot.incident.commands import ApproveStep, CheckTimers, Command, NoteChange, ReportAlerts
 from bot.incident.decide import decide, follow, takes_refire
 from bot.incident.effects import RefreshCard
 from bot.incident.entry import Entry
-from bot.incident.events import AlertsReported, Event, IncidentOpened, Reopened
+from bot.incident.events import AlertsReported, ChangeFound, Event, IncidentOpened, Reopened
 from bot.incident.failover import ASKS
 from bot.incident.people import BOT, Actor, ActorKind, Refused, require_responder
 from bot.incident.policy import Policy
@@ -20,13 +21,13 @@ from bot.incident.state import Incident
 from bot.intake.alerts import Message, take_in
 from bot.intake.reading import Reading
 from bot.intake.tally import Heard, Known, Tally, merely_repeats
-from bot.journal import Busy, Journal, News, Txn
+from bot.journal import Busy, Journal, News, Txn, changes
 from bot.journal.brake import begun_since, pull, release
 from bot.journal.ids import new_id
 
 T = TypeVar("T")
 
-SOURCE_NAMES = {"pagerduty": "PagerDuty"}
+SOURCE_NAMES = {"pagerduty": "PagerDuty", "change": "the pipeline"}
 """How a sender of alerts writes its own name, where that is not simply capitalised."""
 PATIENCE_S = 2.5
 """How long a person's click may wait for its commit: Slack gives up after 3 s."""
@@ -114,6 +115,23 @@ class Desk:
             self._repeats.add(Heard(message.source, delivery.fingerprint, 1, now))
         return True
 
+    def note_change(self, change: Change) -> Future[tuple[bool, tuple[str, ...]]]:
+        """Keeps a change, and puts it on the incidents it may have to do with.
+
+        Resolves to whether it is new, and to what people call those incidents.
+        """
+        return self._write(lambda txn: self._note_change(txn, change), urgent=False)
+
+    def changes(self, whose: str = "") -> list[Change]:
+        """What pipelines told of late, the newest first: of a model or service, or of everything when it is empty."""
+        since = self.journal.clock() - self.policy.changes_within
+        told = self.journal.ask(lambda direct, workspace: changes.since(direct, workspace, since))
+        return [one for one in told if not whose or one.kind is ChangeKind.INFRA or whose in (one.service, one.model)]
+
+    def suspects(self, whose: str = "") -> list[Change]:
+        """As `changes`, without those that never reached users."""
+        return [one for one in self.changes(whose) if self._counts(one)]
+
     def _wake_if_written(self, done: Future[T]) -> None:
         if done.exception() is None:  # what failed changed nothing; to look at once would only fail again
             self._wake()
@@ -149,7 +167,7 @@ class Desk:
                 event = self._opened(txn, command, event)
             if isinstance(event, Reopened) and incident is not None:
                 event = self._unless_succeeded(txn, incident, event, command)
-            incident, entry = txn.append(command, event, len(entries) + 1)
+            incident, entry = txn.append(_in_its_time(command, event), event, len(entries) + 1)
             entries.append(entry)
             txn.enqueue(incident.id, react(incident, entry, self.policy))
             if incident.announced_with and changes_announcement(event):
@@ -157,7 +175,34 @@ class Desk:
             waiting.extendleft(reversed(follow(incident, event)))
         if incident is None:
             raise LookupError(f"{type(command).__name__} opened no incident")
+        if any(isinstance(entry.event, IncidentOpened | Reopened) for entry in entries):
+            incident, before = self._changes_before(txn, incident)
+            entries += before
         return Outcome(incident, tuple(entries))
+
+    def _note_change(self, txn: Txn, change: Change) -> tuple[bool, tuple[str, ...]]:
+        if not txn.keep_change(change):
+            return False, ()
+        if not self._counts(change) or txn.now - change.at > self.policy.changes_within:
+            return True, ()
+        meant = [one for one in txn.live() if concerns(change, one.service, one.model)]
+        noted = [self.execute(txn, _noting(one, change, live=True)) for one in meant]
+        return True, tuple(outcome.incident.ref for outcome in noted if outcome.entries)
+
+    def _changes_before(self, txn: Txn, incident: Incident) -> tuple[Incident, list[Entry]]:
+        """The incident with what was changed shortly before it, as far as pipelines told us."""
+        entries: list[Entry] = []
+        since = txn.changes_since(txn.now - self.policy.changes_within)
+        meant = (one for one in since if self._counts(one) and concerns(one, incident.service, incident.model))
+        for change in reversed(merged(meant)[:MOST]):
+            outcome = self.execute(txn, _noting(incident, change, live=False))
+            incident = outcome.incident
+            entries += outcome.entries
+        return incident, entries
+
+    def _counts(self, change: Change) -> bool:
+        """Whether what happens there reaches users; a change that names no environment may be anywhere."""
+        return not self.policy.environments or change.environment in {"", *self.policy.environments}
 
     def _opened(self, txn: Txn, command: Command, event: IncidentOpened) -> IncidentOpened:
         """The incident with its number, in whose announcement it is shown, and whether it is practice."""
@@ -305,6 +350,26 @@ class Desk:
         if not outcome.entries and txn.standing().frozen:
             txn.look_again(incident_id)
         return outcome
+
+
+def _noting(incident: Incident, change: Change, *, live: bool) -> NoteChange:
+    return NoteChange(
+        incident=incident.id,
+        by=Actor(ActorKind.SOURCE, change.source, SOURCE_NAMES.get(change.source, change.source.capitalize())),
+        at=change.at,
+        key=f"change:{incident.id}:{change.id}",
+        source=change.source,
+        source_id=change.id,
+        change=change,
+        live=live,
+    )
+
+
+def _in_its_time(command: Command, event: Event) -> Command:
+    """A change stands in the timeline where it was made, whenever it was found."""
+    if not isinstance(event, ChangeFound):
+        return command
+    return replace(command, at=event.at, precision=event.precision)
 
 
 def _title(state: GroupState) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.desk import Desk
+from bot.incident import change as changes
 from bot.incident import commands as cmd
 from bot.incident.events import StepRetried
 from bot.incident.failover import WHY
@@ -70,6 +71,22 @@ class Hands:
         lines = ((entry, line(entry, incident)) for entry in self.desk.journal.entries(incident.id))
         return "\n".join(f"{entry.seq:>4}  {entry.at:%Y-%m-%d %H:%M:%S}  {text}" for entry, text in lines if text)
 
+    def _changes(self, words: Words) -> str:
+        """What was changed of late: as an incident has it, else as pipelines told it of a model, service, or all."""
+        whose = words.get("whose", "")
+        if whose.lower().startswith("inc-"):
+            known = list(self._find({"ref": whose}).changes)
+        else:
+            known = self.desk.changes(whose)
+        now = self.desk.journal.clock()
+        lines = []
+        for one in known:
+            lines.append(f"{one.at:%Y-%m-%d %H:%M:%S}  {span(now - one.at):>10} ago  {changes.words(one)}")
+            lines += [f"{'':37}{setting}" for setting in one.settings]
+            lines += [f"{'':37}{text}" for text in one.diff.splitlines()]
+            lines += [f"{'':37}{one.url}"] if one.url else []
+        return "\n".join(lines) or "No change is known."
+
     def _plan(self, words: Words) -> str:
         """The step that waits for an approval, as it would be carried out, and the word that approves just this."""
         incident = self._find(words)
@@ -109,12 +126,17 @@ class Hands:
         return f"{after.ref} is {after.status}."
 
     def _resolve(self, words: Words, glass: Broken) -> str:
-        despite = bool(words.get("despite_firing"))
+        firing, doubt = bool(words.get("despite_firing")), bool(words.get("unproven"))
         after = self._do(
             self._find(words),
             glass,
-            lambda common: cmd.Resolve(**common, reason=words["reason"], despite_firing=despite),
+            lambda common: cmd.Resolve(**common, reason=words["reason"], despite_firing=firing, despite_doubt=doubt),
         ).incident
+        if after.asks is not None:
+            return (
+                f"The telemetry is asked whether {after.ref} is over, which a running server does; "
+                f"`fixfirst timeline {after.ref}` tells what it says. With --unproven it is not asked."
+            )
         return f"{after.ref} is {after.status}."
 
     def _approve(self, words: Words, glass: Broken) -> str:
@@ -195,6 +217,7 @@ def _plan_name(step: StepRun) -> str:
 READS: Final[Mapping[str, Callable[[Hands, Words], str]]] = {
     "list": Hands._list,
     "timeline": Hands._timeline,
+    "changes": Hands._changes,
     "plan": Hands._plan,
     "failover": Hands._failover,
     "runbooks": Hands._runbooks,

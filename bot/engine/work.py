@@ -16,7 +16,7 @@ from bot.outbox import Outbox
 log = structlog.get_logger()
 
 STAND_INS: Final = "stand-ins"
-WORKERS: Final = {"pager": 2, STAND_INS: 2, "slack": 4, "runbook": 2, "health": 1, "postmortem": 1}
+WORKERS: Final = {"pager": 2, STAND_INS: 2, "slack": 4, "runbook": 2, "health": 1, "changes": 1, "postmortem": 1}
 """Threads per courier: a dead chat can fill only its own, and a dead pager not those of who stands in for it."""
 GROUP_PAUSE: Final = timedelta(seconds=1)
 """A group's news are worked in at most this often once it has an incident: a storm edits one card, not a thousand."""
@@ -169,5 +169,10 @@ class Work:
         landed()
 
     def tidy(self) -> None:
-        """Forgets what was carried out long ago."""
-        self.journal.write(lambda txn: txn.tidy(txn.now - KEEP_DELIVERED), urgent=False).result()
+        """Forgets what was carried out long ago, and changes that nobody asks for any more."""
+
+        def forget(txn: Txn) -> None:
+            txn.tidy(txn.now - KEEP_DELIVERED)
+            txn.forget_changes(txn.now - self.desk.policy.changes_kept)
+
+        self.journal.write(forget, urgent=False).result()

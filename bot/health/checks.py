@@ -16,6 +16,7 @@ from bot.health.promql import Settings
 Group = Literal["users", "engine", "change", "hardware", "model"]
 Unit = Literal["share", "seconds", "age", "count", "rate", "times", "score", "xid"]
 Rule = Literal["above", "below", "xid"]
+Direction = Literal["above", "below"]
 
 NO_METRIC = "no such metric"
 

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from bot.health import xid
-from bot.health.checks import Check, Unit
+from bot.health.checks import Check, Direction, Unit
 
 Status = Literal["ok", "warn", "crit", "unknown"]
 
@@ -31,6 +32,9 @@ class Observation:
     value: of the worst series, in the check's unit; None when unknown. text: one clause for a person, without a full
     stop. offender: whom it is about, or "". series: those past a limit, the worst first, at most KEPT; else the one
     nearest to it. scope: "fleet" where one model was asked about but the check looks at everything.
+    unit, direction, warn, crit: how `value` is read and where its limits lie; None where there is none. runbook: the id
+    for when it is bad, or "". since: when it went past its limit, None when it is not or nobody knows. gone: unknown
+    now although it was known within the last hour, or because the telemetry did not answer.
     """
 
     check: str
@@ -43,11 +47,25 @@ class Observation:
     query: str
     scope: Literal["model", "fleet"]
     series: tuple[Sample, ...] = ()
+    unit: Unit = "count"
+    direction: Direction = "above"
+    warn: float | None = None
+    crit: float | None = None
+    runbook: str = ""
+    since: datetime | None = None
+    gone: bool = False
 
     @property
     def bad(self) -> bool:
         """Past a limit."""
         return self.status in {"warn", "crit"}
+
+    @property
+    def limit(self) -> float | None:
+        """The limit it is held against: the one it is past, else the first it would meet."""
+        if self.status == "crit" and self.crit is not None:
+            return self.crit
+        return self.crit if self.warn is None else self.warn
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -62,13 +80,21 @@ class Observation:
             "query": self.query,
             "scope": self.scope,
             "series": [{"labels": dict(sample.labels), "value": sample.value} for sample in self.series],
+            "unit": self.unit,
+            "direction": self.direction,
+            "warn": self.warn,
+            "crit": self.crit,
+            "runbook": self.runbook,
+            "since": self.since.isoformat() if self.since else None,
+            "gone": self.gone,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Observation":
-        """What `to_dict` wrote."""
+        """What `to_dict` wrote, now or by an older version, whose observations had fewer fields."""
         series = tuple(Sample(dict(sample["labels"]), sample["value"]) for sample in data["series"])
-        return cls(**{**data, "series": series})
+        since = datetime.fromisoformat(data["since"]) if data.get("since") else None
+        return cls(**{**data, "series": series, "since": since})
 
 
 def unknown(check: Check, query: str, reason: str, scope: Literal["model", "fleet"]) -> Observation:
@@ -98,6 +124,10 @@ def observe(
         query=query,
         scope=scope,
         series=tuple(past[:KEPT] or ordered[:1]),
+        unit=check.unit,
+        direction="below" if check.rule == "below" else "above",
+        warn=check.warn,
+        crit=check.crit,
     )
 
 

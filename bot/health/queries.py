@@ -208,3 +208,11 @@ XIDS = (
     f"{per_gpu(f'max_over_time({XID_COUNT}[<memory>])', ', xid')} > 0 {_UNCORDONED}",
     f'count_values by ({_GPU_LABELS}) ("xid", {_host(f"({_LAST_XID} and on ({_GPU}) {_NEW_XID})")} {_UNCORDONED})',
 )
+
+# What has a name: models by their engines, GPUs and nodes by their exporters.
+NAMES = (
+    "group by (model_name) (last_over_time(vllm:num_requests_running[1h]) "
+    "or last_over_time(sglang:num_running_reqs[1h]))",
+    f"group by (UUID, uuid, gpu, host) ({_host(f'last_over_time({TEMP}[1h])')})",
+    'group by (host) (label_replace(kube_node_status_condition, "host", "$1", "node", "(.+)"))',
+)

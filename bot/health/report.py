@@ -1,13 +1,13 @@
 """The health report as text, for a terminal or a log: verdict, impact and what to do first, the numbers below."""
 
-from bot.health.verdict import Report
+from bot.health.findings import Report
 
 _MARKS = {"crit": "CRIT", "warn": "warn", "ok": "ok", "unknown": "?"}
 
 
 def lines(report: Report) -> list[str]:
     """The whole report, without colour: it must be readable in a pager, a chat and a screen reader."""
-    out = [f"[{report.verdict}] {report.model or 'fleet'}"]
+    out = [f"[{report.verdict}] {report.about}"]
     out += [f"Users:       {report.impact}"]
     sure = f" ({report.confidence})" if report.confidence else ""
     out += [f"Cause:       {report.cause}{sure}"]

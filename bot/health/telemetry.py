@@ -2,15 +2,17 @@
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from bot.health import queries as q
 from bot.health.checks import NO_METRIC, Check, catalogue
 from bot.health.observation import ASKED, Observation, Sample, observe, unknown
 from bot.health.promql import Settings, narrows, render
+from bot.health.scope import Gpu, Inventory, Scope
 
 WORKERS = 6
 
@@ -66,21 +68,15 @@ class Telemetry:
         self._headers = headers
         self.settings = settings or Settings()
 
-    def survey(self, model: str | None = None, checks: Sequence[Check] | None = None) -> tuple[Observation, ...]:
-        """One observation per check, in the order of `checks` (default: the catalogue); without a model, of the fleet.
+    def survey(self, scope: Scope | None = None, checks: Sequence[Check] | None = None) -> tuple[Observation, ...]:
+        """One observation per check, in the order of `checks` (default: the catalogue); without a scope, of the fleet.
 
         Never raises for what the other side does: no answer, a refusal or nonsense is an unknown that says so.
         """
-        # The client imports requests, which a bot that only takes alerts should not pay for at its start.
-        from prometheus_api_client import PrometheusConnect
-        from urllib3.util.retry import Retry
-
-        model = model or None
+        model = (scope.model if scope else "") or None
         asked = catalogue(self.settings) if checks is None else checks
         questions = [self._question(check, model) for check in asked]
-        client = PrometheusConnect(
-            url=self._url, headers=self._headers, timeout=self._timeout, retry=Retry(total=0, read=False)
-        )
+        client = self._client()
         round_ = _Round(client, self._timeout)
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="health")
         try:
@@ -91,6 +87,66 @@ class Telemetry:
             # A query still on its way ends by its own time-out; nobody waits for it here.
             pool.shutdown(wait=False, cancel_futures=True)
             client.close()
+
+    def scope(self, word: str) -> Scope:
+        """What a person means by `word`, read against what Prometheus knows; no word is the fleet, without a query."""
+        return Scope.parse(word, self.inventory()) if word.strip() else Scope()
+
+    def inventory(self) -> Inventory:
+        """What Prometheus knows by name; empty when it does not answer."""
+        client = self._client()
+        round_ = _Round(client, self._timeout)
+        try:
+            samples = [sample for query in q.NAMES for sample in self._fetch(round_, query)]
+        except (_Unreachable, _Useless):
+            return Inventory()
+        finally:
+            client.close()
+        labels = [sample.labels for sample in samples]
+        gpus = {
+            Gpu(one.get("host", ""), one["gpu"], one.get("UUID") or one.get("uuid", ""))
+            for one in labels
+            if one.get("gpu")
+        }
+        models = {one.get("model_name", "") for one in labels} - {""}
+        nodes = {one.get("host", "") for one in labels} - {""}
+        return Inventory(tuple(sorted(models)), tuple(sorted(nodes)), tuple(sorted(gpus)))
+
+    def _client(self) -> Any:
+        # The client imports requests, which a bot that only takes alerts should not pay for at its start.
+        from prometheus_api_client import PrometheusConnect
+        from urllib3.util.retry import Retry
+
+        return PrometheusConnect(
+            url=self._url, headers=self._headers, timeout=self._timeout, retry=Retry(total=0, read=False)
+        )
+
+    def ask(self, queries: Mapping[str, str]) -> Mapping[str, tuple[Sample, ...] | str]:
+        """The answers by the names of the queries, asked side by side; a text says why there is none. Never raises."""
+        client = self._client()
+        round_ = _Round(client, self._timeout)
+        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="health")
+        try:
+            futures = {name: pool.submit(self._told, round_, query) for name, query in queries.items()}
+            wait(futures.values(), timeout=self._budget)
+            late = f"Prometheus at {self._name} gave no answer within {self._budget:g} s"
+            return {
+                name: future.result() if future.done() and not future.cancelled() else late
+                for name, future in futures.items()
+            }
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            client.close()
+
+    def _told(self, round_: _Round, query: str) -> tuple[Sample, ...] | str:
+        if round_.reason:
+            return round_.reason
+        try:
+            return tuple(self._fetch(round_, query))
+        except _Unreachable as error:
+            return round_.give_up(str(error))
+        except _Useless as error:
+            return str(error)
 
     def _question(self, check: Check, model: str | None) -> _Question:
         sources = check.sources

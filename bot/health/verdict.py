@@ -1,102 +1,16 @@
 """From observations to a judgement: how bad it is for users, why, how sure we are, and what to do first. Pure."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
 
+from bot.health.findings import Report, Verdict
 from bot.health.observation import Observation
+from bot.health.scope import Scope
 
 ROLLBACK = "rollback-model-deploy"
 CACHE = "serve-from-cache"
 USERS = ("U1", "U1b", "U2", "U2b", "U3", "U4", "U5")
-
-
-class Verdict(StrEnum):
-    """How it is for users. BLIND: nobody can say, which is never good news."""
-
-    OUTAGE = "OUTAGE"
-    DEGRADED = "DEGRADED"
-    OK = "OK"
-    BLIND = "BLIND"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The health report, as data.
-
-    model: the model asked about, or None for the fleet. cause_id: see CAUSES; `none` when nothing explains it. agree of
-    signals: how many of the signals that could speak for or against the cause do speak for it. second: the next cause
-    that would hold, or "". runbooks: ids to propose, the best first; the bot may not have them all. not_advised: what a
-    person may be tempted to do, with the reason against. unknowns: what was not seen, and why, each reason once.
-    """
-
-    at: datetime
-    model: str | None
-    verdict: Verdict
-    impact: str
-    cause_id: str
-    cause: str
-    agree: int
-    signals: int
-    second: str
-    runbooks: tuple[str, ...]
-    not_advised: tuple[str, ...]
-    unknowns: tuple[str, ...]
-    checks: tuple[Observation, ...] = field(repr=False)
-
-    @property
-    def runbook(self) -> str | None:
-        """The one to propose, were every runbook there."""
-        return self.runbooks[0] if self.runbooks else None
-
-    def propose(self, available: Container[str]) -> str:
-        """The best of those that are there, or ""."""
-        return next((runbook for runbook in self.runbooks if runbook in available), "")
-
-    @property
-    def confidence(self) -> str:
-        """`4 of 5 signals`; "" where there is no cause to be sure of."""
-        return f"{self.agree} of {self.signals} signals" if self.signals else ""
-
-    @property
-    def headline(self) -> str:
-        """One line that stands alone, for a phone: the verdict first, in words."""
-        return f"[{self.verdict}] {self.model or 'fleet'}: {self.impact}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON, for the incident's journal."""
-        return {
-            "at": self.at.isoformat(),
-            "model": self.model,
-            "verdict": str(self.verdict),
-            "impact": self.impact,
-            "cause_id": self.cause_id,
-            "cause": self.cause,
-            "agree": self.agree,
-            "signals": self.signals,
-            "second": self.second,
-            "runbooks": list(self.runbooks),
-            "not_advised": list(self.not_advised),
-            "unknowns": list(self.unknowns),
-            "checks": [check.to_dict() for check in self.checks],
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Report":
-        """What `to_dict` wrote."""
-        return cls(
-            **{
-                **data,
-                "at": datetime.fromisoformat(data["at"]),
-                "verdict": Verdict(data["verdict"]),
-                "runbooks": tuple(data["runbooks"]),
-                "not_advised": tuple(data["not_advised"]),
-                "unknowns": tuple(data["unknowns"]),
-                "checks": tuple(Observation.from_dict(check) for check in data["checks"]),
-            }
-        )
 
 
 class Signals:
@@ -229,8 +143,10 @@ CAUSES: tuple[Cause, ...] = (
 )
 
 
-def judge(observations: Sequence[Observation], now: datetime, model: str | None = None) -> Report:
-    """The report over these observations, made at `now` (timezone-aware), about `model` or the whole fleet."""
+def judge(observations: Sequence[Observation], now: datetime, scope: Scope | None = None) -> Report:
+    """The report over these observations, made at `now` (timezone-aware), about `scope` (default: the fleet)."""
+    scope = scope or Scope()
+    model = scope.model or None
     signals = Signals(observations)
     verdict = _verdict(signals)
     causes = [] if verdict is Verdict.BLIND else [cause for cause in CAUSES if cause.holds(signals)]
@@ -250,6 +166,7 @@ def judge(observations: Sequence[Observation], now: datetime, model: str | None 
         not_advised=_not_advised(signals, verdict, cause, model),
         unknowns=_unknowns(observations),
         checks=tuple(observations),
+        scope=scope,
     )
 
 

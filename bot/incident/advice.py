@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from bot.incident.policy import Policy
-from bot.incident.state import Incident, Mark, Status
+from bot.incident.state import Ask, Incident, Mark, Status
 
 
 class Next(StrEnum):
@@ -32,6 +32,8 @@ class Advice:
 
 def advise(incident: Incident, policy: Policy) -> Advice:
     """The one thing to do now: fix first, so an untried runbook comes before words, and words before closing."""
+    if incident.asks is not None:
+        return Advice(Next.WAIT, f"{_who(incident.asks)} wants to resolve it; the telemetry is asked first.")
     if incident.status is Status.OPEN and incident.escalations >= policy.max_escalations:
         return Advice(Next.ACKNOWLEDGE, "Everybody on the list has been called.")
     if incident.status is Status.OPEN:
@@ -43,7 +45,8 @@ def advise(incident: Incident, policy: Policy) -> Advice:
     if incident.active_run is not None:
         return Advice(Next.ANSWER_STEP, f"{incident.active_run.title} is under way.")
     if recovered:
-        return Advice(Next.RESOLVE, "All alerts have recovered.")
+        proven = incident.tested is not None and incident.tested.holds
+        return Advice(Next.RESOLVE, "All alerts have recovered" + (", and it is proven." if proven else "."))
     if incident.status is Status.MITIGATED:
         return Advice(Next.UPDATE, "It is contained; tell people, then watch the alerts recover.")
     tried = bool(incident.runs)
@@ -52,6 +55,10 @@ def advise(incident: Incident, policy: Policy) -> Advice:
     if incident.communicated is None:
         return Advice(Next.UPDATE, "Nobody outside has heard anything yet.")
     return Advice(Next.MITIGATED, "Say so as soon as users are no longer hurt.")
+
+
+def _who(ask: Ask) -> str:
+    return (ask.by.name or ask.by.id) if ask.by.is_person else "FixFirst"
 
 
 def proposed_runbook(incident: Incident) -> str:

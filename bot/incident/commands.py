@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from bot.incident.change import Change
 from bot.incident.events import Event, Precision, Role, Severity
 from bot.incident.people import Actor
 from bot.incident.run import StepSpec
@@ -66,6 +67,14 @@ class ReportAlerts(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoteChange(Command):
+    """A change that may have to do with the incident. `live`: it came in while the incident was on."""
+
+    change: Change
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledge(Command):
     pass
 
@@ -123,6 +132,16 @@ class PostUpdate(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateVerdict(Command):
+    """Say whether the verdict of this evidence was right, and if not, what it was."""
+
+    evidence: str
+    right: bool
+    actual: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mitigate(Command):
     text: str = ""
 
@@ -131,11 +150,13 @@ class Mitigate(Command):
 class Resolve(Command):
     """`despite_firing` says that the person was warned that alerts still burn and resolves nevertheless.
 
-    `despite_fallback` is for a pager whose people have closed it there already, whatever is still on loan here.
+    `despite_doubt` says so of a telemetry that does not prove that it is over. `despite_fallback` is for a pager whose
+    people have closed it there already, whatever is on loan or not proven here.
     """
 
     reason: str
     despite_firing: bool = False
+    despite_doubt: bool = False
     despite_fallback: bool = False
 
 

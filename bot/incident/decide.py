@@ -10,13 +10,15 @@ from functools import singledispatch
 
 from bot.incident import commands as cmd
 from bot.incident import events as ev
+from bot.incident.change import MOST, Change, is_news, is_same
+from bot.incident.decide_resolve import answer, decide_resolve, require_nothing_on_loan
 from bot.incident.decide_run import decide_run, must_be_live
 from bot.incident.due import due
 from bot.incident.glass import reason_of
 from bot.incident.people import Refused, require_member, require_responder
 from bot.incident.policy import Policy
 from bot.incident.run import OnFail, Run, RunStatus, StepRun, StepStatus
-from bot.incident.runs import advance, lent, undoable
+from bot.incident.runs import advance, undoable
 from bot.incident.state import Incident, Status
 
 
@@ -155,6 +157,19 @@ def _(command: cmd.Acknowledge, incident: Incident, policy: Policy) -> list[ev.E
 
 
 @_decide.register
+def _(command: cmd.NoteChange, incident: Incident, policy: Policy) -> list[ev.Event]:
+    if not incident.is_live or not _teaches(incident, command.change):
+        return []
+    # Who has heard of the roll-out already is not told again when its pipeline speaks up.
+    heard = any(is_same(known, command.change) for known in incident.changes)
+    return [command.change.event(live=command.live and not heard)]
+
+
+def _teaches(incident: Incident, change: Change) -> bool:
+    return len(incident.changes) < MOST and is_news(incident.changes, change)
+
+
+@_decide.register
 def _(command: cmd.BreakGlass, incident: Incident, policy: Policy) -> list[ev.Event]:
     require_responder(command.by)
     return [ev.GlassBroken(command.glass, reason_of(command.reason), command.until)]
@@ -221,34 +236,26 @@ def _(command: cmd.PostUpdate, incident: Incident, policy: Policy) -> list[ev.Ev
 
 
 @_decide.register
+def _(command: cmd.RateVerdict, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_member(command.by)
+    look = incident.looks.get(command.evidence)
+    if look is None:
+        raise Refused(f"{incident.ref} has no such evidence; its page lists what there is.")
+    actual, text = ("", "") if command.right else (command.actual, command.text.strip())
+    rated = ev.VerdictRated(command.evidence, command.right, look.verdict, look.cause, actual, text)
+    return [] if incident.ratings.get((command.evidence, command.by.id)) == rated else [rated]
+
+
+@_decide.register
 def _(command: cmd.Mitigate, incident: Incident, policy: Policy) -> list[ev.Event]:
     require_responder(command.by)
     must_be_live(incident, "mitigate")
     return [] if incident.status is Status.MITIGATED else [ev.Mitigated(command.text.strip())]
 
 
-def _require_nothing_on_loan(incident: Incident) -> None:
-    on_loan = ", ".join(f"*{step.spec.title}*" for _, step in lent(incident.runs.values()))
-    if on_loan:
-        raise Refused(
-            f"Still on loan: {on_loan}. Take it back first; until then nobody knows whether the service is well."
-        )
-
-
 @_decide.register
 def _(command: cmd.Resolve, incident: Incident, policy: Policy) -> list[ev.Event]:
-    require_responder(command.by)
-    if not incident.is_live:
-        return []
-    if not command.reason.strip():
-        raise Refused("Say in one sentence why it is resolved, for the timeline.")
-    if incident.firing and not command.despite_firing:
-        alerts = "1 alert still fires" if incident.firing == 1 else f"{incident.firing} alerts still fire"
-        raise Refused(f"{alerts}; confirm that you want to resolve all the same.")
-    if not command.despite_fallback:
-        _require_nothing_on_loan(incident)
-    snoozed = command.at + policy.snooze if incident.firing else None
-    return [ev.Resolved(command.reason.strip(), incident.firing, snoozed)]
+    return decide_resolve(incident, command, policy)
 
 
 @_decide.register
@@ -256,7 +263,7 @@ def _(command: cmd.Cancel, incident: Incident, policy: Policy) -> list[ev.Event]
     require_responder(command.by)
     if not incident.is_live:
         return []
-    _require_nothing_on_loan(incident)
+    require_nothing_on_loan(incident)
     return [ev.Cancelled(command.reason.strip() or "no incident")]
 
 
@@ -276,7 +283,8 @@ def _(command: cmd.CheckTimers, incident: Incident, policy: Policy) -> list[ev.E
 
 @_decide.register
 def _(command: cmd.RecordReceipt, incident: Incident, policy: Policy) -> list[ev.Event]:
-    return [event for event in command.events if _still_true(incident, event)]
+    told = [event for event in command.events if _still_true(incident, event)]
+    return [*told, *(more for event in told for more in answer(incident, event, command.at, policy))]
 
 
 def _still_true(incident: Incident, event: ev.Event) -> bool:
@@ -300,6 +308,8 @@ def _still_true(incident: Incident, event: ev.Event) -> bool:
             return status in (StepStatus.WAITING, StepStatus.RUNNING, StepStatus.GOING, StepStatus.VERIFYING)
         case ev.StepUndone(run=run, step=step) | ev.UndoFailed(run=run, step=step):
             return incident.runs[run].step(step).status is StepStatus.UNDOING
+        case ev.ChangeFound():
+            return incident.is_live and _teaches(incident, Change.found(event))
         case _:
             return True
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 from bot.incident import events as ev
+from bot.incident.decide_resolve import by_itself, too_late
 from bot.incident.failover import CLOSES
 from bot.incident.policy import Policy
 from bot.incident.run import StepStatus
@@ -18,12 +19,15 @@ ZERO: Final = timedelta()
 def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, ev.Event]]:
     """Every pending deadline of the incident with what happens when it passes."""
     pages = incident.severity in policy.pages
+    answered_by, doubt = too_late(incident.asks, policy) if incident.asks else (None, None)
+    if answered_by is not None and doubt is not None:
+        yield answered_by, doubt
     if incident.status is Status.OPEN and pages and incident.escalations < policy.max_escalations:
         since = incident.escalated_at or incident.opened_at
-        yield since + policy.ack_within, ev.AckDeadlineMissed(incident.escalations + 1)
+        yield _not_before(answered_by, since + policy.ack_within), ev.AckDeadlineMissed(incident.escalations + 1)
     unanswered = _unanswered(incident, policy)
     if unanswered is not None:
-        yield unanswered
+        yield _not_before(answered_by, unanswered[0]), unanswered[1]
     span = policy.update_span(incident.severity)
     if span and incident.status in (Status.ACKNOWLEDGED, Status.MITIGATED) and incident.acknowledged:
         told = max(incident.communicated.at, incident.opened_at) if incident.communicated else incident.opened_at
@@ -38,10 +42,11 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
         and incident.recovered
         and not incident.firing
         and incident.active_run is None
+        and incident.asks is None
         and not lent(incident.runs.values())
     ):
-        since = max(quiet_since, incident.opened_at)
-        yield since + policy.quiet, ev.Resolved("The alerts stopped and nobody had to step in.")
+        since = max(quiet_since, incident.opened_at, incident.ask.at if incident.ask else quiet_since)
+        yield since + policy.quiet, by_itself("The alerts stopped and nobody had to step in.", policy)
     for run in incident.runs.values():
         for step in run.steps:
             if step.lease_until and step.status not in (StepStatus.RUNNING, StepStatus.UNDOING, StepStatus.UNDONE):
@@ -49,6 +54,11 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
                 reminder = (step.reminded_at or step.lease_until - (step.spec.lease or ZERO)) + policy.fallback_every
                 if step.lent and incident.is_live and reminder < step.lease_until:
                     yield reminder, ev.FallbackReminded(run.id, step.spec.id)
+
+
+def _not_before(answered_by: datetime | None, at: datetime) -> datetime:
+    """While the telemetry is asked whether it is over, nobody is called for it."""
+    return at if answered_by is None else max(at, answered_by)
 
 
 def page_asked_at(incident: Incident, policy: Policy) -> datetime | None:
@@ -89,7 +99,7 @@ def due(incident: Incident, now: datetime, policy: Policy) -> list[ev.Event]:
     """
     passed = sorted(((at, event) for at, event in _deadlines(incident, policy) if at <= now), key=lambda d: d[0])
     events = [event for _, event in passed if not (policy.frozen and isinstance(event, CLOSES))]
-    if any(isinstance(event, ev.Resolved) for event in events):
+    if any(isinstance(event, ev.Resolved | ev.ResolveAsked) for event in events):
         events = [event for event in events if not isinstance(event, ev.AckDeadlineMissed | ev.PageUnanswered)]
     return events
 

@@ -69,6 +69,29 @@ class Tell(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class TellNumbers(Effect):
+    """Post the numbers behind a health report, the journal entry with this id, in the thread under it."""
+
+    courier = "slack"
+    lane = "talk"
+
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShowPicture(Effect):
+    """Put the picture that was kept with this evidence into the report's message.
+
+    Its lane is its own: no word waits for a picture.
+    """
+
+    courier = "slack"
+    lane = "picture"
+
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShowStep(Effect):
     """Bring a runbook step's own message up to date, or post it: one message for its whole life."""
 
@@ -143,6 +166,34 @@ class CollectEvidence(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class FindChanges(Effect):
+    """Ask Kubernetes, by the telemetry, what was rolled out of late."""
+
+    courier = "changes"
+    lane = "changes"
+    latest_wins = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProveHealth(Effect):
+    """Ask the telemetry whether it is over; `ask` is the id of the entry that wants, or has, it resolved."""
+
+    courier = "proof"
+    lane = "proof"
+
+    ask: str
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitHealth(Effect):
+    """Ask the telemetry again and again whether it is over, until it is, or nobody waits for that any more."""
+
+    courier = "proof"
+    lane = "recovery"
+    latest_wins = True
+
+
+@dataclass(frozen=True, slots=True)
 class PlanStep(StepEffect):
     """Preview what the step would do."""
 
@@ -188,6 +239,8 @@ EFFECTS: Final[Mapping[str, type[Effect]]] = {
     "refresh_card": RefreshCard,
     OPEN_CHANNEL: OpenChannel,
     "tell": Tell,
+    "tell_numbers": TellNumbers,
+    "show_picture": ShowPicture,
     "show_step": ShowStep,
     "page": Page,
     "acknowledge_page": AcknowledgePage,
@@ -195,6 +248,9 @@ EFFECTS: Final[Mapping[str, type[Effect]]] = {
     "escalate_page": EscalatePage,
     "call_second": CallSecond,
     "collect_evidence": CollectEvidence,
+    "find_changes": FindChanges,
+    "prove_health": ProveHealth,
+    "await_health": AwaitHealth,
     "plan_step": PlanStep,
     "check_step": CheckStep,
     "apply_step": ApplyStep,

@@ -178,12 +178,54 @@ class Relapsed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ResolveAsked(Event):
+    """Somebody wants it resolved; first the telemetry is asked whether it is over. `despite_firing`: they were warned
+    that alerts still burn."""
+
+    reason: Text
+    despite_firing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HealthProven(Event):
+    """The telemetry says that it is over: `text` holds the numbers with their limits, `report` all that was measured.
+
+    `ask` is the id of the entry that asked for it, empty when nobody did.
+    """
+
+    ask: str
+    text: Text
+    report: Document
+
+
+@dataclass(frozen=True, slots=True)
+class HealthDoubted(Event):
+    """The telemetry does not say that it is over: `text` tells what is not well, or was not seen.
+
+    `ask` and `report` are as in HealthProven; a telemetry that gave no answer leaves the report empty. `closed` says
+    that the incident was over before it was asked about, by a pager's word or a person's.
+    """
+
+    ask: str
+    text: Text
+    report: Document
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved(Event):
-    """`firing` alerts still burned; then `snoozed_until` is when they page again, else None."""
+    """`firing` alerts still burned; then `snoozed_until` is when they page again, else None.
+
+    `proof` holds the numbers that prove it; without them `unproven` says why not. `asked_by` is the id of the actor in
+    whose name the proof resolves it, empty when that is the entry's own.
+    """
 
     reason: Text
     firing: int = 0
     snoozed_until: datetime | None = None
+    proof: Text = ""
+    unproven: Text = ""
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +245,47 @@ class Reopened(Event):
 
 @dataclass(frozen=True, slots=True)
 class EvidenceCollected(Event):
-    """What the telemetry said, as the health report's own JSON. `verdict`, `impact`, `cause` are its headline."""
+    """What the telemetry said, as the health report's own JSON. `verdict`, `impact`, `cause` are its headline.
+
+    `evidence` is the id under which it is cited and its series are kept, empty before there were any.
+    """
 
     verdict: str
     impact: Text
     cause: Text
     runbook: str
     report: Document
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceFrozen(Event):
+    """What was kept of the telemetry before its own memory ends: `parts` are the kept pieces with their sha256.
+
+    `points` counts the samples of all series. `since` is when users began to feel it, as the series show it; None when
+    they do not. `missing` says what could not be kept and why.
+    """
+
+    evidence: str
+    parts: Mapping[str, str]
+    points: int = 0
+    since: datetime | None = None
+    missing: Text = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRated(Event):
+    """A person says whether the telemetry's verdict was right; `cause` is what it named.
+
+    When it was wrong, `actual` is the cause as the person knows it, empty while unknown, and `text` their words.
+    """
+
+    evidence: str
+    right: bool
+    verdict: str
+    cause: str
+    actual: str = ""
+    text: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +293,21 @@ class EvidenceFailed(Event):
     """The telemetry could not be read."""
 
     reason: Text
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFound(Event):
+    """Something was changed at `at`, known to `precision`; its entry has that time, whenever we learned of it.
+
+    `id` is its name at its source, `change` the rest of it (`bot.incident.change`) as JSON. `live`: it came up while
+    the incident was on, not when it opened.
+    """
+
+    id: str
+    at: datetime
+    precision: Precision
+    change: Document
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +323,15 @@ class CardPosted(Event):
     surface: str
     channel: str
     ts: str
+
+
+@dataclass(frozen=True, slots=True)
+class PictureShown(Event):
+    """The picture of this evidence is in the chat as `file`; or it is not, and why."""
+
+    evidence: str
+    file: str = ""
+    reason: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,13 +601,20 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "incident.ack_deadline_missed": AckDeadlineMissed,
     "incident.mitigated": Mitigated,
     "incident.relapsed": Relapsed,
+    "incident.resolve_asked": ResolveAsked,
     "incident.resolved": Resolved,
     "incident.cancelled": Cancelled,
     "incident.reopened": Reopened,
     "evidence.collected": EvidenceCollected,
     "evidence.failed": EvidenceFailed,
+    "incident.change_found": ChangeFound,
+    "health.proven": HealthProven,
+    "health.doubted": HealthDoubted,
+    "evidence.frozen": EvidenceFrozen,
+    "evidence.rated": VerdictRated,
     "slack.channel_opened": ChannelOpened,
     "slack.card_posted": CardPosted,
+    "slack.picture_shown": PictureShown,
     "slack.step_shown": StepShown,
     "pager.page_accepted": PageAccepted,
     "pager.page_unanswered": PageUnanswered,

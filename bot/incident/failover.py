@@ -17,7 +17,7 @@ from bot.incident.people import Refused
 
 HELD: Final = (ef.ApplyStep, ef.ContinueStep, ef.UndoStep)
 """What is not carried out meanwhile; to preview, check and measure only reads."""
-CLOSES: Final = (ev.Resolved, ev.UndoStarted)
+CLOSES: Final = (ev.Resolved, ev.ResolveAsked, ev.UndoStarted)
 """What the passing of time does not bring about meanwhile; escalations, handovers and reminders it does."""
 ASKS: Final = (cmd.ApproveStep, cmd.UndoStep, cmd.UndoRun, cmd.CheckTimers)
 """Commands for which it matters."""

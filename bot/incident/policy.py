@@ -20,6 +20,11 @@ class Policy:
     it has accepted the page for `accept_within`. `announce_every`: an incident that opens this soon after another is
     shown in that one's announcement instead of making its own. `fallback_every`: responders are reminded this often of
     what a runbook has put in force for a time only.
+    `proof_over`: how long the telemetry must have been quiet for a resolve to be proven; None where it is not, and
+    `no_proof` says why.
+    A proof counts for `proof_lasts`; one that does not come within `proof_within` of the question is a doubt.
+    `changes_within`: what was changed this long before an incident is put on its card; of other `environments` than
+    these it is not, unless there are none. `changes_kept`: how long the ledger remembers what pipelines told.
     `caps`: how often a kind of step may be carried out on all incidents together; `begun` are the latest steps.
     While somebody has stopped all runbooks, `brake` tells who.
     While the database has failed over and nobody has confirmed, automation is `frozen`; a preview from before
@@ -41,6 +46,13 @@ class Policy:
     accept_within: timedelta = timedelta(seconds=60)
     announce_every: timedelta = timedelta(seconds=30)
     fallback_every: timedelta = timedelta(minutes=15)
+    changes_within: timedelta = timedelta(hours=2)
+    changes_kept: timedelta = timedelta(days=90)
+    environments: frozenset[str] = frozenset()
+    proof_over: timedelta | None = None
+    no_proof: str = "no Prometheus is connected"
+    proof_lasts: timedelta = timedelta(minutes=2)
+    proof_within: timedelta = timedelta(seconds=20)
     caps: Caps = field(default_factory=lambda: {"k8s.drain": Cap(1, timedelta(hours=1))})
     frozen: bool = False
     previews_from: datetime | None = None

@@ -2,13 +2,17 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from bot.incident import effects as ef
 from bot.incident import events as ev
 from bot.incident.entry import Entry
 from bot.incident.policy import Policy
 from bot.incident.runs import effects_of
-from bot.incident.state import Incident
+from bot.incident.state import Incident, Status
+
+PICTURE: Final = "picture"
+"""The name of the kept piece that people look at."""
 
 
 class Call(StrEnum):
@@ -18,6 +22,7 @@ class Call(StrEnum):
     ON_CALL = "on-call"
     NEXT_ON_CALL = "next-on-call"
     RESPONDERS = "responders"
+    ASKER = "asker"
 
 
 def calls(event: ev.Event) -> Call:
@@ -29,6 +34,8 @@ def calls(event: ev.Event) -> Call:
             return Call.NEXT_ON_CALL
         case ev.StepSaid(level=level):
             return Call.NEXT_ON_CALL if level else Call.NOBODY
+        case ev.HealthDoubted():
+            return Call.ASKER
         case (
             ev.UpdateReminded()
             | ev.FallbackReminded()
@@ -51,15 +58,26 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             return []  # what failed in chat is not told in chat: it would fail again, for ever
         case ev.ChannelOpened() | ev.PageAccepted() | ev.DeliveryFailed() | ev.PostmortemDrafted():
             return [ef.RefreshCard(), *(_tell(entry) if _is_news(entry.event) else [])]
+        case ev.EvidenceFrozen():
+            return _froze(incident, entry.event)
+        case ev.PictureShown() | ev.VerdictRated():
+            return [ef.RefreshCard()]
         case ev.CardPosted() | ev.StepShown() | ev.NoteAdded() | ev.StepApproved() | ev.StepOverridden():
             return []
         case event:
             return [
                 *_pager(incident, entry, policy),
                 ef.RefreshCard(),
-                *_work(incident, entry),
+                *_work(incident, entry, policy),
                 *_talk(incident, entry, event),
             ]
+
+
+def _froze(incident: Incident, event: ev.EvidenceFrozen) -> list[ef.Effect]:
+    """The report's message is brought up to date, and a draft that was written before gets the picture too."""
+    picture: list[ef.Effect] = [ef.ShowPicture(event.evidence)] if PICTURE in event.parts else []
+    drafted: list[ef.Effect] = [ef.DraftPostmortem()] if incident.status is Status.RESOLVED else []
+    return [ef.RefreshCard(), *picture, *drafted]
 
 
 def changes_announcement(event: ev.Event) -> bool:
@@ -129,17 +147,28 @@ def _just_taken(incident: Incident, entry: Entry) -> bool:
     return incident.acknowledged is not None and incident.acknowledged.at == entry.at
 
 
-def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
+def _work(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
+    awaited: list[ef.Effect] = [ef.AwaitHealth()] if policy.proof_over is not None else []
     match entry.event:
         case ev.IncidentOpened():
-            return [ef.OpenChannel(), ef.CollectEvidence()]
-        case ev.Reopened() | ev.Relapsed() | ev.Mitigated():
-            return [ef.CollectEvidence()]
+            return [ef.OpenChannel(), ef.CollectEvidence(), ef.FindChanges()]
+        case ev.Reopened() | ev.Relapsed():
+            return [ef.CollectEvidence(), ef.FindChanges()]
+        case ev.Mitigated():
+            return [ef.CollectEvidence(), *awaited]
         # Whether the service is healthy again is asked, not concluded from silence; a run under way asks for itself.
         case ev.AlertsReported(firing=0) if incident.is_live and incident.active_run is None:
-            return [ef.CollectEvidence()]
+            return [ef.CollectEvidence(), *awaited]
+        case ev.ResolveAsked():
+            return [ef.ProveHealth(entry.id)]
+        case ev.Resolved(proof="") if entry.from_pager and policy.proof_over is not None:
+            return [
+                ef.CollectEvidence(),
+                ef.DraftPostmortem(),
+                ef.ProveHealth(entry.id),
+            ]  # their word counts; what is measured is told
         case ev.Resolved():
-            return [ef.DraftPostmortem()]
+            return [ef.CollectEvidence(), ef.DraftPostmortem()]
         case ev.RunStarted(run=run) | ev.StepStarted(run=run) | ev.StepApplied(run=run) | ev.StepCompleted(run=run):
             return effects_of(entry.event, incident.runs[run])
         case ev.StepSucceeded(run=run) | ev.StepSaid(run=run) | ev.StepSkipped(run=run) | ev.StepRetried(run=run):
@@ -150,10 +179,20 @@ def _work(incident: Incident, entry: Entry) -> list[ef.Effect]:
             return []
 
 
+def _is_waited_for(incident: Incident, doubt: ev.HealthDoubted) -> bool:
+    """Whether a doubt is news: a person waits for the answer, it is closed already, or it is the first."""
+    by_person = incident.ask is not None and incident.ask.id == doubt.ask and incident.ask.by.is_person
+    return bool(doubt.ask) and (by_person or doubt.closed or incident.doubts == 1)
+
+
 def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
     match event:
-        case ev.EvidenceCollected() if incident.triaged is not None and incident.triaged.at == entry.at:
-            return []  # the first look is on the card, which has just been posted
+        case ev.EvidenceCollected():
+            return [*_tell(entry), ef.TellNumbers(entry.id)]
+        case ev.ChangeFound(live=live):
+            return _tell(entry) if live else []  # what was there before is on the card
+        case ev.HealthDoubted():
+            return _tell(entry) if _is_waited_for(incident, event) else []
         case ev.StepFailed() | ev.StepInterrupted() | ev.UndoFailed() | ev.SecondCalled() | ev.FallbackReminded():
             return [*_show(event.run, event.step), *_tell(entry)]
         case ev.UndoStarted(run=run, step=step, why=why):
@@ -191,7 +230,6 @@ def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
             | ev.Mitigated()
             | ev.Resolved()
             | ev.Cancelled()
-            | ev.EvidenceCollected()
             | ev.EvidenceFailed()
             | ev.RunStarted()
             | ev.StepSaid()

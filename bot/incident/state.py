@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Any, Final
 
 from bot.incident import events as ev
+from bot.incident.change import Change, merged
 from bot.incident.effects import PageEffect, pager_named
 from bot.incident.entry import Entry
 from bot.incident.events import Role, Severity
@@ -67,6 +68,40 @@ class Handover:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Somebody wants it resolved, and the telemetry is, or was, asked first. `id` is that of the entry."""
+
+    id: str
+    at: datetime
+    by: Actor
+    reason: str
+    despite_firing: bool
+    answered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What the telemetry said last to the question whether it is over; `text` has the numbers."""
+
+    at: datetime
+    holds: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at the telemetry: the journal entry about it, and what it said. `cause` is the cause's id."""
+
+    entry: str
+    at: datetime
+    verdict: str
+    cause: str
+
+
+_WORST: Final = ("OUTAGE", "DEGRADED", "BLIND", "OK")
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """An incident as of `seq`. Times are UTC.
 
@@ -74,8 +109,12 @@ class Incident:
     marks `acknowledged`, `mitigated`, `resolved` of the present generation. `opened_at` is when this generation
     opened; it is what the deadline to acknowledge counts from. `severities` are those of the present generation with
     the time of each, `opened_there` says that the first pager opened it. `pages` are those that the first pager took,
-    by generation, and `handovers` where else they went. `drill` is the id of the drill it is part of, empty when it is
-    no practice.
+    by generation, and `handovers` where else they went. `ask` is the latest wish to have it resolved that the
+    telemetry was to prove, `tested` its latest word, `doubts` how often it doubted, all in the present generation;
+    `askers` are all who ever wished so, by id. `changes` are what was changed shortly before and since, the newest
+    first, each roll-out once. `drill` is the id of the drill it is part of, empty when it is no practice. `worst` is
+    the evidence of the present generation that was worst for users, the first of equals; what is known of each evidence
+    lies in `looks`, `frozen`, `pictures` and (with who said it) `ratings`, by its id.
     """
 
     id: str
@@ -116,6 +155,12 @@ class Incident:
     escalated_at: datetime | None = None
     evidence: ev.EvidenceCollected | None = None
     evidence_missing: str = ""
+    changes: tuple[Change, ...] = ()
+    worst: ev.EvidenceCollected | None = None
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    frozen: Mapping[str, ev.EvidenceFrozen] = field(default_factory=dict)
+    pictures: Mapping[str, ev.PictureShown] = field(default_factory=dict)
+    ratings: Mapping[tuple[str, str], ev.VerdictRated] = field(default_factory=dict)
     channel: str = ""
     channel_name: str = ""
     cards: Mapping[str, ev.CardPosted] = field(default_factory=dict)
@@ -125,6 +170,10 @@ class Incident:
     handovers: tuple[Handover, ...] = ()
     troubles: tuple[ev.DeliveryFailed, ...] = ()
     runs: Mapping[str, Run] = field(default_factory=dict)
+    ask: Ask | None = None
+    tested: Tested | None = None
+    doubts: int = 0
+    askers: Mapping[str, Actor] = field(default_factory=dict)
     postmortem: str = ""
 
     @property
@@ -135,6 +184,11 @@ class Incident:
     @property
     def is_live(self) -> bool:
         return self.status.is_live
+
+    @property
+    def asks(self) -> Ask | None:
+        """The wish to have it resolved that the telemetry has not answered yet."""
+        return self.ask if self.ask is not None and not self.ask.answered and self.is_live else None
 
     def page_key(self, generation: int) -> str:
         """The one key of a round's page, for trigger, acknowledge and resolve; at most 255 characters."""
@@ -242,8 +296,16 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
             return _to(inc, Status.MITIGATED, mitigated=replace(mark, what=event.text), acknowledged=acknowledged)
         case ev.Relapsed():
             return _to(inc, Status.ACKNOWLEDGED, mitigated=None)
+        case ev.ResolveAsked():
+            ask = Ask(entry.id, entry.at, entry.by, event.reason, event.despite_firing)
+            return replace(inc, ask=ask, askers={**inc.askers, entry.by.id: entry.by})
+        case ev.HealthProven():
+            return replace(inc, tested=Tested(entry.at, True, event.text), ask=_answered(inc.ask, event.ask))
+        case ev.HealthDoubted():
+            tested = Tested(entry.at, False, event.text)
+            return replace(inc, tested=tested, ask=_answered(inc.ask, event.ask), doubts=inc.doubts + 1)
         case ev.Resolved():
-            ended = replace(mark, what=event.reason)
+            ended = Mark(entry.at, behind(entry, inc), event.reason)
             return _to(inc, Status.RESOLVED, resolved=ended, snoozed_until=event.snoozed_until)
         case ev.Cancelled():
             return _to(inc, Status.CANCELLED, resolved=replace(mark, what=event.reason))
@@ -261,14 +323,25 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
                 escalations=0,
                 escalated_at=None,
                 update_reminded_at=None,
+                ask=None,
+                tested=None,
+                doubts=0,
                 severities=((entry.at, inc.severity),),
                 opened_there=entry.from_pager,
+                worst=None,
             )
         case ev.EvidenceCollected():
-            triaged = inc.triaged or replace(mark, what=f"telemetry says {event.verdict}")
-            return replace(inc, evidence=event, evidence_missing="", triaged=triaged)
+            return _looked(inc, entry, event, mark)
         case ev.EvidenceFailed():
             return replace(inc, evidence_missing=event.reason)
+        case ev.ChangeFound():
+            return replace(inc, changes=merged([*inc.changes, Change.found(event)]))
+        case ev.EvidenceFrozen():
+            return replace(inc, frozen={**inc.frozen, event.evidence: event})
+        case ev.PictureShown():
+            return replace(inc, pictures={**inc.pictures, event.evidence: event})
+        case ev.VerdictRated():
+            return replace(inc, ratings={**inc.ratings, (event.evidence, entry.by.id): event})
         case ev.ChannelOpened():
             return replace(inc, channel=event.channel, channel_name=event.name)
         case ev.CardPosted():
@@ -292,6 +365,31 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
         case _:
             run = evolve_run(inc.runs, entry)
             return replace(inc, runs={**inc.runs, run.id: run})
+
+
+def behind(entry: Entry, incident: Incident) -> Actor:
+    """In whose name it happened: a proof resolves for whoever asked."""
+    asked_by = entry.event.asked_by if isinstance(entry.event, ev.Resolved) else ""
+    return incident.askers.get(asked_by, entry.by)
+
+
+def _answered(ask: Ask | None, answers: str) -> Ask | None:
+    return replace(ask, answered=True) if ask is not None and ask.id == answers else ask
+
+
+def _looked(inc: Incident, entry: Entry, event: ev.EvidenceCollected, mark: Mark) -> Incident:
+    triaged = inc.triaged or replace(mark, what=f"telemetry says {event.verdict}")
+    looks = inc.looks
+    if event.evidence:
+        cause = str(event.report.get("cause_id", ""))
+        looks = {**looks, event.evidence: Look(entry.id, entry.at, event.verdict, cause)}
+    worse = inc.worst is None or _badness(event) < _badness(inc.worst)
+    worst = event if worse else inc.worst
+    return replace(inc, evidence=event, evidence_missing="", triaged=triaged, looks=looks, worst=worst)
+
+
+def _badness(event: ev.EvidenceCollected) -> int:
+    return _WORST.index(event.verdict) if event.verdict in _WORST else len(_WORST)
 
 
 def _accepted(inc: Incident, event: ev.PageAccepted) -> Incident:

@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 from bot.incident import events as ev
+from bot.incident.change import Change, words
 from bot.incident.entry import Entry
 from bot.incident.people import Actor, ActorKind
 from bot.incident.run import StepRun
-from bot.incident.state import Incident
+from bot.incident.state import Incident, behind
 
 
 def who(actor: Actor) -> str:
@@ -59,26 +60,31 @@ def kind(event: ev.Event) -> str:
             return "decision"
         case ev.ImpactStated():
             return "impact"
-        case ev.EvidenceCollected() | ev.EvidenceFailed() | ev.StepPlanned():
+        case ev.EvidenceCollected() | ev.EvidenceFailed() | ev.EvidenceFrozen() | ev.StepPlanned():
             return "finding"
+        case ev.HealthProven() | ev.HealthDoubted():
+            return "finding"
+        case ev.ChangeFound():
+            return "change"
         case ev.UpdatePosted() | ev.UpdateReminded() | ev.PageAccepted() | ev.StepSaid() | ev.FallbackReminded():
             return "comms"
         case ev.Mitigated():
             return "mitigation"
-        case ev.Resolved():
+        case ev.ResolveAsked() | ev.Resolved():
             return "resolution"
-        case ev.NoteAdded() | ev.MessagePinned():
+        case ev.NoteAdded() | ev.MessagePinned() | ev.VerdictRated():
             return "note"
         case _:
             return "action"
 
 
-def line(entry: Entry, incident: Incident) -> str | None:
+def line(entry: Entry, incident: Incident, name: str = "") -> str | None:
     """What the entry says, past tense, one fact; None for bookkeeping that no reader wants.
 
-    `incident` gives names to ids (the titles of runbook steps) and may be of any later time.
+    `incident` gives names to ids (the titles of runbook steps) and may be of any later time. `name` is what whoever is
+    behind the entry is called, where that is not simply the name.
     """
-    name = who(entry.by)
+    name = name or who(behind(entry, incident))
     match entry.event:
         case ev.IncidentOpened(title=title, severity=severity):
             if entry.by.is_person:
@@ -114,19 +120,35 @@ def line(entry: Entry, incident: Incident) -> str | None:
             return f"{name} called it mitigated" + (f": {text}" if text else "")
         case ev.Relapsed(firing=firing):
             return f"Relapsed: {count(firing, 'alert')} firing again"
-        case ev.Resolved(reason=reason, firing=firing):
+        case ev.ResolveAsked(reason=reason):
+            return f"{name} wants to resolve it, and the telemetry is asked first: {reason}"
+        case ev.HealthProven(text=text):
+            return f"Proven healthy: {text}"
+        case ev.HealthDoubted(text=text):
+            return f"Not proven healthy: {text}"
+        case ev.Resolved(reason=reason, firing=firing, proof=proof, unproven=unproven):
             burning = f" (with {count(firing, 'alert')} still firing)" if firing else ""
-            return f"{name} resolved it{burning}: {reason}"
+            shown = f" (proven: {proof})" if proof else f" (not proven: {unproven})" if unproven else ""
+            return f"{name} resolved it{burning}: {reason}{shown}"
         case ev.Cancelled(reason=reason):
             return f"{name} called it off: {reason}"
         case ev.Reopened() if entry.by.is_person:
             return f"{name} reopened it"
         case ev.Reopened(generation=generation, firing=firing):
             return f"Reopened ({count(firing, 'alert')} firing), round {generation}"
-        case ev.EvidenceCollected(verdict=verdict, impact=impact, cause=cause):
-            return ". ".join(part.rstrip(".") for part in (f"Telemetry says {verdict}: {impact}", cause) if part)
+        case ev.EvidenceCollected(verdict=verdict, impact=impact, cause=cause, evidence=evidence):
+            said = ". ".join(part.rstrip(".") for part in (f"Telemetry says {verdict}: {impact}", cause) if part)
+            return f"{said} ({evidence})" if evidence else said
+        case ev.EvidenceFrozen():
+            return _frozen(entry.event)
+        case ev.PictureShown(evidence=evidence, reason=reason):
+            return f"The picture of {evidence} is not in the chat: {reason}" if reason else None
+        case ev.VerdictRated():
+            return f"{name} said of {entry.event.evidence}: {_rating(entry.event)}"
         case ev.EvidenceFailed(reason=reason):
             return f"Telemetry could not be read: {reason}"
+        case ev.ChangeFound():
+            return _change_line(entry.event, incident)
         case ev.PageAccepted(pager=pager, fallback=fallback):
             return f"Paged by {pager}" if fallback else f"{pager} accepted the page"
         case ev.PageUnanswered(silent=silent, pager=pager, seconds=seconds):
@@ -140,6 +162,29 @@ def line(entry: Entry, incident: Incident) -> str | None:
             return None
         case event:
             return _run_line(event, name, incident)
+
+
+def _change_line(event: ev.ChangeFound, incident: Incident) -> str | None:
+    """Nothing for a roll-out that was only seen and that its pipeline has told in better words since."""
+    if incident.changes and all(known.id != event.id for known in incident.changes):
+        return None
+    return words(Change.found(event))
+
+
+def _frozen(event: ev.EvidenceFrozen) -> str:
+    kept = [name for name in event.parts if name != "picture"]
+    said = [f"{len(kept)} series", count(event.points, "sample")]
+    said += ["a picture"] if "picture" in event.parts else []
+    what = f"Kept as {event.evidence}: {', '.join(said)}" if event.parts else f"Nothing kept as {event.evidence}"
+    since = f"; users have felt it since {event.since:%H:%M} UTC" if event.since else ""
+    return f"{what}{since}" + (f"; not kept: {event.missing}" if event.missing else "")
+
+
+def _rating(event: ev.VerdictRated) -> str:
+    if event.right:
+        return "the verdict was right"
+    actual = f", it was {event.actual}" if event.actual else ""
+    return f"the verdict was wrong{actual}" + (f": {event.text}" if event.text else "")
 
 
 def _run_line(event: ev.Event, name: str, incident: Incident) -> str | None:

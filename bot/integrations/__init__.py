@@ -1,12 +1,14 @@
 """The switchboard: everything outside that the bot can talk to, in plain tables. A new one is a file and a line."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from bot.contracts import Act, Check
+from bot.incident.change import Change
 from bot.intake.alerts import Message
 from bot.intake.reading import Reading
-from bot.integrations import alertmanager, flags, http, kubernetes, mail, pagerduty, redis, shell, traffic
+from bot.integrations import alertmanager, change, flags, http, kubernetes, mail, pagerduty, redis, shell, traffic
 from bot.integrations.fallback import Voice
 from bot.settings import Table
 
@@ -17,6 +19,14 @@ SOURCES: Final[Mapping[str, Parse]] = {
     "alertmanager": alertmanager.parse,
 }
 """Alert sources by name: `POST /hooks/NAME`, with a bearer token of FIXFIRST_NAME_TOKENS."""
+
+ParseChange = Callable[[bytes, datetime], Change]
+"""The raw body of a webhook and when it came in, to the change it tells of. Pure; raises Malformed."""
+
+CHANGES: Final[Mapping[str, ParseChange]] = {
+    change.SOURCE: change.parse,
+}
+"""Who tells of changes, by name: `POST /hooks/NAME`, with a bearer token of FIXFIRST_NAME_TOKENS."""
 
 ReadVoice = Callable[[str, Table, Callable[[str], str | None]], Voice]
 """A fallback pager's name, its table and the secrets by name, to the pager. Faults go to the table."""

@@ -21,6 +21,38 @@ MAX_ANSWER = 64 * 1024
 _LATER = frozenset({408, 425, 429})
 
 
+def connection_to(url: str, deadline: float) -> HTTPConnection:
+    """To the server of an address, not yet opened."""
+    target, left = urlsplit(url), max(0.001, deadline - time.monotonic())
+    if target.scheme == "https":
+        return HTTPSConnection(target.hostname or "", target.port, timeout=left, context=ssl.create_default_context())
+    return HTTPConnection(target.hostname or "", target.port, timeout=left)
+
+
+def exchanged(
+    connection: HTTPConnection,
+    method: str,
+    url: str,
+    payload: bytes | None,
+    headers: Mapping[str, str],
+    *,
+    deadline: float,
+) -> tuple[HTTPResponse, bytes]:
+    """The answer and its body, cut after MAX_ANSWER and one byte, over by the deadline however slowly it drips.
+
+    The connection is open. Raises OSError and HTTPException as they come.
+    """
+    target = urlsplit(url)
+    path = f"{target.path or '/'}?{target.query}" if target.query else target.path or "/"
+    connection.request(method, path, payload, dict(headers))
+    response = HTTPResponse(cast(socket.socket, Until(connection.sock, deadline)), method=method)
+    response.begin()
+    answer = response.read(MAX_ANSWER + 1)
+    if response.length and len(answer) <= MAX_ANSWER:
+        raise IncompleteRead(answer, response.length)
+    return response, answer
+
+
 class Peer(Protocol):
     """Whom a call is made to. `timeout` is in seconds."""
 
@@ -74,28 +106,16 @@ class Call:
             headers["X-FixFirst-Signature"] = f"v1={signature}"
         if self._endpoint.token:
             headers["Authorization"] = f"{self._scheme}{self._endpoint.token.reveal()}"
-        connection = self._connection(target.scheme, target.hostname or "", target.port)
-        path = f"{target.path or '/'}?{target.query}" if target.query else target.path or "/"
+        connection = connection_to(url, self._deadline)
         try:
             self._connect(connection, url)
-            connection.request(method, path, payload, headers)
-            response = HTTPResponse(cast(socket.socket, Until(connection.sock, self._deadline)), method=method)
-            response.begin()
-            answer = response.read(MAX_ANSWER + 1)
-            if response.length and len(answer) <= MAX_ANSWER:
-                raise IncompleteRead(answer, response.length)
+            response, answer = exchanged(connection, method, url, payload, headers, deadline=self._deadline)
             return self._judge(method, url, response, answer, words_do=words_do)
         except (OSError, HTTPException) as error:
             # The request was on its way: what could act may have acted.
             raise Transient(f"{self._where(url)}: {self._reason(error)}", ambiguous=method != "GET") from error
         finally:
             connection.close()
-
-    def _connection(self, scheme: str, host: str, port: int | None) -> HTTPConnection:
-        left = max(0.001, self._deadline - time.monotonic())
-        if scheme == "https":
-            return HTTPSConnection(host, port, timeout=left, context=ssl.create_default_context())
-        return HTTPConnection(host, port, timeout=left)
 
     def _connect(self, connection: HTTPConnection, url: str) -> None:
         try:

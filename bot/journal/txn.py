@@ -10,6 +10,7 @@ from sqlalchemy import Select
 
 from bot.incident.alert import Alert, GroupState
 from bot.incident.brake import ABOUT, BRAKED, Brake, brake
+from bot.incident.change import Change
 from bot.incident.commands import Command
 from bot.incident.drill import ABOUT as DRILLS
 from bot.incident.drill import Drill, under_way
@@ -20,7 +21,7 @@ from bot.incident.failover import WHY, Standing
 from bot.incident.people import Actor
 from bot.incident.state import Incident, evolve, fold
 from bot.intake.tally import Heard
-from bot.journal import errands, ledger, logbook, post, servers
+from bot.journal import changes, errands, ledger, logbook, post, servers, slots
 from bot.journal import statements as sql
 from bot.journal.chain import entry_hash, new_salt, text_digest
 from bot.journal.codec import actor_out, event_out
@@ -299,6 +300,7 @@ class Txn(Reader):
         """Forgets what was delivered and drained before then, and the servers that are long dead."""
         post.tidy(self.direct, self.workspace, before)
         servers.forget(self.direct, self.workspace, self.now)
+        slots.forget(self.direct, self.workspace, before)
 
     def look_again(self, incident_id: str) -> None:
         """What is due for the incident has to wait after a fail-over."""
@@ -315,6 +317,22 @@ class Txn(Reader):
             due_at = None if item is None else self._journal.due_at(item)
             if due_at != known:
                 self.direct.run(sql.DUE_ANEW, {"incident_id": incident_id, "as_of": seq, "due_at": due_at})
+
+    def keep_change(self, change: Change) -> bool:
+        """Writes the change into its ledger; False when it was there already."""
+        return changes.keep(self.direct, self.workspace, change, self.now)
+
+    def changes_since(self, moment: datetime) -> list[Change]:
+        """What pipelines told us was changed since then, the newest first."""
+        return changes.since(self.direct, self.workspace, moment)
+
+    def forget_changes(self, before: datetime) -> None:
+        """Takes out of the ledger what was changed before then."""
+        changes.forget(self.direct, self.workspace, before)
+
+    def live(self) -> tuple[Incident, ...]:
+        """Every incident that is on, the newest first, as each stands now and held by nobody."""
+        return self.many(sql.LIVE)
 
     def known_alerts(self, source: str, fingerprints: Sequence[str]) -> dict[str, Alert]:
         """The ledger's rows of these fingerprints."""

@@ -17,7 +17,8 @@ from bot.incident.state import Incident, Status
 from bot.incident.timeline import count, span
 from bot.postmortem.blocks import fence
 from bot.postmortem.keytimes import KeyTimes, key_times
-from bot.postmortem.markdown import Markdown, finish, link
+from bot.postmortem.markdown import Markdown, escape, finish, link
+from bot.postmortem.shelf import picture_name
 from bot.postmortem.story import People, clock, story
 
 CALLED_OFF: Final = frozenset({Status.CANCELLED, Status.MERGED})
@@ -75,6 +76,7 @@ def draft(incident: Incident, entries: Sequence[Entry], now: datetime, pages_url
         times=times,
         evidence=evidence[0] if evidence else None,
         checks=_checks(evidence[0]) if evidence else [],
+        pictures=[_picture(incident, name, pages_url) for name in pictured(incident)],
         runs=[_told_run(run, told, people, pages_url) for run in incident.runs.values()],
         mitigated=_said(told, ev.Mitigated, people),
         lines=story(incident, told, people),
@@ -141,6 +143,19 @@ def _runbook(book: str, pages_url: str) -> Markdown:
     return link(book, f"{pages_url}/runbooks/{book}")
 
 
+def pictured(incident: Incident) -> list[str]:
+    """The evidence whose pictures tell the story: that of the worst moment, and the last."""
+    ids = [looked.evidence for looked in (incident.worst, incident.evidence) if looked is not None]
+    return [one for one in dict.fromkeys(ids) if one in incident.frozen and "picture" in incident.frozen[one].parts]
+
+
+def _picture(incident: Incident, evidence: str, pages_url: str) -> Markdown:
+    look = incident.looks[evidence]
+    said = escape(f"The 90 minutes before {look.at:%H:%M} UTC: {look.verdict}")
+    place = link(evidence, f"{pages_url}/incidents/{incident.ref}/evidence/{evidence}")
+    return Markdown(f"![{said}]({picture_name(incident, evidence)})\n\n{said}, kept as {place}.")
+
+
 def _summary(incident: Incident, entries: Sequence[Entry], times: KeyTimes) -> Iterator[str]:
     """What, how long, who felt it, how it ended: one sentence each, only from what was recorded."""
     where = [part for part in (incident.service, incident.model) if part]
@@ -158,6 +173,17 @@ def _summary(incident: Incident, entries: Sequence[Entry], times: KeyTimes) -> I
     if incident.generation > 1:
         yield f"It came back; the key times are those of round {incident.generation}."
     yield _ending(incident, times)
+    ended = [entry.event for entry in entries if isinstance(entry.event, ev.Resolved)]
+    if ended and incident.status is Status.RESOLVED:
+        yield from _proof(ended[-1])
+
+
+def _proof(ended: ev.Resolved) -> Iterator[str]:
+    """What proves that it is over, or what spoke against it when a person closed it all the same."""
+    if ended.proof:
+        yield _sentence(f"The telemetry proves it: {ended.proof}")
+    elif ended.unproven:
+        yield _sentence(f"It is not proven: {ended.unproven}")
 
 
 def _ending(incident: Incident, times: KeyTimes) -> str:

@@ -10,7 +10,7 @@ from bot.incident import events as ev
 from bot.incident.entry import Entry
 from bot.incident.events import Precision
 from bot.incident.people import Actor, Right
-from bot.incident.state import Incident
+from bot.incident.state import Incident, behind
 from bot.incident.timeline import kind, line, who
 
 MENTION: Final = re.compile(r"<@([A-Z0-9]+)(?:\|[^>]*)?>")
@@ -71,7 +71,7 @@ def story(incident: Incident, entries: Sequence[Entry], people: People) -> tuple
     day = ""
     burning: bool | None = None
     for entry in sorted(entries, key=lambda entry: (entry.at, entry.seq)):
-        said = line(replace(entry, by=replace(entry.by, name=people.call(entry.by))), incident)
+        said = line(entry, incident, people.call(behind(entry, incident)))
         if said is None:
             continue
         burns = entry.event.firing > 0 if isinstance(entry.event, ev.AlertsReported) else None

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from bot.incident import change as changes
 from bot.incident.advice import Advice, Next, SixStep, advise, six_steps
 from bot.incident.events import Role
 from bot.incident.run import StepStatus
@@ -13,7 +14,7 @@ from bot.incident.state import Incident, Status
 from bot.incident.timeline import count, span
 from bot.slack import steps
 from bot.slack.actions import Do
-from bot.slack.answers import drills_card, health_card, help_card, list_card, runbooks_card, timeline_card
+from bot.slack.answers import drills_card, help_card, list_card, runbooks_card, timeline_card
 from bot.slack.blocks import (
     OVERFLOW_MAX,
     Block,
@@ -28,6 +29,7 @@ from bot.slack.blocks import (
     section,
     small,
 )
+from bot.slack.health import health_card
 from bot.slack.parts import (
     LABELS,
     STATUS_MARKS,
@@ -42,6 +44,7 @@ from bot.slack.parts import (
     postmortem_button,
     run_button,
     status_line,
+    tested,
     trouble,
 )
 from bot.slack.text import channel, clock, line, link, name_of, user, when
@@ -79,6 +82,8 @@ _NEXT_STEP: Final[Mapping[Next, str]] = {
     Next.RESOLVE: "Resolve",
     Next.POSTMORTEM: "Postmortem",
 }
+CHANGES_SHOWN: Final = 3
+"""Changes on the card; who wants all of them asks."""
 LISTED_MAX: Final = 10
 """Incidents that an announcement shows beside its own, each with its button."""
 
@@ -97,6 +102,8 @@ def incident_card(incident: Incident, context: Context) -> Message:
             section(_steps(incident, advice)),
             section(_impact(incident)),
             section(_evidence(incident)),
+            section(_changed(incident, context)),
+            section(tested(incident)),
             section(_run(incident)),
             small(_last_update(incident)),
             _small_print(incident),
@@ -220,6 +227,21 @@ def _evidence(incident: Incident) -> str:
     return f"{mark} *Telemetry: {line(found.verdict, 40)}*{since} · {line(found.impact, 400)}\n{cause}"
 
 
+def _changed(incident: Incident, context: Context) -> str:
+    """What was changed shortly before and since, the newest first: where to look before anywhere else."""
+    if not incident.changes:
+        return ""
+    shown, left = incident.changes[:CHANGES_SHOWN], len(incident.changes) - CHANGES_SHOWN
+    lines = [f"{clock(one.at)} {line(changes.words(one), 240)}{_to_its_page(one.url)}" for one in shown]
+    lines += [f"_and {left} more_: `/incident changes {incident.ref}`"] if left > 0 else []
+    before = span(context.policy.changes_within)
+    return "\n".join([f":wrench: *What changed*, from {before} before", *lines])
+
+
+def _to_its_page(url: str) -> str:
+    return f" · {link(url, 'open')}" if url else ""
+
+
 def _run(incident: Incident) -> str:
     if not incident.runs:
         return ""
@@ -315,6 +337,7 @@ def _ended_card(incident: Incident, context: Context) -> Message:
             section(snoozed),
             section(_impact(incident)),
             small(durations(incident)),
+            small(tested(incident)),
             small(" · ".join(part for part in (alerts_line(incident), run) if part)),
             _troubles(incident),
             _links(incident, context),

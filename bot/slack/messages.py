@@ -1,24 +1,23 @@
 """What is said in an incident's channel: one message for a journal entry, one for the whole life of a runbook step."""
 
+from bot.health.findings import Report
 from bot.incident import events as ev
 from bot.incident import timeline
 from bot.incident.drill import score
 from bot.incident.entry import Entry
 from bot.incident.run import RunStatus, StepRun, StepStatus
 from bot.incident.runs import ASKS_PEOPLE, spec_from_json
-from bot.incident.state import Incident, Status
+from bot.incident.state import Incident, Status, behind
 from bot.incident.timeline import count, span
 from bot.slack import steps
 from bot.slack.actions import Do
 from bot.slack.blocks import Block, Message, actions, button, message, section, small
+from bot.slack.health import evidence_message, report_title
 from bot.slack.parts import (
-    VERDICT_MARKS,
     Context,
     acknowledge,
     alerts_line,
-    confidence,
     durations,
-    has_cause,
     postmortem_button,
     run_button,
     trouble,
@@ -55,6 +54,8 @@ def _for_a_phone(entry: Entry, incident: Incident) -> str:
             return f"{incident.severity} {line(incident.title, 150)}: nobody has it yet"
         case ev.UpdateReminded():
             return "stakeholders have heard nothing for too long"
+        case ev.EvidenceCollected(report=report) if report:
+            return report_title(Report.from_dict(report))
         case ev.StepInterrupted(run=run, step=step):
             return f"{_title(incident, run, step)}: unclear whether it happened, please look"
         case _:
@@ -70,6 +71,7 @@ _MARKS = {
     ev.RoleAssigned: ":bust_in_silhouette:",
     ev.ImpactStated: ":busts_in_silhouette:",
     ev.NoteAdded: ":memo:",
+    ev.ChangeFound: ":wrench:",
     ev.MessagePinned: ":pushpin:",
     ev.Cancelled: ":white_circle:",
     ev.EvidenceFailed: ":black_circle:",
@@ -116,6 +118,10 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
                 small(":speech_balloon: Stakeholders have heard nothing for a while. One sentence is enough."),
                 actions(update),
             ]
+        case ev.ChangeFound():
+            return [
+                section(f":wrench: *Changed while you were looking*, {clock(entry.at)}\n{told(entry, incident, 600)}")
+            ]
         case ev.UpdatePosted(text=text):
             return [section(f":mega: *Update* from {name_of(entry.by)}\n{quote(text)}")]
         case ev.Mitigated(text=text):
@@ -123,15 +129,20 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
             hint = "Tell people, then watch the alerts recover." if incident.firing else "Tell people, then resolve it."
             return [small(f":large_yellow_circle: {name_of(entry.by)} called it mitigated{how}", hint)]
         case ev.EvidenceCollected():
-            return _evidence(entry.event, incident, context)
-        case ev.Resolved(reason=reason, firing=firing, snoozed_until=snoozed):
+            return evidence_message(entry, entry.event, incident, context)
+        case ev.HealthDoubted():
+            return _doubt(entry.event, incident)
+        case ev.Resolved(reason=reason, firing=firing, snoozed_until=snoozed, proof=proof, unproven=unproven):
             again = f" · they page again at {clock(snoozed)}" if snoozed else ""
             burning = f":warning: {count(firing, 'alert')} still firing{again}" if firing else ""
             took = durations(incident) if incident.status is Status.RESOLVED else ""
             return [
                 section(
-                    f":white_check_mark: *{incident.ref} is resolved* by {name_of(entry.by)}\n{line(reason, 1000)}"
+                    f":white_check_mark: *{incident.ref} is resolved* by {name_of(behind(entry, incident))}"
+                    f"\n{line(reason, 1000)}"
                 ),
+                small(f":large_green_circle: Proven healthy: {line(proof, 500)}") if proof else None,
+                small(f":warning: Not proven: {line(unproven, 500)}") if unproven else None,
                 small(burning, took),
                 section("\n".join([":dart: *How the drill went*", *score(incident).lines])) if incident.drill else None,
             ]
@@ -149,6 +160,26 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
             return []
 
 
+def _doubt(event: ev.HealthDoubted, incident: Incident) -> list[Block | None]:
+    """The numbers against resolving, and the way past them; or what a pager's people closed too early."""
+    numbers = line(event.text, 1500)
+    if event.closed:
+        return [
+            section(f":warning: *{incident.ref} was closed without proof*\n{numbers}"),
+            small("If users are still hurt, open it again where it was closed, or declare a new one."),
+        ]
+    if not incident.is_live:
+        return [section(f":warning: *{incident.ref} was not proven healthy*\n{numbers}")]
+    return [
+        section(f":warning: *{incident.ref} is not proven healthy*, so it stays open\n{numbers}"),
+        small("Ask again in a few minutes, or resolve it all the same and say why; the numbers stay on record."),
+        actions(
+            button("Ask again", Do.RESOLVE, incident.id),
+            button("Resolve all the same", Do.UNPROVEN, incident.id),
+        ),
+    ]
+
+
 def _why_back(event: ev.Reopened, entry: Entry) -> str:
     if entry.by.is_person:
         return f"reopened by {name_of(entry.by)}"
@@ -161,23 +192,6 @@ def _affected(incident: Incident) -> str:
 
 def _take(incident: Incident) -> Block | None:
     return actions(acknowledge(incident)) if incident.status is Status.OPEN else None
-
-
-def _evidence(found: ev.EvidenceCollected, incident: Incident, context: Context) -> list[Block | None]:
-    mark = VERDICT_MARKS.get(found.verdict, ":black_circle:")
-    seen = [f"*Likely cause* {line(found.cause, 800)}{confidence(found)}"] if has_cause(found) else []
-    title = context.runbooks.get(found.runbook, "")
-    if title:
-        seen.append(f"*Do now* {line(title, 150)}")
-    against = found.report.get("not_advised", ())
-    # A second runbook is not offered while one is under way, nor after one has helped.
-    open_to_it = incident.is_live and incident.active_run is None and incident.status is not Status.MITIGATED
-    return [
-        section(f"{mark} *Telemetry: {line(found.verdict, 40)}* · {line(found.impact, 800)}"),
-        section("\n".join(seen)),
-        small(*(f":no_entry_sign: Not advised: {line(str(text))}" for text in list(against)[:3])),
-        actions(run_button(incident, context)) if title and open_to_it else None,
-    ]
 
 
 def _about_run(entry: Entry, incident: Incident) -> list[Block | None]:

@@ -10,10 +10,11 @@ from typing import Any, Final
 from bot.incident.advice import proposed_runbook
 from bot.incident.events import Role, Severity
 from bot.incident.policy import Policy
+from bot.incident.rating import CAUSES
 from bot.incident.run import Run, StepRun
 from bot.incident.state import Incident
 from bot.incident.timeline import span
-from bot.slack.actions import Do, StepDo
+from bot.slack.actions import Do, StepDo, evidence_value
 from bot.slack.blocks import Block, plain_text, section, small
 from bot.slack.steps import PLAN_LINES, bullets
 from bot.slack.text import line, when
@@ -155,9 +156,29 @@ def mitigated(incident: Incident) -> Block:
     )
 
 
+def wrong_verdict(incident: Incident, evidence: str) -> Block:
+    """What it really was, where somebody knows."""
+    look = incident.looks[evidence]
+    named = CAUSES.get(look.cause, look.cause or "no cause")
+    options = [_option(words.capitalize(), cause) for cause, words in CAUSES.items() if cause != look.cause]
+    select: Block = {"type": "static_select", "action_id": "actual", "options": options}
+    return _view(
+        Do.WRONG,
+        "Wrong verdict",
+        "Send",
+        evidence_value(incident.id, evidence),
+        [
+            section(f"*{line(evidence, 40)}* said {line(look.verdict, 40)}, because of {line(named, 80)}."),
+            _input("actual", "What was it really?", select, optional=True, hint="Leave it empty while nobody knows."),
+            _input("text", "How do you know?", _text("text", "", "The gateway's config had changed"), optional=True),
+        ],
+    )
+
+
 def resolve(incident: Incident, policy: Policy) -> Block:
     """It is over; with alerts still firing, only after a look at their number."""
     burning = [] if not incident.firing else _still_firing(incident, policy)
+    said = incident.ask.reason if incident.ask else ""
     return _view(
         Do.RESOLVE,
         f"Resolve {incident.ref}",
@@ -165,12 +186,44 @@ def resolve(incident: Incident, policy: Policy) -> Block:
         incident.id,
         [
             *burning,
-            _input("reason", "Why is it over?", _text("reason", "", "Rolled back; errors are at 0.1 %")),
+            _proof(policy),
+            _input("reason", "Why is it over?", _text("reason", said, "Rolled back; errors are at 0.1 %")),
             _input(
                 "cancel",
                 "Or was it none?",
                 _boxes("cancel", "It was a false alarm: cancel, no postmortem"),
                 optional=True,
+            ),
+        ],
+    )
+
+
+def _proof(policy: Policy) -> Block | None:
+    if policy.proof_over is None:
+        return None
+    return small(
+        f"The telemetry is asked first: errors, latency, queue and Xids of the last {span(policy.proof_over)}, against "
+        "their limits and the hour before the alert. The numbers go on the timeline."
+    )
+
+
+def resolve_unproven(incident: Incident, policy: Policy) -> Block:
+    """It is over although the telemetry does not prove it: the numbers, and the reason that stays with them."""
+    tested = incident.tested
+    against = line(tested.text, 1500) if tested is not None and not tested.holds else "It was not asked."
+    return _view(
+        Do.UNPROVEN,
+        f"Resolve {incident.ref}",
+        "Resolve",
+        incident.id,
+        [
+            section(f":warning: *The telemetry does not prove that it is over*\n{against}"),
+            *(_still_firing(incident, policy) if incident.firing else ()),
+            _input(
+                "reason",
+                "Why is it over all the same?",
+                _text("reason", "", "The queue is a batch job of ours; users are served"),
+                hint="It stays on record with the numbers, and is in the postmortem.",
             ),
         ],
     )
@@ -269,11 +322,11 @@ def meta(incident_id: str, runbook: str = "") -> str:
 
 
 def read_meta(text: str) -> tuple[str, str]:
-    """Incident id and runbook id of a form's private_metadata; the other forms carry the bare incident id."""
+    """Incident id and runbook id of a form's private_metadata; the others begin with the incident id."""
     try:
         data = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
-        return text, ""
+        return text.partition(":")[0], ""
     if not isinstance(data, dict):
         return text, ""
     return str(data.get("incident", "")), str(data.get("runbook", ""))

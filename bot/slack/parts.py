@@ -143,6 +143,15 @@ def confidence(found: EvidenceCollected) -> str:
     return f" ({agree} of {signals} signals)" if signals else ""
 
 
+def tested(incident: Incident) -> str:
+    """What the telemetry said last to the question whether it is over; empty while nobody has asked."""
+    said = incident.tested
+    if said is None:
+        return ""
+    words = ":large_green_circle: *Proven healthy*" if said.holds else ":warning: *Not proven healthy*"
+    return f"{words} at {clock(said.at)} · {line(said.text, 500)}"
+
+
 def trouble(failed: DeliveryFailed) -> str:
     """What could not be told to the outside, as a plain warning."""
     what = line(failed.effect.replace("_", " "), 60)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from bot.incident.change import Change
 from bot.incident.drill import Drill
 from bot.incident.entry import Entry
 from bot.incident.people import Actor
@@ -80,4 +81,8 @@ class Past(Protocol):
 
 
 Survey = Callable[[str], Mapping[str, Any]]
-"""The health report of a model (empty: the fleet) as JSON; takes up to its own time budget."""
+"""The health report of a model, node or GPU (empty: the fleet) as JSON; takes up to its own time budget."""
+
+Latest = Callable[[str], tuple[Sequence[Change], str]]
+"""What was changed of late about a model or service (empty: all), the newest first, and why there may be more; takes up
+to its time budget."""

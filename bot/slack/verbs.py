@@ -13,8 +13,10 @@ from bot.incident.state import Incident
 from bot.journal.ids import new_id
 from bot.slack import cards, modals
 from bot.slack.actions import Do, StepDo
+from bot.slack.changes import changes_card
 from bot.slack.drill_verbs import DrillVerbs
-from bot.slack.ports import Drills, Library, Survey
+from bot.slack.health_verbs import FULL, HealthVerbs
+from bot.slack.ports import Drills, Latest, Library, Survey
 from bot.slack.replies import NOTHING, Asked, Reply, View, said
 from bot.slack.runbook_verbs import RunbookVerbs
 from bot.slack.text import esc
@@ -24,12 +26,20 @@ class Verbs:
     """The verbs, bound to the desk."""
 
     def __init__(
-        self, desk: Desk, library: Library, survey: Survey | None, context: cards.Context, drills: Drills | None = None
+        self,
+        desk: Desk,
+        library: Library,
+        survey: Survey | None,
+        context: cards.Context,
+        drills: Drills | None = None,
+        *,
+        latest: Latest | None = None,
     ) -> None:
         self._desk = desk
         self._journal = desk.journal
-        self._survey = survey
+        self._latest: Latest = latest or (lambda whose: (desk.changes(whose), ""))
         self._runbooks = RunbookVerbs(desk, library, self._by_id, context)
+        self._healths = HealthVerbs(desk, survey, self._by_id, context)
         self.context = context
         self._words: Mapping[str, Callable[[Asked], Reply]] = {
             "": self._here,
@@ -40,6 +50,7 @@ class Verbs:
             "note": self._note,
             "timeline": self._timeline,
             "health": self._health,
+            "changes": self._changes,
             "run": lambda asked: self._runbooks.run(*self._meant(asked)),
             "runbooks": self._runbooks.all,
             "drill": DrillVerbs(drills).ask,
@@ -58,7 +69,9 @@ class Verbs:
             "modal.update": self._update_written,
             "modal.mitigated": self._mitigated_said,
             "modal.resolve": self._resolved,
+            "modal.unproven": self._resolved_unproven,
             **self._runbooks.forms,
+            **self._healths.forms,
         }
 
     @property
@@ -86,6 +99,8 @@ class Verbs:
         if action_id not in set(Do):
             raise Refused("That button is from an older version of this message; use `/incident` instead.")
         do = Do(action_id)
+        if do in (Do.FULL, Do.RIGHT, Do.WRONG):
+            return self._healths.button(do, value, asked)
         form = self._form_for(do, value)
         if form is not None:
             return Reply(view=form)
@@ -102,7 +117,7 @@ class Verbs:
             case Do.TIMELINE:
                 return self._timeline_of(incident)
             case Do.HEALTH:
-                return self._health_of(incident.model, incident.id)
+                return self._healths.of(incident.model, incident.id)
             case _:
                 return self._postmortem_of(incident)
 
@@ -117,6 +132,8 @@ class Verbs:
             return self._runbooks.form(incident, proposed_runbook(incident))
         if do is Do.RESOLVE:
             return modals.resolve(self._by_id(value), self.context.policy)
+        if do is Do.UNPROVEN:
+            return modals.resolve_unproven(self._by_id(value), self.context.policy)
         make = FORMS_OF.get(do)
         return make(self._by_id(value)) if make else None
 
@@ -222,20 +239,26 @@ class Verbs:
 
     def _health(self, asked: Asked) -> Reply:
         if asked.text.lower().startswith("inc-"):
-            named, _ = self._meant(asked)
-            return self._health_of(named.model, named.id)
+            named, rest = self._meant(asked)
+            return self._healths.of(f"{named.model} {rest}", named.id)
         here = self._journal.by_channel(asked.channel)
-        return self._health_of(asked.text or (here.model if here else ""), here.id if here else "")
+        about = asked.text if asked.text.removesuffix(FULL).strip() or not here else f"{here.model} {asked.text}"
+        return self._healths.of(about, here.id if here else "")
 
-    def _health_of(self, model: str, incident_id: str) -> Reply:
-        survey = self._survey
-        if survey is None:
-            raise Refused("No Prometheus is connected; set `[prometheus] url` in fixfirst.toml.")
+    def _changes(self, asked: Asked) -> Reply:
+        """Of the incident here or named; elsewhere of a model or service, or of everything."""
+        incident = None if asked.text else self._journal.by_channel(asked.channel)
+        if asked.text.lower().startswith("inc-"):
+            incident, _ = self._meant(asked)
+        if incident is not None:
+            return Reply(changes_card(incident.changes, f"{incident.ref} {incident.title}", asked.at, self.context))
+        latest, whose = self._latest, asked.text
 
-        def report() -> Reply:
-            return Reply(cards.health_card(survey(model), self.context, incident_id))
+        def card() -> Reply:
+            listed, missing = latest(whose)
+            return Reply(changes_card(listed, whose, asked.at, self.context, missing))
 
-        return Reply(slow=report)
+        return Reply(slow=card)
 
     def _mitigated(self, asked: Asked) -> Reply:
         incident, rest = self._meant(asked)
@@ -258,6 +281,8 @@ class Verbs:
         if not outcome.entries and not incident.is_live and ended is not None:
             by = esc(ended.by.name or ended.by.id)
             return said(f"{incident.ref} was already {incident.status} by {by}; `/incident note` adds to it.")
+        if outcome.incident.asks is not None:
+            return said(f"The telemetry is asked whether {incident.ref} is over; its channel tells in a moment.")
         return said(f"{incident.ref} is resolved. The postmortem is being drafted.")
 
     def _postmortem(self, asked: Asked) -> Reply:
@@ -325,13 +350,18 @@ class Verbs:
         if values.get("cancel"):
             self._do(cmd.Cancel(**common, reason=values["reason"]))
             return NOTHING
-        incident = self._by_id(metadata)
+        return self._end(metadata, values, common)
+
+    def _resolved_unproven(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
+        return self._end(metadata, values, {**asked.about(metadata), "despite_doubt": True})
+
+    def _end(self, incident_id: str, values: Mapping[str, str], about: Mapping[str, Any]) -> Reply:
         confirmed = bool(values.get("confirm"))
-        if incident.firing and not confirmed:
+        if self._by_id(incident_id).firing and not confirmed:
             if "confirm" in values:
                 return Reply(problem="Alerts still fire; tick the box to resolve all the same.", field="confirm")
             return Reply(problem="Alerts began to fire meanwhile; close this form and open it again.", field="reason")
-        self._do(cmd.Resolve(**common, reason=values["reason"], despite_firing=confirmed))
+        self._do(cmd.Resolve(**about, reason=values["reason"], despite_firing=confirmed))
         return NOTHING
 
 

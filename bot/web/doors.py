@@ -28,7 +28,7 @@ from bot.desk import Desk
 from bot.incident.people import Refused
 from bot.incident.state import Incident
 from bot.intake.alerts import Message
-from bot.integrations import SOURCES, Parse, pagerduty
+from bot.integrations import CHANGES, SOURCES, Parse, ParseChange, pagerduty
 from bot.journal import Busy
 from bot.settings import Secret
 from bot.web.bodies import Bodies, TooLarge
@@ -145,7 +145,9 @@ class Doors:
         self._slack_pool = ThreadPoolExecutor(self.SLACK_AT_ONCE, "slack-door")
         self._slack_places = threading.BoundedSemaphore(self.SLACK_AT_ONCE)
         hooks = {f"/hooks/{name}": self._guarded(partial(self._alerts, name, parse)) for name, parse in SOURCES.items()}
+        told = {f"/hooks/{name}": self._guarded(partial(self._change, name, parse)) for name, parse in CHANGES.items()}
         routes = [
+            *(Route(path, door, methods=["POST"]) for path, door in told.items()),
             *(Route(path, door, methods=["POST"]) for path, door in hooks.items()),
             Route("/hooks/pagerduty", self._guarded(self._pagerduty_hook), methods=["POST"]),
             Route("/slack/events", self._guarded(self._slack_events), methods=["POST"]),
@@ -186,15 +188,33 @@ class Doors:
 
     async def _alerts(self, source: str, parse: Parse, request: Request) -> ASGIApp:
         """The door of one alert source: its token before its body, its body before its meaning."""
+        if (refused := self._unknown(source, request)) is not None:
+            return refused
+        async with self._alert_bodies.read(request) as body:
+            message = await self._parsed(parse, body)
+        news = 0 if self._desk.knows(message) else await self._taken_in(message)
+        return Accepted(len(message.deliveries), news)
+
+    def _unknown(self, source: str, request: Request) -> Response | None:
+        """What to answer who has not the token of this source, else None."""
         tokens = self._tokens.get(source, ())
         if not tokens:
             return _refuse(request, 404, f"no token is configured; set FIXFIRST_{source.upper()}_TOKENS")
         if not _bearer(request, tokens):
             return _refuse(request, 401, "the bearer token is missing or wrong")
-        async with self._alert_bodies.read(request) as body:
-            message = await self._parsed(parse, body)
-        news = 0 if self._desk.knows(message) else await self._taken_in(message)
-        return Accepted(len(message.deliveries), news)
+        return None
+
+    async def _change(self, source: str, parse: ParseChange, request: Request) -> ASGIApp:
+        """The door for what was changed: answered when it is on disk, and on the incidents it may have to do with."""
+        if (refused := self._unknown(source, request)) is not None:
+            return refused
+        async with self._bodies.read(request) as body:
+            change = await run_in_threadpool(parse, body, self._desk.journal.clock())
+        if why := self._turns_away(False):
+            raise Busy(why)
+        new, incidents = await _committed(self._desk.note_change(change))
+        log.info("change_received", kind=change.kind.value, new=new, incidents=incidents)
+        return JSONResponse({"ok": True, "id": change.id, "new": new, "incidents": incidents})
 
     async def _parsed(self, parse: Parse, body: bytes) -> Message:
         if len(body) <= LARGE_BODY:

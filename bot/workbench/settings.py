@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from bot.workbench.fleet.gateway import flag_file, guard_flag, shed_key, weight_keys
@@ -64,6 +64,7 @@ class Secrets:
     pagerduty_webhook_secret: str
     alertmanager_token: str
     fleet_token: str
+    change_token: str
 
     @classmethod
     def new(cls) -> Secrets:
@@ -77,16 +78,20 @@ class Secrets:
             pagerduty_webhook_secret=secrets.token_hex(32),
             alertmanager_token=secrets.token_hex(16),
             fleet_token=secrets.token_hex(16),
+            change_token=secrets.token_hex(16),
         )
 
     @classmethod
     def kept_in(cls, directory: Path) -> Secrets:
         """The secrets of this directory; made and written (readable by the owner only) when it has none."""
         path = directory / "secrets.json"
-        if path.exists():
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{entry.name: str(stored[entry.name]) for entry in fields(cls)})
+        stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         made = cls.new()
+        if stored:
+            # An older run's directory lacks what has been added since.
+            made = replace(made, **{e.name: str(stored[e.name]) for e in fields(cls) if e.name in stored})
+        if asdict(made) == stored:
+            return made
         write_private(path, json.dumps(asdict(made), indent=2) + "\n")
         return made
 
@@ -100,6 +105,7 @@ class Secrets:
             "FIXFIRST_PAGERDUTY_API_TOKEN": self.pagerduty_api_token,
             "FIXFIRST_PAGERDUTY_WEBHOOK_SECRETS": self.pagerduty_webhook_secret,
             "FIXFIRST_ALERTMANAGER_TOKENS": self.alertmanager_token,
+            "FIXFIRST_CHANGE_TOKENS": self.change_token,
             "FLEET_TOKEN": self.fleet_token,
         }
 
@@ -193,6 +199,9 @@ timeout = "5s"
 # The workbench tells its story in seconds; a production fleet looks back minutes (the default).
 [health]
 window = "30s"
+
+[proof]
+quiet = "30s"
 
 # Named endpoints a runbook may call: what each does to the world, how to see that it did, how to take it back.
 [endpoints.model-deploy]

@@ -10,11 +10,13 @@ import pytest
 
 from bot.config import DATABASE, Config, load, read
 from bot.drills import Scenario
-from bot.integrations import SOURCES, TARGETS, prometheus
+from bot.integrations import CHANGES, SOURCES, TARGETS, prometheus
+from bot.integrations.probe import Probe
 from bot.settings import Table
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+DRIFT = (ROOT / "docs" / "drift.md").read_text(encoding="utf-8")
 EXAMPLE = ROOT / "fixfirst.example.toml"
 TOP = "Top of the file"
 FREE = {"alerts.severities", "pagerduty.users"}
@@ -71,6 +73,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     for table, target in TARGETS.items():
         monkeypatch.setitem(cast(dict[str, Any], TARGETS), table, inside(f"{table}.NAME", target))
     monkeypatch.setattr(Scenario, "from_toml", inside("drills.NAME", Scenario.from_toml))
+    monkeypatch.setattr(Probe, "from_toml", inside("probes.NAME", Probe.from_toml))
     monkeypatch.setattr(prometheus.Settings, "from_toml", inside("prometheus", prometheus.Settings.from_toml))
     values = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
     endpoint = values["endpoints"]["model-deploy"]
@@ -85,6 +88,8 @@ def test_every_key_is_in_the_document_and_every_key_in_the_document_exists(monke
     code, document = asked(monkeypatch), documented()
     tables = {name.partition(".")[0] for name in document if name}
     assert code.pop("") == set(document.pop("")) | tables
+    for name in ("prompt", "prompt.messages"):  # a file of its own has these
+        assert code.pop(name) <= set(re.findall(r"`(\w+)`", DRIFT))
     nested = {name for name in document if "." in name}
     for name, keys in code.items():
         below = {one.rpartition(".")[2] for one in nested if one.rpartition(".")[0] == name}
@@ -106,7 +111,7 @@ def test_the_defaults_in_the_document_are_those_of_the_code(tmp_path: Path) -> N
     plain = settings_of(tmp_path, {name: dict(keys) for name, keys in REQUIRED.items()})
     written = 0
     for name, keys in documented().items():
-        if name in FREE or name.startswith((*TARGETS, "drills.", "oncall", "pager.")):
+        if name in FREE or name.startswith((*TARGETS, "drills.", "oncall", "pager.", "probes.", "canary")):
             continue
         table = spoken
         for part in filter(None, name.split(".")):
@@ -139,6 +144,14 @@ def test_the_defaults_of_a_rota_and_of_an_endpoint_are_those_of_the_code(tmp_pat
     assert full == plain
 
 
+def test_the_defaults_of_a_canary_are_those_of_the_code(tmp_path: Path) -> None:
+    table = documented()["canary"]
+    told = tomllib.loads("\n".join(f"{key} = {text.strip('`')}" for key, text in table.items() if "`" in text))
+    assert set(told) == {"api", "every", "timeout", "samples", "tokens_per_day"}
+    least = {"name": "chat", "model": "m", "url": "http://llm:8000/v1"}
+    assert settings_of(tmp_path, {"canary": [least | told]}) == settings_of(tmp_path, {"canary": [least]})
+
+
 def test_the_defaults_of_a_fallback_pager_are_those_of_the_code(tmp_path: Path) -> None:
     told = {
         key: tomllib.loads(f"x = {text.strip('`')}")["x"]
@@ -161,7 +174,7 @@ def test_every_variable_is_in_the_document() -> None:
         path.read_text(encoding="utf-8") for path in (ROOT / "bot").rglob("*.py") if "workbench" not in path.parts
     )
     used = set(re.findall(r"FIXFIRST_[A-Z_]*[A-Z]", code)) - {"FIXFIRST_NAME_TOKENS"}
-    used |= {f"FIXFIRST_{name.upper()}_TOKENS" for name in SOURCES}
+    used |= {f"FIXFIRST_{name.upper()}_TOKENS" for name in (*SOURCES, *CHANGES)}
     assert set(re.findall(r"^\| `(FIXFIRST_\w+)`", DOCUMENT, flags=re.MULTILINE)) == used
 
 

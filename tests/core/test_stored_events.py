@@ -8,12 +8,20 @@ import pytest
 
 from bot.incident import events as ev
 from bot.incident.effects import EFFECTS, Page, Tell
-from bot.incident.events import EVENTS, NAMES, Event, Role, Severity
+from bot.incident.events import EVENTS, NAMES, Event, Precision, Role, Severity
 from bot.journal.codec import REDACTED, effect_in, effect_out, event_in, event_out
 
 GOLDEN = Path(__file__).parent / "golden"
 AT = datetime(2026, 11, 21, 3, 4, 5, 678901, tzinfo=UTC)
 SAMPLE = {"name": "LLMErrorRatioHigh", "title": "errors", "labels": {"model_name": "llama-70b"}}
+CHANGE = {
+    "source": "change",
+    "kind": "deploy",
+    "title": "Deploy llama-70b 1.4.3",
+    "model": "llama-70b",
+    "image": "registry.example/llama:1.4.3",
+    "settings": [["max_num_seqs", "256", "512"]],
+}
 PLAN = {"lines": ["r42 -> r41"], "request": {"method": "POST"}, "before": {"revision": "r42"}, "risk": "reversible"}
 
 EXAMPLES: tuple[Event, ...] = (
@@ -34,11 +42,18 @@ EXAMPLES: tuple[Event, ...] = (
     ev.AckDeadlineMissed(2),
     ev.Mitigated("rolled back"),
     ev.Relapsed(3),
-    ev.Resolved("quiet again", 3, AT),
+    ev.ResolveAsked("quiet again", True),
+    ev.HealthProven("e7", "errors 0.1% (limit 1.0%)", {"quiet": 300}),
+    ev.HealthDoubted("e7", "errors 4.2% (limit 1.0%)", {"quiet": 300}, True),
+    ev.Resolved("quiet again", 3, AT, "errors 0.1% (limit 1.0%)", "errors 4.2% (limit 1.0%)", "U0MAYA"),
     ev.Cancelled("test rule"),
     ev.Reopened(2, 3),
-    ev.EvidenceCollected("OUTAGE", "31 % errors", "recent change", "rollback", {"verdict": "OUTAGE"}),
+    ev.EvidenceCollected("OUTAGE", "31 % errors", "recent change", "rollback", {"verdict": "OUTAGE"}, "EV-7F3K2QAB"),
+    ev.EvidenceFrozen("EV-7F3K2QAB", {"errors": "0" * 64, "picture": "1" * 64}, 181, AT, "queue: no such metric"),
+    ev.VerdictRated("EV-7F3K2QAB", False, "OUTAGE", "recent-change", "hardware", "node-7 lost a GPU"),
+    ev.PictureShown("EV-7F3K2QAB", "F0PICTURE1", "Slack would not take it"),
     ev.EvidenceFailed("Prometheus does not answer"),
+    ev.ChangeFound("run-812", AT, Precision.MINUTE, CHANGE, True),
     ev.ChannelOpened("C0INC", "inc-42-llama"),
     ev.CardPosted("incident", "C0INC", "1763.1"),
     ev.StepShown("r1", "a", "C0INC", "1763.2"),

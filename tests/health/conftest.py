@@ -61,6 +61,13 @@ class Past:
             self.counter(f"{name}_bucket", {**labels, "le": edge}, total)
         self.counter(f"{name}_count", labels, total)
 
+    def during(
+        self, name: str, labels: dict[str, str], value: Callable[[float], float] | float, since: float, until: float = 0
+    ) -> None:
+        """One series from `since` to `until` seconds before now; a value may be a function of seconds before now."""
+        said = value if callable(value) else lambda _: value
+        self._series(name, labels, lambda t: said(PAST - t), PAST - since, PAST - until)
+
     def text(self) -> str:
         """The file that promtool reads."""
         return "".join("".join(lines) for lines in self.families.values()) + "# EOF\n"

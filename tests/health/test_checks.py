@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bot.health import Observation, Telemetry
+from bot.health import Observation, Scope, Telemetry
 from tests.health.conftest import PAST, Past
 
 Remembering = Callable[[Past], str]
@@ -13,7 +13,7 @@ KSM = {"namespace": "prod"}
 
 
 def seen(url: str, model: str | None = None) -> dict[str, Observation]:
-    return {observation.check: observation for observation in Telemetry(url).survey(model)}
+    return {observation.check: observation for observation in Telemetry(url).survey(Scope(model=model or ""))}
 
 
 def traffic(past: Past, model: str, good: float, bad: float | None = None) -> None:

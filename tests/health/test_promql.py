@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.health import Settings, Telemetry, catalogue
+from bot.health import Scope, Settings, Telemetry, catalogue
 from bot.health.promql import edge, narrows, quote, render
 from tests.health.conftest import Past
 
@@ -81,8 +81,8 @@ def test_a_real_prometheus_finds_each_model_by_its_name_and_no_other(remembering
     queue = [check for check in catalogue(Settings()) if check.id == "U3"]
 
     for number, name in enumerate(listed):
-        (seen,) = Telemetry(url).survey(name, queue)
+        (seen,) = Telemetry(url).survey(Scope(model=name), queue)
         assert (seen.status, seen.value) == ("ok", number), json.dumps(name)
     for name in {*HOSTILE} - {*listed} | {"\ud800", "nobody"}:
-        (seen,) = Telemetry(url).survey(name, queue)
+        (seen,) = Telemetry(url).survey(Scope(model=name), queue)
         assert (seen.status, seen.text) == ("unknown", "no such metric of this model"), json.dumps(name)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.health import Report, Settings, Telemetry, Verdict, lines, survey
+from bot.health import Report, Scope, Settings, Telemetry, Verdict, lines, survey
 from tests.health.conftest import Exporter, eventually, prometheus
 
 NOW = datetime(2026, 11, 21, 3, 4, tzinfo=UTC)
@@ -65,7 +65,7 @@ def closed_port() -> int:
 
 def test_an_unreachable_prometheus_is_said_once_and_without_its_password() -> None:
     port = closed_port()
-    report = survey(Telemetry(f"http://anna:s3cret@127.0.0.1:{port}"), "llama-70b", NOW)
+    report = survey(Telemetry(f"http://anna:s3cret@127.0.0.1:{port}"), Scope(model="llama-70b"), NOW)
 
     assert report.verdict is Verdict.BLIND
     assert report.unknowns == (f"everything: Prometheus at 127.0.0.1:{port} cannot be reached",)
@@ -76,7 +76,7 @@ def test_an_unreachable_prometheus_is_said_once_and_without_its_password() -> No
 def test_a_prometheus_that_does_not_answer_is_not_waited_for_by_every_check() -> None:
     with answering(200, b"{}", threading.Event()) as (url, asked):
         began = time.monotonic()
-        report = survey(Telemetry(url, timeout=0.3), None, NOW)
+        report = survey(Telemetry(url, timeout=0.3), Scope(), NOW)
 
     assert time.monotonic() - began < 2
     assert len(asked) <= 6
@@ -86,7 +86,7 @@ def test_a_prometheus_that_does_not_answer_is_not_waited_for_by_every_check() ->
 
 def test_the_budget_ends_a_survey_whose_queries_are_each_within_their_time() -> None:
     with answering(200, b"{}", threading.Event()) as (url, _):
-        report = survey(Telemetry(url, timeout=20, budget=0.3), None, NOW)
+        report = survey(Telemetry(url, timeout=20, budget=0.3), Scope(), NOW)
 
     assert report.unknowns == (f"everything: Prometheus at {url[7:]} gave no answer within 0.3 s",)
 
@@ -109,7 +109,7 @@ def test_the_budget_ends_a_survey_whose_queries_are_each_within_their_time() -> 
 )
 def test_an_answer_that_is_not_prometheus_is_unknown_and_no_crash(body: bytes) -> None:
     with answering(200, body) as (url, _):
-        report = survey(Telemetry(url), None, NOW)
+        report = survey(Telemetry(url), Scope(), NOW)
 
     assert report.unknowns == (f"everything: what answers at {url[7:]} does not speak Prometheus' API",)
 
@@ -117,7 +117,7 @@ def test_an_answer_that_is_not_prometheus_is_unknown_and_no_crash(body: bytes) -
 @pytest.mark.parametrize("status", [401, 422, 500, 503])
 def test_a_refusal_is_told_with_its_number_and_asked_only_once(status: int) -> None:
     with answering(status, b'{"error": "token abc is wrong"}') as (url, asked):
-        report = survey(Telemetry(url), None, NOW)
+        report = survey(Telemetry(url), Scope(), NOW)
 
     assert report.unknowns == (f"everything: Prometheus at {url[7:]} refused the query with HTTP {status}",)
     assert len(asked) == len(report.checks)
@@ -159,8 +159,8 @@ def test_a_live_scrape_is_judged_from_end_to_end(exporter: Exporter, tmp_path: P
     scrape = f'{{job_name: all, static_configs: [{{targets: ["127.0.0.1:{exporter.port}"]}}]}}'
     with prometheus(tmp_path, f"global: {{scrape_interval: 1s}}\nscrape_configs: [{scrape}]\n") as url:
         telemetry = Telemetry(url, settings=Settings(window=10))
-        eventually(lambda: survey(telemetry, "llama", NOW).verdict is Verdict.OUTAGE, 30)
-        report = survey(telemetry, "llama", NOW)
+        eventually(lambda: survey(telemetry, Scope(model="llama"), NOW).verdict is Verdict.OUTAGE, 30)
+        report = survey(telemetry, Scope(model="llama"), NOW)
 
     assert (report.cause_id, report.runbook) == ("recent-change", "rollback-model-deploy")
     assert report.impact.endswith("of requests fail")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.health import Observation, Report, Sample, Settings, Verdict, catalogue, judge, lines
+from bot.health import Observation, Report, Sample, Scope, Settings, Verdict, catalogue, judge, lines
 from bot.health.observation import Status, duration, number, observe
 from bot.health.verdict import CAUSES
 
@@ -51,7 +51,7 @@ def observation(check: str, status: Status, model: str = "llama") -> Observation
 
 def report(model: str | None = "llama", rest: Status = "ok", **found: Status) -> Report:
     """The judgement when these checks say so and all others say `rest`."""
-    return judge([observation(check, found.get(check, rest)) for check in CHECKS], NOW, model)
+    return judge([observation(check, found.get(check, rest)) for check in CHECKS], NOW, Scope(model=model or ""))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_the_impact_names_the_worst_first_and_the_model_only_where_the_title_doe
 def test_a_model_whose_name_begins_another_ones_is_not_cut_off() -> None:
     other = observe(CHECKS["U1"], "q", [Sample({"model_name": "llama-70b"}, 0.2)], 300, "model")
 
-    assert judge([other], NOW, "llama").impact == "20.0% of requests fail (llama-70b)"
+    assert judge([other], NOW, Scope(model="llama")).impact == "20.0% of requests fail (llama-70b)"
 
 
 @given(st.dictionaries(st.sampled_from(sorted(CHECKS)), st.sampled_from(["ok", "warn", "crit", "unknown"])))

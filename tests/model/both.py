@@ -101,14 +101,15 @@ class Both(RuleBasedStateMachine):
             pager_named(FALLBACK): Moody("SMS", FALLBACK),
             "slack": Moody("Slack"),
         }
+        self.policy = POLICY
         self.begin()
 
     def begin(self) -> None:
         """As a server does when it starts: with nothing in mind."""
         self.journal = Journal(
-            open_engine(self.url), self.workspace, self.clock, lambda incident: next_due_at(incident, POLICY)
+            open_engine(self.url), self.workspace, self.clock, lambda incident: next_due_at(incident, self.policy)
         )
-        self.desk = Desk(self.journal, POLICY, Reading(), lambda: None)
+        self.desk = Desk(self.journal, self.policy, Reading(), lambda: None)
         self.outbox = Outbox(self.desk, self.couriers)
 
     def teardown(self) -> None:

@@ -19,6 +19,8 @@ ESCALATIONS = 3
 ACCEPT_WITHIN = timedelta(seconds=60)
 SNOOZE = REOPEN_WITHIN = timedelta(minutes=30)
 QUIET = timedelta(minutes=10)
+PROOF_LASTS = timedelta(minutes=2)
+PROOF_WITHIN = timedelta(seconds=20)
 OVERTAKEN_WITHIN = timedelta(minutes=5)
 FALLBACK = "sms"
 LIVE = ("open", "acknowledged", "mitigated")
@@ -53,6 +55,15 @@ class Order:
 
 
 @dataclass
+class Wish:
+    """Somebody wants it resolved, and the telemetry is asked first."""
+
+    at: datetime
+    despite_firing: bool
+    waits: bool = True
+
+
+@dataclass
 class Plain:
     """One incident."""
 
@@ -62,6 +73,9 @@ class Plain:
     opened_at: datetime
     alerts_are_elsewhere: Callable[[], bool]
     by_pager: bool = False
+    proves: bool = False
+    wish: Wish | None = None
+    proven_at: datetime | None = None
     status: str = "open"
     generation: int = 1
     firing: int = 0
@@ -135,6 +149,7 @@ class Plain:
         self.status, self.opened_at, self.by_pager = "open", at, by_pager
         self.acknowledged_at = self.mitigated_at = self.ended_at = self.snoozed_until = None
         self.level, self.level_at, self.reminded_at = 0, None, None
+        self.wish = self.proven_at = None
         self.severities = [(at, self.severity)]
         if self.severity in PAGES and not by_pager:
             self.page(at)
@@ -169,15 +184,52 @@ class Plain:
         self.status, self.mitigated_at = "mitigated", at
         return ["incident.mitigated"]
 
-    def is_resolved(self, at: datetime, by_pager: bool, reason: str, despite_firing: bool) -> Words:
+    def is_resolved(
+        self, at: datetime, by_pager: bool, reason: str, despite_firing: bool, despite_doubt: bool = False
+    ) -> Words:
         if not self.live:
             return []
         if not reason.strip() or (self.firing and not despite_firing):
             raise No
         if not by_pager and self.has_lent():
             raise No
+        if self.proves and not (by_pager or despite_doubt or self.is_proven(at)):
+            return self.wishes(at, despite_firing)
+        return self.is_over(at, by_pager)
+
+    def is_over(self, at: datetime, by_pager: bool) -> Words:
         self.snoozed_until = at + SNOOZE if self.firing else None
         return self.ends(at, "resolved", by_pager)
+
+    def is_proven(self, at: datetime) -> bool:
+        """Lately, and no alert has spoken since."""
+        if self.proven_at is None or at - self.proven_at > PROOF_LASTS:
+            return False
+        return self.changed_at is None or self.changed_at <= self.proven_at
+
+    def wishes(self, at: datetime, despite_firing: bool) -> Words:
+        if self.is_waiting():
+            return []
+        self.wish = Wish(at, despite_firing)
+        return ["incident.resolve_asked"]
+
+    def is_waiting(self) -> bool:
+        return self.live and self.wish is not None and self.wish.waits
+
+    def telemetry_says(self, at: datetime, proven: bool, answers: bool) -> Words:
+        """Its word counts for whoever waits for it, and else for whoever asks soon."""
+        wish = self.wish if answers and self.is_waiting() else None
+        if answers and self.wish is not None:
+            self.wish.waits = False
+        self.proven_at = at if proven else None
+        if not proven:
+            return ["health.doubted"]
+        if wish is None:
+            return ["health.proven"]
+        if (self.firing and not wish.despite_firing) or self.has_lent():
+            self.proven_at = None
+            return ["health.proven", "health.doubted"]
+        return ["health.proven", *self.is_over(at, by_pager=False)]
 
     def is_cancelled(self, at: datetime, by_pager: bool) -> Words:
         if self.live and self.has_lent():
@@ -259,26 +311,36 @@ class Plain:
     def deadlines(self) -> list[tuple[datetime, Passing]]:
         due: list[tuple[datetime, Passing]] = []
         is_open, pages = self.status == "open", self.severity in PAGES
+        answer_by = self.wish.at + PROOF_WITHIN if self.wish is not None and self.is_waiting() else None
+        if answer_by is not None:
+            due.append((answer_by, self.gets_no_answer))
         if is_open and pages and self.level < ESCALATIONS:
-            due.append(((self.level_at or self.opened_at) + ACK_WITHIN, self.escalates))
+            level_since = self.level_at or self.opened_at
+            due.append((self.not_before(answer_by, level_since + ACK_WITHIN), self.escalates))
         asked_at = self._asks_in_vain_since() if is_open and pages else None
         if asked_at is not None:
-            due.append((asked_at + ACCEPT_WITHIN, self.hands_on))
+            due.append((self.not_before(answer_by, asked_at + ACCEPT_WITHIN), self.hands_on))
         span = UPDATE_EVERY.get(self.severity)
         if span is not None and self.status in ("acknowledged", "mitigated"):
             told = max(self.told_at or self.opened_at, self.opened_at)
             due.append(((max(told, self.reminded_at or told)) + span, self.reminds))
         if self.status == "resolved" and self.firing and self.snoozed_until:
             due.append((self.snoozed_until, self.wakes_up))
-        idle = not self.has_lent() and not any(run.goes for run in self.runs.values())
+        idle = not self.is_waiting() and not self.has_lent() and not any(run.goes for run in self.runs.values())
         quiet = bool(self.recovered and not self.firing)
         if is_open and self.severity in SELF_RESOLVING and self.changed_at and quiet and idle:
-            due.append((max(self.changed_at, self.opened_at) + QUIET, self.was_quiet))
+            wished = self.wish.at if self.wish else self.opened_at
+            due.append((max(self.changed_at, self.opened_at, wished) + QUIET, self.was_quiet))
         for run in self.runs.values():
             due += [(at, partial(self.lease_ends, run)) for at in run.leases()]
             if self.live:
                 due += [(at, partial(self.is_still_lent, step)) for at, step in run.reminders()]
         return due
+
+    @staticmethod
+    def not_before(answer_by: datetime | None, at: datetime) -> datetime:
+        """Nobody is called while the telemetry is asked whether it is over."""
+        return at if answer_by is None else max(at, answer_by)
 
     def next_due_at(self) -> datetime | None:
         return min((at for at, _ in self.deadlines()), default=None)
@@ -305,7 +367,12 @@ class Plain:
             return ["incident.alerts_reported"]
         return self.returns(now, new_page=True)
 
+    def gets_no_answer(self, now: datetime) -> Words:
+        return self.telemetry_says(now, proven=False, answers=True)
+
     def was_quiet(self, now: datetime) -> Words:
+        if self.proves:
+            return self.wishes(now, despite_firing=False)
         return self.ends(now, "resolved", by_pager=False)
 
     @staticmethod

@@ -23,6 +23,8 @@ class PlainAlert:
 
 @dataclass
 class World:
+    proves: bool = False
+    """Whether a telemetry is there to be asked before anything is resolved."""
     incidents: list[Plain] = field(default_factory=list)
     alerts: dict[str, PlainAlert] = field(default_factory=dict)
     news: dict[str, int] = field(default_factory=dict)
@@ -42,7 +44,7 @@ class World:
 
     def opens(self, at: datetime, group: str, severity: str) -> Plain:
         number = len(self.incidents) + 1
-        incident = Plain(number, group, severity, at, partial(self.elsewhere, number))
+        incident = Plain(number, group, severity, at, partial(self.elsewhere, number), proves=self.proves)
         self.incidents.append(incident)
         return incident
 

@@ -1,6 +1,7 @@
 """What may happen to incidents, in any order: alerts, people, runbooks, couriers, time and restarts."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -57,8 +58,11 @@ HAS_RUNS: Final = precondition(lambda self: any(plain.runs for plain in self.wor
 class Rules(Both):
     """One workspace, and everything that may happen in it."""
 
-    @initialize(severity=SEVERITIES, declared=st.booleans())
-    def something_is_wrong(self, severity: ev.Severity, declared: bool) -> None:
+    @initialize(severity=SEVERITIES, declared=st.booleans(), proves=st.booleans())
+    def something_is_wrong(self, severity: ev.Severity, declared: bool, proves: bool) -> None:
+        if proves:
+            self.world.proves, self.policy = True, replace(self.policy, proof_over=timedelta(minutes=5))
+            self.the_server_starts_anew()
         if declared:
             self.somebody_declares(MEMBER, severity, "chat answers 500", "")
         else:
@@ -168,8 +172,9 @@ class Rules(Both):
             self.says(plain, RESPONDER, cmd.Cancel, lambda one, at: one.is_cancelled(at, False), reason="a drill")
         else:
             reason, sure = "rolled back", how == "under fire"
-            plainly: Plainly = lambda one, at: one.is_resolved(at, False, reason, sure)  # noqa: E731
-            self.says(plain, RESPONDER, cmd.Resolve, plainly, reason=reason, despite_firing=sure)
+            plainly: Plainly = lambda one, at: one.is_resolved(at, False, reason, sure, True)  # noqa: E731
+            despite = {"despite_firing": sure, "despite_doubt": True}
+            self.says(plain, RESPONDER, cmd.Resolve, plainly, reason=reason, **despite)
         self.clock.now += span - TICK  # the alert's own moment is a tick later
         if strikes:
             self.the_clock_strikes()
@@ -209,11 +214,24 @@ class Rules(Both):
         self.says(self.one(which), who, cmd.Mitigate, lambda plain, at: plain.is_mitigated(at, False), text=text)
 
     @HAS_INCIDENTS
-    @rule(which=WHICH, who=PEOPLE, reason=TEXTS, sure=st.booleans(), there=st.booleans())
-    def somebody_resolves(self, which: int, who: Actor, reason: str, sure: bool, there: bool) -> None:
-        plainly: Plainly = lambda plain, at: plain.is_resolved(at, there, reason, sure)  # noqa: E731
+    @rule(which=WHICH, who=PEOPLE, reason=TEXTS, sure=st.booleans(), how=st.sampled_from(["", "", "unproven", "there"]))
+    def somebody_resolves(self, which: int, who: Actor, reason: str, sure: bool, how: str) -> None:
+        there, unproven = how == "there", how == "unproven"
+        plainly: Plainly = lambda plain, at: plain.is_resolved(at, there, reason, sure, unproven)  # noqa: E731
         fields: dict[str, Any] = {"reason": reason, "despite_firing": sure, "despite_fallback": there}
+        fields["despite_doubt"] = unproven
         self.says(self.one(which), who, cmd.Resolve, plainly, there=there, **fields)
+
+    @precondition(lambda self: self.world.proves and self.world.incidents)
+    @rule(which=WHICH, proven=st.sampled_from([True, True, False]), answers=st.sampled_from([True, True, False]))
+    def the_telemetry_speaks(self, which: int, proven: bool, answers: bool) -> None:
+        """In answer to the latest wish, however late, or by itself."""
+        plain = self.one(which)
+        incident = self.journal.incident(self.ids[plain.number - 1])
+        ask = incident.ask.id if answers and incident is not None and incident.ask is not None else ""
+        event = (ev.HealthProven if proven else ev.HealthDoubted)(ask, "errors 0.1%", {})
+        plainly: Plainly = lambda plain, at: plain.telemetry_says(at, proven, bool(ask))  # noqa: E731
+        self.says(plain, BOT, cmd.RecordReceipt, plainly, events=(event,))
 
     @HAS_INCIDENTS
     @rule(which=WHICH, who=PEOPLE)

@@ -108,6 +108,10 @@ class Deployment:
         """The newest revision that works."""
         return [name for name, profile in self.revisions.items() if profile == self.spec.good][-1]
 
+    def image(self, revision: str) -> str:
+        """What its containers run at this revision."""
+        return f"models.example.com/vllm/{self.spec.served_as}:{revision}"
+
     def new_revision(self, profile: Profile, now: float) -> str:
         """Build a revision that looks like any other; it behaves as `profile` says."""
         name = f"r{self.next_revision}"

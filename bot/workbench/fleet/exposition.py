@@ -7,6 +7,7 @@ Every series that belongs to a model carries `service`, `model_name` and `namesp
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -214,6 +215,10 @@ def _container(page: Page, deployment: Deployment, replica: Replica, pod: Labels
         "owner_is_controller": "true",
     }
     page.add("kube_pod_owner", "gauge", "Which ReplicaSet it belongs to.", owned, 1)
+    image = deployment.image(replica.revision)
+    digest = hashlib.sha256(image.encode()).hexdigest()
+    runs = {**container, "image": image, "image_id": f"{image.rpartition(':')[0]}@sha256:{digest}"}
+    page.add("kube_pod_container_info", "gauge", "What it runs.", runs, 1)
     asked = {**container, "resource": "nvidia_com_gpu", "unit": "integer"}
     page.add("kube_pod_container_resource_requests", "gauge", "What it asks for.", asked, deployment.spec.gpus)
     times = math.ceil(replica.crashes)

@@ -166,10 +166,6 @@ def _least(deployment: Deployment) -> int:
     return max(0, len(deployment.replicas) - 1)
 
 
-def _image(deployment: Deployment, revision: str) -> str:
-    return f"models.example.com/vllm/{deployment.spec.served_as}:{revision}"
-
-
 def _revision(template: Json) -> str:
     """Which revision a template runs; Invalid when it is no template of a model server."""
     try:
@@ -189,7 +185,7 @@ def _template(deployment: Deployment, revision: str, *, of_set: bool = False) ->
     gpus = {GPU: str(spec.gpus)}
     container = {
         "name": "vllm",
-        "image": _image(deployment, revision),
+        "image": deployment.image(revision),
         "ports": [{"containerPort": 8000, "protocol": "TCP"}],
         "resources": {"limits": gpus, "requests": gpus},
     }
@@ -288,7 +284,7 @@ def _pod(view: View, deployment: Deployment, replica: Replica) -> Json:
         status["containerStatuses"] = [
             {
                 "name": "vllm",
-                "image": _image(deployment, revision),
+                "image": deployment.image(revision),
                 "ready": state == "ready",
                 "restartCount": int(replica.crashes),
                 "state": started,

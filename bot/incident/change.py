@@ -1,0 +1,244 @@
+"""What somebody changed about a service or a model, and which incident it may have to do with. Pure.
+
+A change is told by whoever made it (a pipeline, by `POST /hooks/change`) or seen in Kubernetes
+(bot/health/rollouts.py). The same roll-out is often both; then it is one change, in the words of the pipeline, which
+knows who and why.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from bot.incident.events import ChangeFound, Precision
+
+KUBERNETES: Final = "kubernetes"
+"""The source of what nobody told us of."""
+MOST: Final = 50
+"""Changes kept with one incident; who deploys more often within hours is not looked for one by one."""
+SAME_WITHIN: Final = timedelta(minutes=20)
+"""A pipeline says that it deploys when it begins or when it has ended; loading the weights takes minutes."""
+SAME_IMAGE_WITHIN: Final = timedelta(minutes=60)
+_SHOWN_SETTINGS: Final = 3
+_SHOWN_VALUE: Final = 60
+
+
+class ChangeKind(StrEnum):
+    """What was changed. INFRA is what lies below every service: nodes, drivers, the network."""
+
+    DEPLOY = "deploy"
+    CONFIG = "config"
+    FLAG = "flag"
+    SCALE = "scale"
+    INFRA = "infra"
+
+
+_DONE: Final[Mapping[ChangeKind, str]] = {
+    ChangeKind.DEPLOY: "Deployed",
+    ChangeKind.CONFIG: "Changed the settings of",
+    ChangeKind.FLAG: "Switched a flag of",
+    ChangeKind.SCALE: "Scaled",
+    ChangeKind.INFRA: "Changed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key that has another value now; empty where there was none, or is none any more."""
+
+    key: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_short(self.before) or '(none)'} -> {_short(self.after) or '(none)'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change, made at `at` (UTC). `id` is its name at its source.
+
+    What is not known is empty. `workload` is the Kubernetes object as `namespace/name`; `images` are full references.
+    `diff` is a configuration's change as its author's tool printed it, `settings` the same by key.
+    """
+
+    id: str
+    source: str
+    at: datetime
+    kind: ChangeKind = ChangeKind.DEPLOY
+    title: str = ""
+    service: str = ""
+    model: str = ""
+    environment: str = ""
+    workload: str = ""
+    revision: str = ""
+    previous: str = ""
+    image: str = ""
+    previous_image: str = ""
+    by: str = ""
+    url: str = ""
+    settings: tuple[Setting, ...] = ()
+    diff: str = ""
+    precision: Precision = Precision.EXACT
+
+    @property
+    def subject(self) -> str:
+        """What was changed, by the name people use for it."""
+        return self.model or self.service or self.workload.rpartition("/")[2] or "the infrastructure"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON, for the ledger and the incident's journal; what is empty is left out."""
+        texts = {name: value for name in _TEXTS if (value := getattr(self, name))}
+        known: dict[str, Any] = {"source": self.source, "kind": self.kind.value, **texts}
+        if self.settings:
+            known["settings"] = [[one.key, one.before, one.after] for one in self.settings]
+        return known
+
+    @classmethod
+    def from_dict(cls, id: str, at: datetime, precision: Precision, known: Mapping[str, Any]) -> "Change":  # noqa: A002
+        """What `to_dict` wrote. What was redacted is a change of which only the time is left."""
+        if not known:
+            return cls(id, "", at, title="A change whose text was taken out", precision=precision)
+        settings = tuple(Setting(*one) for one in known.get("settings", ()))
+        texts = {name: str(known[name]) for name in _TEXTS if name in known}
+        kind = ChangeKind(known["kind"])
+        return cls(id, known["source"], at, kind, settings=settings, precision=precision, **texts)
+
+    @classmethod
+    def found(cls, event: ChangeFound) -> "Change":
+        """The change that an incident's journal holds."""
+        return cls.from_dict(event.id, event.at, event.precision, event.change)
+
+    def event(self, *, live: bool) -> ChangeFound:
+        """As an incident's journal holds it. `live`: it came up while people were at work on the incident."""
+        return ChangeFound(self.id, self.at, self.precision, self.to_dict(), live)
+
+
+_TEXTS: Final = (
+    "title",
+    "service",
+    "model",
+    "environment",
+    "workload",
+    "revision",
+    "previous",
+    "image",
+    "previous_image",
+    "by",
+    "url",
+    "diff",
+)
+
+
+def concerns(change: Change, service: str, model: str) -> bool:
+    """Whether the change may have to do with an incident of this service and model; empty is one of everything.
+
+    Names that both know must agree, and one must be known to both; infrastructure lies below all of them.
+    """
+    if change.kind is ChangeKind.INFRA or not (service or model):
+        return True
+    pairs = [(change.service, service), (change.model, model)]
+    known = [(ours, theirs) for ours, theirs in pairs if ours and theirs]
+    return bool(known) and all(ours == theirs for ours, theirs in known)
+
+
+def is_same(one: Change, other: Change) -> bool:
+    """Whether two sources speak of one roll-out. One source tells two changes apart by their ids."""
+    if one.source == other.source:
+        return one.id == other.id
+    if {one.kind, other.kind} - {ChangeKind.DEPLOY, ChangeKind.CONFIG} and one.kind is not other.kind:
+        return False
+    if KUBERNETES not in (one.source, other.source) or not _same_subject(one, other):
+        return False
+    if one.image and other.image:
+        return _tag(one.image) == _tag(other.image) and abs(one.at - other.at) <= SAME_IMAGE_WITHIN
+    return abs(one.at - other.at) <= SAME_WITHIN
+
+
+def _same_subject(one: Change, other: Change) -> bool:
+    names = [{c.model, c.service, c.workload, c.workload.rpartition("/")[2]} - {""} for c in (one, other)]
+    return bool(names[0] & names[1])
+
+
+def merged(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """The changes, the newest first, each roll-out once: in the pipeline's words, with what only Kubernetes knows."""
+    kept: list[Change] = []
+    for change in sorted(changes, key=lambda one: (one.source == KUBERNETES, one.at, one.id)):
+        at = next((place for place, known in enumerate(kept) if is_same(known, change)), None)
+        if at is None:
+            kept.append(change)
+        else:
+            kept[at] = _completed(kept[at], change)
+    return tuple(sorted(kept, key=lambda one: (one.at, one.id), reverse=True))
+
+
+def _completed(told: Change, seen: Change) -> Change:
+    gaps = ("service", "model", "workload", "revision", "previous", "image", "previous_image")
+    return replace(told, **{name: getattr(seen, name) for name in gaps if not getattr(told, name)})
+
+
+def is_news(known: Sequence[Change], change: Change) -> bool:
+    """Whether an incident that knows these learns anything by the change: words win over what was only seen."""
+    twins = [one for one in known if is_same(one, change)]
+    return not any(change.source in {one.source, KUBERNETES} for one in twins)
+
+
+def words(change: Change) -> str:
+    """The change in one line, without its time: what, from which to which, by whom."""
+    what = change.title or f"{_DONE[change.kind]} {change.subject}"
+    parts = [f"{what}: {moved}" if (moved := movement(change)) else what]
+    if change.settings:
+        shown = [str(one) for one in change.settings[:_SHOWN_SETTINGS]]
+        rest = len(change.settings) - len(shown)
+        shown += [f"{rest} more {'setting' if rest == 1 else 'settings'}"] if rest else []
+        parts.append("; ".join(shown))
+    elif change.diff:
+        parts.append(f"{len(change.diff.splitlines())} lines of configuration differ")
+    if change.environment:
+        parts.append(f"in {change.environment}")
+    if change.by:
+        parts.append(f"by {change.by}")
+    return ", ".join(parts)
+
+
+def movement(change: Change) -> str:
+    """From which image or revision to which: `llama:1.4.2 -> 1.4.3`; empty where neither is known."""
+    if change.image and change.previous_image and change.image != change.previous_image:
+        return _images(change.previous_image, change.image)
+    if change.revision:
+        revision = f"{change.previous} -> {change.revision}" if change.previous else change.revision
+        same_image = change.image and change.image == change.previous_image
+        return f"{revision} (same image)" if same_image else revision
+    return _image(change.image)
+
+
+def _images(before: str, after: str) -> str:
+    """Both images, the name once where only the tag differs."""
+    old, new = _image(before), _image(after)
+    name, separator, tag = new.partition(":")
+    if separator and old.startswith(f"{name}:"):
+        return f"{old} -> {tag}"
+    return f"{old} -> {new}"
+
+
+def _image(reference: str) -> str:
+    """`registry.example/team/llama:1.4.3` as `llama:1.4.3`; a digest as its first twelve digits."""
+    path, at, digest = reference.partition("@")
+    name = path.rpartition("/")[2]
+    if not at:
+        return name
+    plain = digest.rpartition(":")[2][:12]
+    return f"{name} ({plain})" if ":" in name else f"{name}:{plain}"
+
+
+def _tag(reference: str) -> str:
+    """What two references to one image have in common: registries and mirrors differ, name and tag do not."""
+    path, _, digest = reference.partition("@")
+    name = path.rpartition("/")[2]
+    return name if ":" in name else digest or name
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN_VALUE else f"{line[: _SHOWN_VALUE - 3]}..."

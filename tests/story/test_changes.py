@@ -1,0 +1,230 @@
+"""What was changed: told by a pipeline at the door, seen on the card, in the timeline, and in the words of chat."""
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.incident import events as ev
+from bot.incident.entry import Entry
+from tests.story.night import ELSEWHERE, MAYA, SAM, Night, open_night, told
+
+
+def tells(night: Night, /, **change: Any) -> tuple[int, dict[str, Any]]:
+    """A pipeline tells of a change, as CI does; status and answer."""
+    headers = {"Authorization": f"Bearer {night.bench.secrets.change_token}"}
+    status, answer = night.post("/hooks/change", json.dumps(change).encode(), headers)
+    night.settle()
+    return status, json.loads(answer)
+
+
+def deploys(night: Night, minutes_ago: int = 0, /, **more: Any) -> dict[str, Any]:
+    """A deploy of the model that burns in these stories."""
+    change = {
+        "id": f"deploy-{minutes_ago}",
+        "model": "llama-70b",
+        "revision": "r42",
+        "previous": "r41",
+        "image": "registry.example/serving/llama:1.4.3",
+        "previous_image": "registry.example/serving/llama:1.4.2",
+        "by": "Jonas",
+        "url": "https://ci.example/runs/812",
+        "at": ago(night, minutes_ago).isoformat(),
+        **more,
+    }
+    status, answer = tells(night, **change)
+    assert status == 200, answer
+    return answer
+
+
+def ago(night: Night, minutes: int) -> datetime:
+    return night.clock.now - timedelta(minutes=minutes)
+
+
+def entries(night: Night) -> list[Entry]:
+    """The entries of the newest incident that are about changes."""
+    return [e for e in night.app.journal.entries(night.incident.id) if isinstance(e.event, ev.ChangeFound)]
+
+
+def test_what_was_deployed_before_the_page_is_on_the_card_with_from_and_to(night: Night) -> None:
+    deploys(night, 12)
+    night.burns()
+    card = told(night.card)
+    assert "What changed" in card
+    assert "Deployed llama-70b: llama:1.4.2 -&gt; 1.4.3, by Jonas" in card
+    assert "https://ci.example/runs/812|open" in card
+    assert not night.said("Changed while you were looking"), "it is on the card, and nobody is told twice"
+
+
+def test_a_change_stands_in_the_timeline_and_the_postmortem_at_its_own_time(night: Night) -> None:
+    made = ago(night, 12)
+    deploys(night, 12)
+    night.burns()
+    (entry,) = entries(night)
+    assert entry.at == made < night.incident.opened_at
+    assert "Deployed llama-70b" in night.types(SAM, "/incident timeline", night.incident.channel)
+    night.recovers()
+    night.types(MAYA, "/incident resolve rolled back by hand", night.incident.channel)
+    (draft,) = night.config.postmortems_dir.glob("*.md")
+    rows = [row for row in draft.read_text(encoding="utf-8").splitlines() if "Deployed llama-70b" in row]
+    assert any(f"{made:%H:%M:%S}" in row for row in rows), rows
+
+
+def test_what_is_deployed_while_people_look_is_said_in_the_channel_and_wakes_nobody(night: Night) -> None:
+    night.burns()
+    paged = len(night.pager_calls())
+    answer = deploys(night, revision="r43", previous="r42", image="", previous_image="")
+    assert answer == {"ok": True, "id": "deploy-0", "new": True, "incidents": ["INC-1"]}
+    (message,) = night.said("Changed while you were looking")
+    assert "r42 -&gt; r43" in told(message)
+    assert "r42 -&gt; r43" in told(night.card)
+    assert len(night.pager_calls()) == paged
+
+
+def test_the_same_change_twice_is_one(night: Night) -> None:
+    night.burns()
+    first, again = deploys(night), deploys(night)
+    assert (first["new"], again["new"]) == (True, False)
+    assert len(entries(night)) == 1
+    assert len(night.said("Changed while you were looking")) == 1
+
+
+def test_without_an_id_the_same_words_are_the_same_change(night: Night) -> None:
+    words = {"service": "chat", "kind": "flag", "title": "spec decoding on"}
+    answers = [tells(night, **words)[1] for _ in range(2)]
+    assert [answer["new"] for answer in answers] == [True, False]
+    night.clock.after(minutes=11)
+    assert tells(night, **words)[1]["new"], "somebody switched it again"
+
+
+def test_another_models_change_is_not_on_the_card(night: Night) -> None:
+    deploys(night, 5, model="mistral-small")
+    deploys(night, 6, model="", service="search")
+    night.burns()
+    assert night.incident.changes == ()
+    answer = deploys(night, model="mistral-small")
+    assert answer["incidents"] == []
+
+
+def test_infrastructure_lies_below_every_model(night: Night) -> None:
+    tells(night, kind="infra", title="NVIDIA driver 580 on pool a", by="Priya")
+    night.burns()
+    assert "NVIDIA driver 580 on pool a" in told(night.card)
+
+
+def test_a_crash_after_the_answer_loses_nothing(night: Night) -> None:
+    assert deploys(night, 3)["new"]
+    night.crash()
+    assert not deploys(night, 3)["new"]
+    night.burns()
+    assert [one.revision for one in night.incident.changes] == ["r42"]
+
+
+def test_what_was_changed_long_before_is_not_on_the_card(night: Night) -> None:
+    deploys(night, 121)
+    night.burns()
+    assert night.incident.changes == ()
+
+
+def test_the_card_shows_three_and_counts_the_rest(night: Night) -> None:
+    for minutes in range(1, 6):
+        deploys(night, 10 * minutes, revision=f"r{50 - minutes}", previous="", image="", previous_image="")
+    night.burns()
+    card = told(night.card)
+    assert [revision for revision in ("r49", "r48", "r47", "r46", "r45") if revision in card] == ["r49", "r48", "r47"]
+    assert "and 2 more" in card
+    listed = night.types(SAM, "/incident changes", night.incident.channel)
+    assert all(revision in listed for revision in ("r49", "r48", "r47", "r46", "r45"))
+
+
+def test_settings_are_shown_key_by_key_and_secrets_never(night: Night) -> None:
+    before = {"engine": {"max_num_seqs": 256, "dtype": "bfloat16"}, "api_key": "hunter2hunter2"}
+    after = {"engine": {"max_num_seqs": 512, "dtype": "bfloat16"}, "api_key": "hunter3hunter3"}
+    deploys(night, 4, kind="config", revision="", image="", config={"before": before, "after": after})
+    night.burns()
+    assert "engine.max_num_seqs: 256 -&gt; 512" in told(night.card)
+    assert "dtype" not in told(night.card), "what is the same is no change"
+    on_disk = b"".join(path.read_bytes() for path in Path(night.config.data_dir).rglob("*") if path.is_file())
+    assert b"hunter" not in on_disk
+
+
+def test_elsewhere_the_word_lists_a_model_or_everything(night: Night) -> None:
+    deploys(night, 5)
+    deploys(night, 7, model="mistral-small", image="", previous_image="")
+    everything = night.types(SAM, "/incident changes", ELSEWHERE)
+    assert "2 changes" in everything
+    assert "mistral-small" in everything
+    only = night.types(SAM, "/incident changes mistral-small", ELSEWHERE)
+    assert "1 change" in only
+    assert "llama-70b" not in only
+    assert "No change is known" in night.types(SAM, "/incident changes qwen3-32b", ELSEWHERE)
+
+
+def test_staging_is_no_suspect_where_production_is_named(tmp_path: Path) -> None:
+    named = {"[alerts]": '[changes]\nenvironments = ["production"]\n\n[alerts]'}
+    with open_night(tmp_path, settings=named) as night:
+        deploys(night, 5, environment="staging")
+        deploys(night, 6, environment="production", revision="r40")
+        night.burns()
+        assert [one.revision for one in night.incident.changes] == ["r40"]
+
+
+def test_what_is_over_is_left_alone(night: Night) -> None:
+    night.burns()
+    night.recovers()
+    night.types(MAYA, "/incident resolve quiet again", night.incident.channel)
+    assert deploys(night)["incidents"] == []
+    assert entries(night) == []
+
+
+def test_who_returns_sees_what_was_changed_meanwhile(night: Night) -> None:
+    night.burns()
+    night.recovers()
+    night.types(MAYA, "/incident resolve quiet again", night.incident.channel)
+    night.after(minutes=5)
+    deploys(night, 1)
+    night.burns()
+    assert night.incident.generation == 2
+    assert [one.revision for one in night.incident.changes] == ["r42"]
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({}, "service and model are both missing"),
+    ({"model": "llama-70b", "kind": "release"}, "kind must be one of deploy, config, flag, scale, infra"),
+    ({"modle": "llama-70b"}, "'modle' is not a field"),
+    ({"model": 7}, "model must be a text"),
+    ({"model": "m", "revision": "r" * 201}, "revision has 201 characters"),
+    ({"model": "m", "at": "yesterday"}, "at must be a time"),
+    ({"model": "m", "at": "2046-11-21T03:04:05Z"}, "at is 2046-11-21T03:04:05Z, which is still to come"),
+    ({"model": "m", "url": "javascript:alert(1)"}, "url must begin with https://"),
+    ({"model": "m", "config": {"from": {}}}, "config must be the text of a diff"),
+    ({"model": "m", "config": {"before": [], "after": 3}}, "config.after must be an object"),
+]
+
+
+@pytest.mark.parametrize(("change", "why"), REFUSED, ids=[why[:30] for _, why in REFUSED])
+def test_what_cannot_be_understood_is_refused_by_its_field(night: Night, change: dict[str, Any], why: str) -> None:
+    status, answer = tells(night, **change)
+    assert status == 400
+    assert why in answer["error"]
+    assert night.app.desk.changes() == []
+
+
+def test_without_the_token_nothing_is_taken(night: Night) -> None:
+    body = json.dumps({"model": "llama-70b"}).encode()
+    assert night.post("/hooks/change", body, {})[0] == 401
+    wrong = {"Authorization": f"Bearer {night.bench.secrets.alertmanager_token}"}
+    assert night.post("/hooks/change", body, wrong)[0] == 401, "another door's token opens only that"
+    assert night.app.desk.changes() == []
+
+
+def test_what_pipelines_told_is_forgotten_after_its_time(tmp_path: Path) -> None:
+    with open_night(tmp_path, settings={"[alerts]": "[changes]\nkeep_days = 2\n\n[alerts]"}) as night:
+        deploys(night)
+        night.burns()
+        night.after(days=3)
+        night.tidies()
+        assert deploys(night, 3 * 24 * 60)["new"], "the ledger does not know it any more"
+        assert len(night.incident.changes) == 1, "the incident keeps its own"
