@@ -9,7 +9,7 @@ from typing import Final
 
 import requests
 
-from bot.health import Report, Telemetry, survey
+from bot.health import Report, Scope, Telemetry, survey
 from tests.bench.measure import Pair
 from tests.quality.examine import Marks, examine_all
 from tests.quality.history import history
@@ -72,7 +72,7 @@ def marks() -> Marks:
 
 
 def _report(url: str) -> Report:
-    return survey(Telemetry(url), MODEL, datetime.now(UTC))
+    return survey(Telemetry(url), Scope(model=MODEL), datetime.now(UTC))
 
 
 def _one_by_one(url: str, report: Report) -> float:

@@ -4,7 +4,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bot.health import Telemetry, survey
+from bot.health import Scope, Telemetry, survey
 
 
 def _peak_mb() -> float:
@@ -17,7 +17,7 @@ def main() -> None:
     """The client libraries that a report loads count, since an idle bot has not loaded them."""
     url, model = sys.argv[1:]
     before = _peak_mb()
-    survey(Telemetry(url), model, datetime.now(UTC))
+    survey(Telemetry(url), Scope(model=model), datetime.now(UTC))
     sys.stdout.write(f"{_peak_mb() - before:.1f}")
 
 

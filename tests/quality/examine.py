@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bot.health import Report, Telemetry, survey
+from bot.health import Report, Scope, Telemetry, survey
 from tests.quality.advice import suggested
 from tests.quality.history import history
 from tests.quality.remembered import prometheus
@@ -93,7 +93,7 @@ def reported(scenario: Scenario, seed: int) -> tuple[Report, float]:
         now = int(time.time())
         with prometheus(history(scenario, seed, now), Path(name)) as url:
             began = time.monotonic()
-            report = survey(Telemetry(url), scenario.scope, datetime.now(UTC))
+            report = survey(Telemetry(url), Scope(model=scenario.scope or ""), datetime.now(UTC))
             return report, time.monotonic() - began
 
 
