@@ -30,6 +30,7 @@ LINT_BELOW_S: Final = 2.0
 PLAN_BELOW_S: Final = 1.0
 REPORT_BELOW_S: Final = 2.0
 REPORT_BELOW_MB: Final = 100.0
+PICTURE_BELOW_MS: Final = 300.0
 CAUSE_AT_LEAST: Final = 0.9
 SCRAPED_AFTER_S: Final = 6.0
 ANY: Final = Ports(page=0, pagerduty=0, fleet=0, prometheus=0, alertmanager=0, doors=0, pages=0)
@@ -129,13 +130,14 @@ def plans(folder: Path) -> list[report.Line]:
 
 def diagnosis(folder: Path) -> list[report.Line]:
     """The health report over a large fleet, and the marks of the forty labelled incidents."""
-    pairs, above_idle = health.reports(folder)
+    found = health.measured(folder)
     marks = health.marks()
-    slowest = max(pair.product for pair in pairs)
+    slowest = max(pair.product for pair in found.reports)
     return [
-        report.waits("health report, 256 GPUs and 64 replicas", pairs, None),
+        report.waits("health report, 256 GPUs and 64 replicas", found.reports, None),
         report.absolute("... the slowest of five", [slowest], "s", REPORT_BELOW_S),
-        report.absolute("... memory above idle", [above_idle], "MB", REPORT_BELOW_MB),
+        report.absolute("... its picture", [1e3 * took for took in found.pictures], "ms", PICTURE_BELOW_MS),
+        report.absolute("... memory above idle, with the picture", [found.above_idle], "MB", REPORT_BELOW_MB),
         report.share("labelled incidents: impact right", marks.impact, marks.answers, 1.0),
         report.share("labelled incidents: first cause right", marks.cause, marks.answers, CAUSE_AT_LEAST),
         report.share("labelled incidents: nothing unsafe said", marks.answers - marks.unsafe, marks.answers, 1.0),

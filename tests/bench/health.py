@@ -3,13 +3,16 @@
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import requests
 
-from bot.health import Report, Scope, Telemetry, survey
+from bot.health import Report, Scope, Settings, Telemetry, survey
+from bot.health.chart import Mark, Picture, draw
+from bot.health.series import Recorder
 from tests.bench.measure import Pair
 from tests.quality.examine import Marks, examine_all
 from tests.quality.history import history
@@ -49,8 +52,20 @@ LARGE: Final = Scenario(
 )
 
 
-def reports(folder: Path) -> tuple[list[Pair], float]:
-    """Seconds of each report beside those of its queries asked one after another, and its memory above idle in MB."""
+@dataclass(frozen=True)
+class Measured:
+    """reports: seconds of each, beside those of its queries asked one after another. pictures: seconds of each.
+
+    above_idle: MB that one report with its picture adds to a process that has made none.
+    """
+
+    reports: list[Pair]
+    pictures: list[float]
+    above_idle: float
+
+
+def measured(folder: Path) -> Measured:
+    """Five reports and five pictures of the large fleet; raises RuntimeError when the report is wrong."""
     with prometheus(history(LARGE, SEED, int(time.time())), folder) as url:
         report = _report(url)  # not measured: Prometheus reads its blocks for the first time
         if report.verdict != LARGE.impact or report.cause_id != LARGE.cause:
@@ -61,9 +76,17 @@ def reports(folder: Path) -> tuple[list[Pair], float]:
             report = _report(url)
             product = time.perf_counter() - began
             pairs.append(Pair(_one_by_one(url, report), product))
+        now = datetime.now(UTC)
+        recording = Recorder(url, Settings()).record(Scope(model=MODEL), now)
+        marks = (
+            Mark(now - timedelta(minutes=20), "xid", "Xid 79"),
+            Mark(now - timedelta(minutes=12), "alert", "alert"),
+        )
+        picture = Picture(report.headline, recording, marks, Settings().sla_seconds)
+        pictures = [_drawn(picture) for _ in range(1 + REPORTS)][1:]  # the first one loads the fonts
         command = [sys.executable, "-m", "tests.bench.resident", url, MODEL]
         told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-        return pairs, float(told.stdout)
+        return Measured(pairs, pictures, float(told.stdout))
 
 
 def marks() -> Marks:
@@ -73,6 +96,12 @@ def marks() -> Marks:
 
 def _report(url: str) -> Report:
     return survey(Telemetry(url), Scope(model=MODEL), datetime.now(UTC))
+
+
+def _drawn(picture: Picture) -> float:
+    began = time.perf_counter()
+    draw(picture)
+    return time.perf_counter() - began
 
 
 def _one_by_one(url: str, report: Report) -> float:

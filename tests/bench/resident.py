@@ -1,10 +1,12 @@
-"""What one health report adds to the memory of a process that has made none: prints it in MB."""
+"""What one health report with its picture adds to the memory of a process that has made none: prints it in MB."""
 
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bot.health import Scope, Telemetry, survey
+from bot.health import Scope, Settings, Telemetry, survey
+from bot.health.chart import Picture, draw
+from bot.health.series import Recorder
 
 
 def _peak_mb() -> float:
@@ -17,7 +19,9 @@ def main() -> None:
     """The client libraries that a report loads count, since an idle bot has not loaded them."""
     url, model = sys.argv[1:]
     before = _peak_mb()
-    survey(Telemetry(url), Scope(model=model), datetime.now(UTC))
+    scope, settings, now = Scope(model=model), Settings(), datetime.now(UTC)
+    report = survey(Telemetry(url), scope, now)
+    draw(Picture(report.headline, Recorder(url, settings).record(scope, now), (), settings.sla_seconds))
     sys.stdout.write(f"{_peak_mb() - before:.1f}")
 
 

@@ -16,6 +16,8 @@ from tests.quality.remembered import prometheus
 from tests.quality.scenarios import Scenario
 
 AT_ONCE = 2
+# What the labels call by one name and the diagnosis by a finer one.
+_COARSE = {"gpu-oom": "restarts", "host-oom": "restarts"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def compared(scenario: Scenario, seed: int, report: Report, seconds: float) -> A
         seed=seed,
         scope=scenario.scope or "fleet",
         impact=str(report.verdict),
-        cause=report.cause_id,
+        cause=_COARSE.get(report.cause_id, report.cause_id),
         second=report.second,
         wanted_impact=scenario.impact,
         wanted_cause=scenario.cause,
