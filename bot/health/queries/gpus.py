@@ -112,9 +112,13 @@ CLOCKS = (
 )
 
 REPLAYS = (per_gpu("rate(DCGM_FI_DEV_PCIE_REPLAY_COUNTER[<window>]) * 60"),)
-_LINKS = '{__name__=~"DCGM_FI_DEV_NVLINK_(CRC_FLIT|CRC_DATA|REPLAY|RECOVERY)_ERROR_COUNT_TOTAL"}'
-# Per link the exporter writes `gpu_uuid`, and the GPU's type as `model_name`, which elsewhere is the model served.
-_LINK_ERRORS = f'label_replace(increase({_LINKS}[<memory>]), "UUID", "$1", "gpu_uuid", "(.+)")'
+# Each kind is marked, else the calm counter of a link would hide the loud one. Per link the exporter writes `gpu_uuid`,
+# and the GPU's type as `model_name`, which elsewhere is the model served.
+_KINDS = " or ".join(
+    f'label_replace(increase(DCGM_FI_DEV_NVLINK_{kind}_ERROR_COUNT_TOTAL[<memory>]), "kind", "{kind}", "", "")'
+    for kind in ("CRC_FLIT", "CRC_DATA", "REPLAY", "RECOVERY")
+)
+_LINK_ERRORS = f'label_replace({_KINDS}, "UUID", "$1", "gpu_uuid", "(.+)")'
 LINK_ERRORS = (f"sum by ({_GPU}, gpu, host, job, instance) ({hosted(_LINK_ERRORS)})",)
 
 # Who holds which GPU: joins a replica with its GPUs by the pod.
