@@ -60,6 +60,15 @@ def test_a_fault_that_was_there_an_hour_before_does_not_explain_why_it_began_now
     assert told(old).cause_id == "hardware"
 
 
+def test_trouble_that_is_older_than_a_change_is_not_the_changes() -> None:
+    change = bad("E4", 5 * 60, None)
+
+    assert causes(told(bad("U1", 0.3, 20), change)) == ("none", "")
+    assert causes(told(bad("U1", 0.3, 6), change)) == ("recent-change", "")
+    # An old warning does not hide the emergency that came after it.
+    assert causes(told(bad("U2", 3, 50), bad("U1", 0.3, 4), change)) == ("recent-change", "")
+
+
 def test_a_change_that_nothing_followed_for_long_gives_way_to_what_came_just_before() -> None:
     errors = bad("U1", 0.3, 3)
 

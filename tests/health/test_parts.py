@@ -93,6 +93,26 @@ def test_poor_links_are_told_in_both_conventions_of_labels(remembering: Remember
     assert not any(sample.labels.get("model_name") for sample in found["H5b"].series)
 
 
+def test_an_xid_is_an_event_in_every_way_an_exporter_writes_it(remembering: Remembering) -> None:
+    past = Past()
+    for index, ago in ((0, 600), (1, PAST)):
+        counted = {**gpu(past, index), "xid": "79"}
+        past.appearing("DCGM_EXP_XID_ERRORS_TOTAL", counted, 1, ago)
+    old = {"gpu": "2", "uuid": "GPU-old", "Hostname": "node-1", "pod_name": "llama-0", "pod_namespace": "prod"}
+    past.gauge("DCGM_FI_DEV_GPU_TEMP", old, 9223372036854775794)
+    past.gauge("DCGM_FI_DEV_XID_ERRORS", old, late(31, 74))
+    moved = gpu(past, 3)
+    past.gauge("DCGM_FI_DEV_XID_ERRORS", {**moved, "pod": "llama-1", "namespace": "prod"}, 13, until=600)
+    past.appearing("DCGM_FI_DEV_XID_ERRORS", moved, 119, 585)
+    found = seen(remembering(past))["H2"]
+
+    assert {(sample.labels["gpu"], sample.labels["xid"]) for sample in found.series} == {
+        ("0", "79"),
+        ("2", "74"),
+        ("3", "119"),
+    }
+
+
 def test_a_bad_node_is_told_with_what_is_wrong_unless_somebody_is_at_work(remembering: Remembering) -> None:
     past = Past()
     for node in ("well", "down", "sick", "tainted", "cordoned", "cpu-only"):
