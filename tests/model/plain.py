@@ -22,6 +22,7 @@ QUIET = timedelta(minutes=10)
 PROOF_LASTS = timedelta(minutes=2)
 PROOF_WITHIN = timedelta(seconds=20)
 OVERTAKEN_WITHIN = timedelta(minutes=5)
+CHANGES_WITHIN = timedelta(hours=2)
 FALLBACK = "sms"
 LIVE = ("open", "acknowledged", "mitigated")
 
@@ -96,6 +97,7 @@ class Plain:
     handovers: list[Handover] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     runs: dict[str, PlainRun] = field(default_factory=dict)
+    changes: set[int] = field(default_factory=set)
     story: Words = field(default_factory=list)
 
     @property
