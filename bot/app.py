@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -42,7 +42,11 @@ from bot.engine.local import Chore, LocalEngine
 from bot.hands import Hands
 from bot.health import proof, rollouts
 from bot.health.changes import Courier as ChangesCourier
+from bot.health.chart import Mark
 from bot.health.courier import Courier as HealthCourier
+from bot.health.courier import Keeping
+from bot.health.freeze import PICTURE, Frozen, Piece, freeze
+from bot.health.series import Recorder
 from bot.incident.change import Change, merged
 from bot.incident.due import next_due_at
 from bot.incident.effects import pager_named
@@ -51,10 +55,11 @@ from bot.incident.run import Reading
 from bot.incident.state import Incident
 from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, pagerduty, prometheus
 from bot.integrations.fallback import Fallback, Voice
-from bot.journal import Journal
+from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
 from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, open_engine, reaching
+from bot.journal.ratings import ratings
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.postmortem.shelf import Shelf
@@ -81,6 +86,9 @@ from bot.web.metrics import Numbers
 from bot.web.pages import pages_app
 from bot.web.patience import Watch
 from bot.web.runbooks import Runbooks
+
+if TYPE_CHECKING:
+    from bot.canaries import Canaries
 
 log = structlog.get_logger()
 
@@ -145,6 +153,16 @@ def prover_of(config: Config) -> proof.Prover | None:
     """What says whether it is over, when a Prometheus is configured."""
     telemetry = telemetry_of(config, replace(config.health, window=config.proof.quiet), PROOF_BUDGET_S)
     return proof.Prover(telemetry, config.proof) if telemetry else None
+
+
+def recorder_of(config: Config) -> Recorder | None:
+    """Prometheus' memory, when one is configured."""
+    settings = config.prometheus
+    if settings is None:
+        return None
+    token = settings.token
+    headers = {"Authorization": f"Bearer {token.reveal()}"} if token else None
+    return Recorder(settings.url, config.health, timeout=settings.timeout, headers=headers)
 
 
 SWITCH_INTERVAL_S: Final = 0.001
@@ -224,6 +242,7 @@ class App:
         self.runbooks = {book.runbook.id: book.runbook for book in self.books if not book.faults}
         self.library = Library(self.runbooks, config.targets)
         self.telemetry = telemetry_of(config)
+        self.recorder = recorder_of(config)
         self.shelf = Shelf(config.postmortems_dir)
         self.drills = Drills(self.desk, config.drills)
         self.slack = self._slack(config.slack, clock, outside) if config.slack else None
@@ -239,6 +258,9 @@ class App:
         chores = [Chore(self.slack.learn, DIRECTORY_EVERY_S)] if self.slack else []
         chores.append(Chore(self.auditor.look, AUDIT_LOOK_EVERY_S))
         chores.append(Chore(self.pressure.look, PRESSURE_EVERY_S))
+        self.canaries = self._canaries()
+        if self.canaries:
+            chores.append(Chore(self.canaries.look, self.canaries.every_s))
         if config.drills:
             chores.append(Chore(self.drills.tidy, TIDY_EVERY_S))
         if isinstance(clock, SteadyClock):
@@ -273,6 +295,13 @@ class App:
 
         return PostgresEngine(self.desk, self.outbox, conninfo(self.config.database), chores)
 
+    def _canaries(self) -> "Canaries | None":
+        if not self.config.canaries:
+            return None
+        from bot.canaries import Canaries
+
+        return Canaries(self.journal, self.config.canaries)
+
     def _wake(self) -> None:
         self.engine.wake()
 
@@ -292,6 +321,8 @@ class App:
         """Finishes what is in hand; what waits stays in the journal."""
         if self._hang_up:
             self._hang_up()
+        if self.canaries:
+            self.canaries.stop()
         self.engine.stop()
         self.close()
 
@@ -331,6 +362,23 @@ class App:
             raise LookupError("no Prometheus is configured")
         return rollouts.find(self.telemetry, model, now, self.config.policy.changes_within)
 
+    def _freeze(self, report: health.Report, marks: Sequence[Mark]) -> Frozen:
+        if self.recorder is None:
+            raise LookupError("no Prometheus is configured")
+        return freeze(self.recorder, report, marks, self.config.health.sla_seconds)
+
+    def _keep(self, incident: str, name: str, pieces: Sequence[Piece]) -> Mapping[str, str]:
+        """Writes the pieces down; what stands there of an earlier try is what counts."""
+        parts = [evidence.Part(piece.name, piece.kind, piece.query, piece.content) for piece in pieces]
+        write = partial(evidence.keep, incident_id=incident, evidence_id=name, parts=parts)
+        return self.journal.write(lambda txn: write(txn.direct, txn.workspace, now=txn.now), urgent=False).result()
+
+    def picture(self, incident: str, name: str) -> bytes | None:
+        """The PNG kept with an evidence, by the ids of both; None when there is none (any more)."""
+        kept = self.journal.ask(lambda direct, whose: evidence.find(direct, whose, incident, name))
+        part = kept.part(PICTURE) if kept else None
+        return part.content if part else None
+
     def link(self, incident: Incident) -> str:
         """The incident's page."""
         return f"{self.config.pages_url}/incidents/{incident.ref}"
@@ -348,7 +396,7 @@ class App:
             directory=directory,
             listeners=listeners,
             door=SlackDoor(listeners.app, settings.signing_secret, outside),
-            courier=SlackCourier(client, settings, context, self.config.oncall, self.journal),
+            courier=SlackCourier(client, settings, context, self.config.oncall, self.journal, picture=self.picture),
             post=client.chat_postMessage,
             ours=partial(told, client),
         )
@@ -356,7 +404,7 @@ class App:
     def _couriers(self) -> Mapping[str, Courier]:
         config = self.config
         couriers: dict[str, Courier] = {
-            "postmortem": PostmortemCourier(self.shelf, self.journal.entries, config.pages_url)
+            "postmortem": PostmortemCourier(self.shelf, self.journal.entries, config.pages_url, self.picture)
         }
         if self.slack:
             couriers["slack"] = self.slack.courier
@@ -365,7 +413,8 @@ class App:
         for name, voice in config.fallbacks.items():
             couriers[pager_named(name)] = Fallback(name, voice, self.link)
         if self.telemetry:
-            couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks))
+            keeping = Keeping(self._freeze, self._keep)
+            couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks), keeping)
             couriers["changes"] = ChangesCourier(self._rollouts)
         prover = prover_of(config)
         if prover:
@@ -401,7 +450,12 @@ class App:
             policy=config.policy,
             hosts=sorted(hosts),
             hands=Hands(self.desk),
-            vitals=Vitals(self.numbers, partial(try_out, self.journal, WRITE_WITHIN_S), self.auditor.findings),
+            vitals=Vitals(
+                self.numbers,
+                partial(try_out, self.journal, WRITE_WITHIN_S),
+                self.auditor.findings,
+                self.canaries.text if self.canaries else str,
+            ),
         )
 
     def numbers(self) -> Numbers:
@@ -422,6 +476,7 @@ class App:
             refused={(watch.listener, why): n for watch in self.watches for why, n in watch.counts.items()},
             heartbeats={"sent": beats.sent, "missed": beats.missed} if beats else {},
             traffic=self.doors.traffic,
+            verdicts=Counter("right" if one.said.right else "wrong" for one in self.journal.ask(ratings)),
         )
 
 

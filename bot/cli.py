@@ -9,7 +9,7 @@ from typing import Any
 import click
 import structlog
 
-from bot import cli_changes, cli_drill, cli_hands, cli_journal, cli_lint, cli_run
+from bot import cli_canary, cli_changes, cli_drift, cli_drill, cli_hands, cli_health, cli_journal, cli_lint, cli_run
 from bot.config import Config, load, shipped_runbooks
 from bot.terminal import CONFIG, config_at
 
@@ -78,22 +78,6 @@ def _connections(config: Config) -> list[tuple[str, bool]]:
     ]
 
 
-@main.command()
-@CONFIG
-@click.argument("about", default="", metavar="ABOUT")
-def health(path: Path, about: str) -> None:
-    """Ask the telemetry how a model, a node, a GPU (UUID or NODE:INDEX) or the whole fleet is doing."""
-    from bot.app import telemetry_of
-    from bot.health import lines, survey
-    from bot.journal.clock import wall_clock
-
-    telemetry = telemetry_of(config_at(path))
-    if telemetry is None:
-        raise click.ClickException("no Prometheus is configured; add [prometheus] with its url")
-    for text in lines(survey(telemetry, telemetry.scope(about), wall_clock())):
-        click.echo(text)
-
-
 def _logging(*, plain: bool) -> None:
     """One line per thing that happened: an event name and its fields."""
     renderer: Any = structlog.dev.ConsoleRenderer(colors=False) if plain else structlog.processors.JSONRenderer()
@@ -110,8 +94,18 @@ def _logging(*, plain: bool) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
 
-for module in (cli_changes, cli_drill, cli_hands, cli_journal, cli_lint, cli_run):
-    for command in module.COMMANDS:
+for group in (
+    cli_canary,
+    cli_changes,
+    cli_drift,
+    cli_drill,
+    cli_hands,
+    cli_health,
+    cli_journal,
+    cli_lint,
+    cli_run,
+):
+    for command in group.COMMANDS:
         main.add_command(command)
 
 

@@ -25,6 +25,7 @@ from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
 from bot.integrations.probe import Probe
 from bot.oncall import StaticOnCall
+from bot.quality import canary
 from bot.runbook.kinds import KINDS, Targets
 from bot.settings import Secret, Table, duration, shown
 from bot.slack.settings import Settings as SlackSettings
@@ -117,6 +118,7 @@ class Config:
     targets: Targets
     tokens: Mapping[str, tuple[Secret, ...]]
     drills: "Mapping[str, Scenario]"
+    canaries: tuple[canary.Canary, ...]
     oncall: StaticOnCall
     policy: Policy
     reading: Reading
@@ -171,6 +173,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     tables = {name: top.mapping(name) for name in TABLES}
     if fault:
         top.fault("database", fault)
+    canaries = canary.read_all(top.tables("canary"), secret, base, faults)
     top.done()
 
     doors = Table("doors", tables["doors"], faults)
@@ -266,6 +269,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         },
         tokens={name: _tokens(name, secret, faults) for name in (*SOURCES, *CHANGES)},
         drills=_drills(tables["drills"], secret, base, faults),
+        canaries=canaries,
         oncall=oncall,
         policy=replace(
             _policy(tables["deadlines"], faults),
@@ -348,6 +352,7 @@ def _health(values: Mapping[str, Any], faults: list[str]) -> health.Settings:
         sla_seconds=table.number("first_token_within_seconds", standard.sla_seconds, low=0.001, high=3600),
         change_seconds=_look_back(table, "change", standard.change_seconds),
         version_labels=_labels(table, "version_labels", standard.version_labels),
+        limits=_limits(table.mapping("limits"), faults),
     )
     table.done()
     return settings
@@ -392,6 +397,34 @@ def _proof(values: Mapping[str, Any], faults: list[str]) -> proof.Settings:
     )
     table.done()
     return settings
+
+
+def _limits(values: Mapping[str, Any], faults: list[str]) -> dict[str, health.Limits]:
+    """`U1 = {warn = 0.01, crit = 0.10}`: instead of the standard limits, in the unit of the check."""
+    checks = health.limited()
+    limits: dict[str, health.Limits] = {}
+    for name, value in values.items():
+        check = checks.get(name)
+        if check is None:
+            faults.append(f"health.limits.{shown(name)}: is no check with limits; there are {', '.join(checks)}")
+        elif not isinstance(value, dict):
+            faults.append(f"health.limits.{name}: is {shown(value)}, but must be a table such as {{warn = 1}}")
+        else:
+            limits[name] = _limit(Table(f"health.limits.{name}", value, faults), check)
+    return limits
+
+
+def _limit(table: Table, check: health.Check) -> health.Limits:
+    found = {
+        key: table.number(key, standard, low=0, high=1e9)
+        for key, standard in (("warn", check.warn), ("crit", check.crit))
+        if standard is not None
+    }
+    table.done()
+    warn, crit = found.get("warn"), found.get("crit")
+    if warn is not None and crit is not None and (warn < crit if check.direction == "below" else warn > crit):
+        table.fault("warn", f"is {warn:g}, which lies past crit, {crit:g}; a warning comes first")
+    return health.Limits(warn, crit)
 
 
 def _look_back(table: Table, key: str, default: int) -> int:

@@ -177,7 +177,7 @@ class Table:
         if value is None:
             return []
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            self.fault(key, f"must be a list of tables; write [[{self.name}.{key}]]")
+            self.fault(key, f"must be a list of tables; write [[{f'{self.name}.{key}' if self.name else key}]]")
             return []
         return value
 

@@ -12,7 +12,7 @@ from tests.databases import PostgreSQL, postgresql
 
 APT_LINE = (
     "apt-get install -y prometheus prometheus-alertmanager chromium fonts-noto-color-emoji openssl strace faketime "
-    "redis-server haproxy"
+    "redis-server haproxy prometheus-pushgateway"
 )
 # How long an example takes says more of what else the machine does than of us.
 settings.register_profile("here", deadline=None)

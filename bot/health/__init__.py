@@ -6,16 +6,18 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.health.capacity import Drain, Replica
-from bot.health.checks import Check, catalogue
+from bot.health.catalogue import catalogue, limited
+from bot.health.checks import Check
 from bot.health.findings import Report, Verdict
 from bot.health.observation import Observation, Sample
-from bot.health.promql import Settings
+from bot.health.promql import Limits, Settings
 from bot.health.recent import with_changes
 from bot.health.report import lines
 from bot.health.scope import Gpu, Inventory, Scope
+from bot.health.situation import Situation
 from bot.health.telemetry import Telemetry
 from bot.health.verdict import judge
-from bot.health.versions import compare
+from bot.health.versions import versions_of
 from bot.incident.change import Change
 
 __all__ = [
@@ -23,16 +25,19 @@ __all__ = [
     "Drain",
     "Gpu",
     "Inventory",
+    "Limits",
     "Observation",
     "Replica",
     "Report",
     "Sample",
     "Scope",
     "Settings",
+    "Situation",
     "Telemetry",
     "Verdict",
     "catalogue",
     "judge",
+    "limited",
     "lines",
     "survey",
 ]
@@ -45,10 +50,10 @@ def survey(telemetry: Telemetry, scope: Scope, now: datetime, changes: Sequence[
     do, is in the report and never an exception.
     """
     began = time.monotonic()
-    seen = telemetry.survey(scope)
+    situation = telemetry.look(scope, now)
     left = telemetry.budget - (time.monotonic() - began)
-    answers = any(one.status != "unknown" for one in seen)
+    answers = any(one.status != "unknown" for one in situation.observations)
     asked = answers and left > 0 and (scope.whole or scope.model)
-    versions = compare(telemetry, scope.model or None, left) if asked else ()
-    observations = with_changes(seen, changes, now, telemetry.settings)
-    return replace(judge(observations, now, scope), versions=versions)
+    versions = versions_of(telemetry, scope.model or None, left) if asked else ()
+    told = with_changes(situation.observations, changes, now, telemetry.settings)
+    return replace(judge(replace(situation, observations=told), now, scope), versions=versions)

@@ -124,7 +124,7 @@ class Comparison:
         return cls(data["model"], data["by"], data["seconds"], data["sla"], versions)
 
 
-def compare(telemetry: Telemetry, model: str | None, within: float | None = None) -> tuple[Comparison, ...]:
+def versions_of(telemetry: Telemetry, model: str | None, within: float | None = None) -> tuple[Comparison, ...]:
     """A comparison for each model of which several versions serve now; for all, or the one that is named.
 
     `within` is how many seconds it may take. Empty where there is nothing to compare or nobody answers: the report says

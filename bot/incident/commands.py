@@ -132,6 +132,16 @@ class PostUpdate(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateVerdict(Command):
+    """Say whether the verdict of this evidence was right, and if not, what it was."""
+
+    evidence: str
+    right: bool
+    actual: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mitigate(Command):
     text: str = ""
 

@@ -236,6 +236,17 @@ def _(command: cmd.PostUpdate, incident: Incident, policy: Policy) -> list[ev.Ev
 
 
 @_decide.register
+def _(command: cmd.RateVerdict, incident: Incident, policy: Policy) -> list[ev.Event]:
+    require_member(command.by)
+    look = incident.looks.get(command.evidence)
+    if look is None:
+        raise Refused(f"{incident.ref} has no such evidence; its page lists what there is.")
+    actual, text = ("", "") if command.right else (command.actual, command.text.strip())
+    rated = ev.VerdictRated(command.evidence, command.right, look.verdict, look.cause, actual, text)
+    return [] if incident.ratings.get((command.evidence, command.by.id)) == rated else [rated]
+
+
+@_decide.register
 def _(command: cmd.Mitigate, incident: Incident, policy: Policy) -> list[ev.Event]:
     require_responder(command.by)
     must_be_live(incident, "mitigate")

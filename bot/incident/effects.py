@@ -69,6 +69,29 @@ class Tell(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class TellNumbers(Effect):
+    """Post the numbers behind a health report, the journal entry with this id, in the thread under it."""
+
+    courier = "slack"
+    lane = "talk"
+
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShowPicture(Effect):
+    """Put the picture that was kept with this evidence into the report's message.
+
+    Its lane is its own: no word waits for a picture.
+    """
+
+    courier = "slack"
+    lane = "picture"
+
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShowStep(Effect):
     """Bring a runbook step's own message up to date, or post it: one message for its whole life."""
 
@@ -216,6 +239,8 @@ EFFECTS: Final[Mapping[str, type[Effect]]] = {
     "refresh_card": RefreshCard,
     OPEN_CHANNEL: OpenChannel,
     "tell": Tell,
+    "tell_numbers": TellNumbers,
+    "show_picture": ShowPicture,
     "show_step": ShowStep,
     "page": Page,
     "acknowledge_page": AcknowledgePage,

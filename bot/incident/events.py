@@ -245,13 +245,47 @@ class Reopened(Event):
 
 @dataclass(frozen=True, slots=True)
 class EvidenceCollected(Event):
-    """What the telemetry said, as the health report's own JSON. `verdict`, `impact`, `cause` are its headline."""
+    """What the telemetry said, as the health report's own JSON. `verdict`, `impact`, `cause` are its headline.
+
+    `evidence` is the id under which it is cited and its series are kept, empty before there were any.
+    """
 
     verdict: str
     impact: Text
     cause: Text
     runbook: str
     report: Document
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceFrozen(Event):
+    """What was kept of the telemetry before its own memory ends: `parts` are the kept pieces with their sha256.
+
+    `points` counts the samples of all series. `since` is when users began to feel it, as the series show it; None when
+    they do not. `missing` says what could not be kept and why.
+    """
+
+    evidence: str
+    parts: Mapping[str, str]
+    points: int = 0
+    since: datetime | None = None
+    missing: Text = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRated(Event):
+    """A person says whether the telemetry's verdict was right; `cause` is what it named.
+
+    When it was wrong, `actual` is the cause as the person knows it, empty while unknown, and `text` their words.
+    """
+
+    evidence: str
+    right: bool
+    verdict: str
+    cause: str
+    actual: str = ""
+    text: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +323,15 @@ class CardPosted(Event):
     surface: str
     channel: str
     ts: str
+
+
+@dataclass(frozen=True, slots=True)
+class PictureShown(Event):
+    """The picture of this evidence is in the chat as `file`; or it is not, and why."""
+
+    evidence: str
+    file: str = ""
+    reason: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -567,8 +610,11 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
     "incident.change_found": ChangeFound,
     "health.proven": HealthProven,
     "health.doubted": HealthDoubted,
+    "evidence.frozen": EvidenceFrozen,
+    "evidence.rated": VerdictRated,
     "slack.channel_opened": ChannelOpened,
     "slack.card_posted": CardPosted,
+    "slack.picture_shown": PictureShown,
     "slack.step_shown": StepShown,
     "pager.page_accepted": PageAccepted,
     "pager.page_unanswered": PageUnanswered,

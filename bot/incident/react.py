@@ -2,13 +2,17 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from bot.incident import effects as ef
 from bot.incident import events as ev
 from bot.incident.entry import Entry
 from bot.incident.policy import Policy
 from bot.incident.runs import effects_of
-from bot.incident.state import Incident
+from bot.incident.state import Incident, Status
+
+PICTURE: Final = "picture"
+"""The name of the kept piece that people look at."""
 
 
 class Call(StrEnum):
@@ -54,6 +58,10 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             return []  # what failed in chat is not told in chat: it would fail again, for ever
         case ev.ChannelOpened() | ev.PageAccepted() | ev.DeliveryFailed() | ev.PostmortemDrafted():
             return [ef.RefreshCard(), *(_tell(entry) if _is_news(entry.event) else [])]
+        case ev.EvidenceFrozen():
+            return _froze(incident, entry.event)
+        case ev.PictureShown() | ev.VerdictRated():
+            return [ef.RefreshCard()]
         case ev.CardPosted() | ev.StepShown() | ev.NoteAdded() | ev.StepApproved() | ev.StepOverridden():
             return []
         case event:
@@ -63,6 +71,13 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
                 *_work(incident, entry, policy),
                 *_talk(incident, entry, event),
             ]
+
+
+def _froze(incident: Incident, event: ev.EvidenceFrozen) -> list[ef.Effect]:
+    """The report's message is brought up to date, and a draft that was written before gets the picture too."""
+    picture: list[ef.Effect] = [ef.ShowPicture(event.evidence)] if PICTURE in event.parts else []
+    drafted: list[ef.Effect] = [ef.DraftPostmortem()] if incident.status is Status.RESOLVED else []
+    return [ef.RefreshCard(), *picture, *drafted]
 
 
 def changes_announcement(event: ev.Event) -> bool:
@@ -147,9 +162,13 @@ def _work(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
         case ev.ResolveAsked():
             return [ef.ProveHealth(entry.id)]
         case ev.Resolved(proof="") if entry.from_pager and policy.proof_over is not None:
-            return [ef.DraftPostmortem(), ef.ProveHealth(entry.id)]  # their word counts; what is measured is told
+            return [
+                ef.CollectEvidence(),
+                ef.DraftPostmortem(),
+                ef.ProveHealth(entry.id),
+            ]  # their word counts; what is measured is told
         case ev.Resolved():
-            return [ef.DraftPostmortem()]
+            return [ef.CollectEvidence(), ef.DraftPostmortem()]
         case ev.RunStarted(run=run) | ev.StepStarted(run=run) | ev.StepApplied(run=run) | ev.StepCompleted(run=run):
             return effects_of(entry.event, incident.runs[run])
         case ev.StepSucceeded(run=run) | ev.StepSaid(run=run) | ev.StepSkipped(run=run) | ev.StepRetried(run=run):
@@ -168,8 +187,8 @@ def _is_waited_for(incident: Incident, doubt: ev.HealthDoubted) -> bool:
 
 def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
     match event:
-        case ev.EvidenceCollected() if incident.triaged is not None and incident.triaged.at == entry.at:
-            return []  # the first look is on the card, which has just been posted
+        case ev.EvidenceCollected():
+            return [*_tell(entry), ef.TellNumbers(entry.id)]
         case ev.ChangeFound(live=live):
             return _tell(entry) if live else []  # what was there before is on the card
         case ev.HealthDoubted():
@@ -211,7 +230,6 @@ def _talk(incident: Incident, entry: Entry, event: ev.Event) -> list[ef.Effect]:
             | ev.Mitigated()
             | ev.Resolved()
             | ev.Cancelled()
-            | ev.EvidenceCollected()
             | ev.EvidenceFailed()
             | ev.RunStarted()
             | ev.StepSaid()

@@ -89,6 +89,19 @@ class Tested:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """One look at the telemetry: the journal entry about it, and what it said. `cause` is the cause's id."""
+
+    entry: str
+    at: datetime
+    verdict: str
+    cause: str
+
+
+_WORST: Final = ("OUTAGE", "DEGRADED", "BLIND", "OK")
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """An incident as of `seq`. Times are UTC.
 
@@ -99,7 +112,9 @@ class Incident:
     by generation, and `handovers` where else they went. `ask` is the latest wish to have it resolved that the
     telemetry was to prove, `tested` its latest word, `doubts` how often it doubted, all in the present generation;
     `askers` are all who ever wished so, by id. `changes` are what was changed shortly before and since, the newest
-    first, each roll-out once. `drill` is the id of the drill it is part of, empty when it is no practice.
+    first, each roll-out once. `drill` is the id of the drill it is part of, empty when it is no practice. `worst` is
+    the evidence of the present generation that was worst for users, the first of equals; what is known of each evidence
+    lies in `looks`, `frozen`, `pictures` and (with who said it) `ratings`, by its id.
     """
 
     id: str
@@ -141,6 +156,11 @@ class Incident:
     evidence: ev.EvidenceCollected | None = None
     evidence_missing: str = ""
     changes: tuple[Change, ...] = ()
+    worst: ev.EvidenceCollected | None = None
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    frozen: Mapping[str, ev.EvidenceFrozen] = field(default_factory=dict)
+    pictures: Mapping[str, ev.PictureShown] = field(default_factory=dict)
+    ratings: Mapping[tuple[str, str], ev.VerdictRated] = field(default_factory=dict)
     channel: str = ""
     channel_name: str = ""
     cards: Mapping[str, ev.CardPosted] = field(default_factory=dict)
@@ -308,14 +328,20 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
                 doubts=0,
                 severities=((entry.at, inc.severity),),
                 opened_there=entry.from_pager,
+                worst=None,
             )
         case ev.EvidenceCollected():
-            triaged = inc.triaged or replace(mark, what=f"telemetry says {event.verdict}")
-            return replace(inc, evidence=event, evidence_missing="", triaged=triaged)
+            return _looked(inc, entry, event, mark)
         case ev.EvidenceFailed():
             return replace(inc, evidence_missing=event.reason)
         case ev.ChangeFound():
             return replace(inc, changes=merged([*inc.changes, Change.found(event)]))
+        case ev.EvidenceFrozen():
+            return replace(inc, frozen={**inc.frozen, event.evidence: event})
+        case ev.PictureShown():
+            return replace(inc, pictures={**inc.pictures, event.evidence: event})
+        case ev.VerdictRated():
+            return replace(inc, ratings={**inc.ratings, (event.evidence, entry.by.id): event})
         case ev.ChannelOpened():
             return replace(inc, channel=event.channel, channel_name=event.name)
         case ev.CardPosted():
@@ -349,6 +375,21 @@ def behind(entry: Entry, incident: Incident) -> Actor:
 
 def _answered(ask: Ask | None, answers: str) -> Ask | None:
     return replace(ask, answered=True) if ask is not None and ask.id == answers else ask
+
+
+def _looked(inc: Incident, entry: Entry, event: ev.EvidenceCollected, mark: Mark) -> Incident:
+    triaged = inc.triaged or replace(mark, what=f"telemetry says {event.verdict}")
+    looks = inc.looks
+    if event.evidence:
+        cause = str(event.report.get("cause_id", ""))
+        looks = {**looks, event.evidence: Look(entry.id, entry.at, event.verdict, cause)}
+    worse = inc.worst is None or _badness(event) < _badness(inc.worst)
+    worst = event if worse else inc.worst
+    return replace(inc, evidence=event, evidence_missing="", triaged=triaged, looks=looks, worst=worst)
+
+
+def _badness(event: ev.EvidenceCollected) -> int:
+    return _WORST.index(event.verdict) if event.verdict in _WORST else len(_WORST)
 
 
 def _accepted(inc: Incident, event: ev.PageAccepted) -> Incident:

@@ -60,7 +60,9 @@ def kind(event: ev.Event) -> str:
             return "decision"
         case ev.ImpactStated():
             return "impact"
-        case ev.EvidenceCollected() | ev.EvidenceFailed() | ev.HealthProven() | ev.HealthDoubted() | ev.StepPlanned():
+        case ev.EvidenceCollected() | ev.EvidenceFailed() | ev.EvidenceFrozen() | ev.StepPlanned():
+            return "finding"
+        case ev.HealthProven() | ev.HealthDoubted():
             return "finding"
         case ev.ChangeFound():
             return "change"
@@ -70,7 +72,7 @@ def kind(event: ev.Event) -> str:
             return "mitigation"
         case ev.ResolveAsked() | ev.Resolved():
             return "resolution"
-        case ev.NoteAdded() | ev.MessagePinned():
+        case ev.NoteAdded() | ev.MessagePinned() | ev.VerdictRated():
             return "note"
         case _:
             return "action"
@@ -134,8 +136,15 @@ def line(entry: Entry, incident: Incident, name: str = "") -> str | None:
             return f"{name} reopened it"
         case ev.Reopened(generation=generation, firing=firing):
             return f"Reopened ({count(firing, 'alert')} firing), round {generation}"
-        case ev.EvidenceCollected(verdict=verdict, impact=impact, cause=cause):
-            return ". ".join(part.rstrip(".") for part in (f"Telemetry says {verdict}: {impact}", cause) if part)
+        case ev.EvidenceCollected(verdict=verdict, impact=impact, cause=cause, evidence=evidence):
+            said = ". ".join(part.rstrip(".") for part in (f"Telemetry says {verdict}: {impact}", cause) if part)
+            return f"{said} ({evidence})" if evidence else said
+        case ev.EvidenceFrozen():
+            return _frozen(entry.event)
+        case ev.PictureShown(evidence=evidence, reason=reason):
+            return f"The picture of {evidence} is not in the chat: {reason}" if reason else None
+        case ev.VerdictRated():
+            return f"{name} said of {entry.event.evidence}: {_rating(entry.event)}"
         case ev.EvidenceFailed(reason=reason):
             return f"Telemetry could not be read: {reason}"
         case ev.ChangeFound():
@@ -160,6 +169,22 @@ def _change_line(event: ev.ChangeFound, incident: Incident) -> str | None:
     if incident.changes and all(known.id != event.id for known in incident.changes):
         return None
     return words(Change.found(event))
+
+
+def _frozen(event: ev.EvidenceFrozen) -> str:
+    kept = [name for name in event.parts if name != "picture"]
+    said = [f"{len(kept)} series", count(event.points, "sample")]
+    said += ["a picture"] if "picture" in event.parts else []
+    what = f"Kept as {event.evidence}: {', '.join(said)}" if event.parts else f"Nothing kept as {event.evidence}"
+    since = f"; users have felt it since {event.since:%H:%M} UTC" if event.since else ""
+    return f"{what}{since}" + (f"; not kept: {event.missing}" if event.missing else "")
+
+
+def _rating(event: ev.VerdictRated) -> str:
+    if event.right:
+        return "the verdict was right"
+    actual = f", it was {event.actual}" if event.actual else ""
+    return f"the verdict was wrong{actual}" + (f": {event.text}" if event.text else "")
 
 
 def _run_line(event: ev.Event, name: str, incident: Incident) -> str | None:

@@ -24,7 +24,7 @@ from bot.journal.post import WAITING
 from bot.journal.rows import entry_from_row
 from bot.journal.statements import ENTRIES_OF
 from bot.journal.store import Journal
-from bot.journal.tables import alert, archive, blob, event, inbox, incident, outbox
+from bot.journal.tables import alert, archive, blob, event, evidence, inbox, incident, outbox
 from bot.journal.txn import Txn
 
 AT_A_TIME: Final = 100
@@ -74,6 +74,9 @@ _BURNING: Final = select(func.count()).where(
     alert.c.status == AlertStatus.FIRING.value,
 )
 _TEXTS: Final = select(blob).where(blob.c.incident == bindparam("incident_id")).order_by(blob.c.digest)
+_EVIDENCE: Final = (
+    select(evidence).where(evidence.c.incident == bindparam("incident_id")).order_by(evidence.c.id, evidence.c.part)
+)
 _ITS_ALERTS: Final = (
     alert.c.workspace == bindparam("workspace"),
     alert.c.group_key == bindparam("group"),
@@ -88,6 +91,7 @@ _MARK: Final = update(incident).where(_ITS)
 _FORGET_ENTRIES: Final = delete(event).where(event.c.incident == bindparam("incident_id"))
 _FORGET_TEXTS: Final = delete(blob).where(blob.c.incident == bindparam("incident_id"))
 _FORGET_EFFECTS: Final = delete(outbox).where(outbox.c.incident == bindparam("incident_id"))
+_FORGET_EVIDENCE: Final = delete(evidence).where(evidence.c.incident == bindparam("incident_id"))
 _FORGET_ALERTS: Final = delete(alert).where(*_ITS_ALERTS)
 # With an alert's row goes the count of its changes, of which the keys of its news are made: old keys must not be met.
 _FORGET_NEWS: Final = delete(inbox).where(
@@ -157,6 +161,7 @@ def _content(direct: Direct, workspace: str, incident_id: str, before: datetime)
         entries=[plain(row) for row in rows],
         texts=[plain(text) for text in texts],
         alerts=[plain(one) for one in alerts],
+        evidence=[plain(part) for part in direct.named(_EVIDENCE, its)],
     )
     entries = [entry_from_row(row, left) for row in rows]
     folded = fold(entries)
@@ -185,7 +190,7 @@ def _take_out(txn: Txn, content: Content, file: str, before: datetime) -> bool:
     }
     txn.direct.run(_SEAL, seal)
     txn.direct.run(_MARK, {**its, "archived_at": txn.now})
-    for statement in (_FORGET_ENTRIES, _FORGET_TEXTS, _FORGET_EFFECTS):
+    for statement in (_FORGET_ENTRIES, _FORGET_TEXTS, _FORGET_EFFECTS, _FORGET_EVIDENCE):
         txn.direct.run(statement, its)
     txn.direct.run(_FORGET_ALERTS, {**its, **group})
     if stands["group_key"]:

@@ -1,7 +1,7 @@
 """One archived incident as a file: compressed lines of JSON that can be read, and proved, without the bot.
 
 The first line says what follows and how to prove it. Then come the entries in order, each with its line as people read
-it, the texts that the entries hold the digests of, and the alerts that belonged to the incident.
+it, the texts that the entries hold the digests of, the alerts that belonged to the incident, and the evidence.
 """
 
 import gzip
@@ -10,7 +10,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,11 +20,14 @@ from bot.journal.codec import canonical, time_out
 
 FORMAT: Final = "fixfirst archive"
 VERSION: Final = 1
+KINDS: Final = ("entry", "text", "alert", "evidence")
+COUNTED: Final = ("entries", "texts", "alerts")
 HOW: Final = (
     "An entry's hash is SHA-256 (hex) of: its prev_hash, a newline, and the entry as JSON without hash and prev_hash, "
     "keys sorted, no spaces, not escaped to ASCII, in UTF-8. The first entry's prev_hash is empty, each other's is the "
     "hash of the entry before. A text's digest is SHA-256 of: its salt, a newline, the text; a text that is null was "
-    "redacted. 'head' is the hash of the last entry. Times are UTC."
+    "redacted. 'head' is the hash of the last entry. Evidence is Base64 of zlib; its sha256 is of what comes out, and "
+    "stands in the entry evidence.frozen. Times are UTC."
 )
 
 
@@ -44,6 +47,7 @@ class Content:
     entries: Sequence[Mapping[str, Any]]
     texts: Sequence[Mapping[str, Any]]
     alerts: Sequence[Mapping[str, Any]]
+    evidence: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def ref(self) -> str:
@@ -53,7 +57,7 @@ class Content:
     def damage(self) -> list[Damage]:
         """What does not fit: between the entries, in their texts, or at the end."""
         texts = {text["digest"]: (text["salt"], text["text"]) for text in self.texts}
-        chain = Chain(self.ref, self.entries, texts)
+        chain = Chain(self.ref, self.entries, texts, self.evidence)
         return [*chain.damage(), *chain.against({"seq": len(self.entries), "head_hash": self.head})]
 
 
@@ -102,11 +106,13 @@ def _lines(content: Content, said: Sequence[str]) -> Iterable[Mapping[str, Any]]
         "entries": len(content.entries),
         "texts": len(content.texts),
         "alerts": len(content.alerts),
+        "evidence": len(content.evidence),
     }
     for entry, line in zip(content.entries, said, strict=True):
         yield {"entry": entry, "said": line}
     yield from ({"text": text} for text in content.texts)
     yield from ({"alert": alert} for alert in content.alerts)
+    yield from ({"evidence": part} for part in content.evidence)
 
 
 def read(file: Path) -> Content:
@@ -117,8 +123,9 @@ def read(file: Path) -> Content:
         head, rest = lines[0], lines[1:]
         if head["format"] != FORMAT or head["version"] != VERSION:
             raise BadArchive(f"{file} is an archive of another kind ({head['format']} {head['version']})")
-        parts = {kind: [line[kind] for line in rest if kind in line] for kind in ("entry", "text", "alert")}
-        if [len(part) for part in parts.values()] != [head["entries"], head["texts"], head["alerts"]]:
+        parts = {kind: [line[kind] for line in rest if kind in line] for kind in KINDS}
+        # Before there was evidence, nobody counted it.
+        if [len(part) for part in parts.values()] != [*(head[name] for name in COUNTED), head.get("evidence", 0)]:
             raise BadArchive(f"{file} is not whole: it lacks lines that its first one counts")
         return Content(
             workspace=head["workspace"],
@@ -129,6 +136,7 @@ def read(file: Path) -> Content:
             entries=parts["entry"],
             texts=parts["text"],
             alerts=parts["alert"],
+            evidence=parts["evidence"],
         )
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BadArchive(f"{file} is damaged: {error}") from error

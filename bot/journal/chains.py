@@ -13,9 +13,10 @@ from sqlalchemy import String, bindparam, column, select, table
 from bot.journal.chain import entry_hash, text_digest
 from bot.journal.codec import digests_in
 from bot.journal.direct import Direct
+from bot.journal.evidence import FROZEN, digest_of
 from bot.journal.rows import envelope
 from bot.journal.statements import ENTRIES_OF
-from bot.journal.tables import archive, blob, event, incident
+from bot.journal.tables import archive, blob, event, evidence, incident
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,12 @@ _HAS_ARCHIVE: Final = (
 _ARCHIVED: Final = select(archive.c.incident).where(archive.c.workspace == bindparam("workspace"))
 _HASHES_OF: Final = select(archive.c.hashes).where(archive.c.incident == bindparam("incident_id"))
 _FIRST_OF: Final = select(event.c.seq).where(event.c.incident == bindparam("incident_id")).limit(1)
+_HAS_EVIDENCE: Final = (
+    select(column("name", String)).select_from(table("sqlite_master")).where(column("name", String) == "evidence")
+)
+_EVIDENCE: Final = select(evidence.c.id, evidence.c.part, evidence.c.content, evidence.c.redacted_at).where(
+    evidence.c.incident == bindparam("incident_id")
+)
 _TEXTS: Final = select(blob.c.digest, blob.c.salt, blob.c.text).where(blob.c.incident == bindparam("incident_id"))
 
 
@@ -116,12 +123,15 @@ class Chain:
     ref: str
     rows: Sequence[Mapping[str, Any]]
     texts: Mapping[str, tuple[str | None, str | None]]
+    evidence: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def read(cls, direct: Direct, incident_id: str, ref: str) -> "Chain":
         its = {"incident_id": incident_id}
         texts = {digest: (salt, text) for digest, salt, text in direct.all(_TEXTS, its)}
-        return cls(ref, direct.named(ENTRIES_OF, its), texts)
+        # A backup of a version that kept none has no such table.
+        has = direct.database != "sqlite" or direct.scalar(_HAS_EVIDENCE) is not None
+        return cls(ref, direct.named(ENTRIES_OF, its), texts, direct.named(_EVIDENCE, its) if has else ())
 
     def damage(self) -> Iterator[Damage]:
         """What is wrong between the entries themselves."""
@@ -140,6 +150,7 @@ class Chain:
             elif row["prev_hash"] != hashes.get(seq - 1, row["prev_hash"] if seq > 1 else ""):
                 yield self._entry(seq, f"was not written after entry {seq - 1} as it stands: one of them was replaced")
             yield from self._texts(row)
+            yield from self._kept(row)
             expected = seq + 1
 
     def _written_as(self, row: Mapping[str, Any]) -> int | None:
@@ -155,6 +166,21 @@ class Chain:
             salt, text = self.texts[digest]
             if text is not None and text_digest(salt or "", text) != digest:
                 yield self._entry(row["seq"], "has another text than it was written with")
+
+    def _kept(self, row: Mapping[str, Any]) -> Iterator[Damage]:
+        """Whether the evidence that the entry speaks of is there, as it was kept."""
+        if row["kind"] != FROZEN:
+            return
+        there = {part["part"]: part for part in self.evidence if part["id"] == row["body"]["evidence"]}
+        for name, digest in row["body"]["parts"].items():
+            part = there.get(name)
+            if part is None:
+                yield self._entry(row["seq"], f"has lost its evidence {name}")
+            elif part["content"] is None:
+                if part["redacted_at"] is None:
+                    yield self._entry(row["seq"], f"has lost its evidence {name}, and nobody redacted it")
+            elif digest_of(part["content"]) != digest:
+                yield self._entry(row["seq"], f"has another evidence {name} than was kept")
 
     def against(self, row: Mapping[str, Any]) -> Iterator[Damage]:
         """What the incident's own row says of its end."""

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, null, select, update
 
 from bot.incident.people import Refused
 from bot.incident.state import fold
+from bot.journal import evidence
 from bot.journal.codec import digests_in
 from bot.journal.tables import blob, event
 from bot.journal.txn import Txn
@@ -26,6 +27,8 @@ _CLEAR: Final = (
 def clear_text(txn: Txn, incident_id: str, seq: int) -> str:
     """Clears what people or outside systems wrote in one entry, within the transaction; gives the entry's id.
 
+    With the words about a look at the telemetry goes what was kept of it.
+
     Raises Refused when there is no such entry, or nothing in it to clear.
     """
     row = txn.direct.first(_ENTRY, {"incident_id": incident_id, "nth": seq})
@@ -35,7 +38,8 @@ def clear_text(txn: Txn, incident_id: str, seq: int) -> str:
     if txn.direct.database == "sqlite":
         # SQLite leaves what was deleted standing in the file until something else needs the place.
         txn.direct.say("PRAGMA secure_delete=ON")
-    cleared = sum(txn.direct.run(_CLEAR, {"which": digest, "now": txn.now}) for digest in digests_in(kind, body))
+    cleared = evidence.clear(txn.direct, incident_id, body, txn.now) if kind in evidence.KINDS else 0
+    cleared += sum(txn.direct.run(_CLEAR, {"which": digest, "now": txn.now}) for digest in digests_in(kind, body))
     if not cleared:
         raise Refused(f"Entry {seq} holds no text that somebody wrote, or it is gone already.")
     folded = fold(txn.entries(incident_id))

@@ -153,6 +153,9 @@ Index(
     postgresql_where=_STEP_BEGUN,
 )
 
+_RATED = text("kind = 'evidence.rated'")
+Index("ix_event_rated", event.c.workspace, event.c.at, sqlite_where=_RATED, postgresql_where=_RATED)
+
 # Free text by people and outside systems. Redacting clears `text` and `salt`; the digest in the event stays valid.
 blob = Table(
     "blob",
@@ -164,6 +167,24 @@ blob = Table(
     Column("redacted_at", UtcTime),
 )
 Index("ix_blob_incident", blob.c.incident)
+
+# What the telemetry showed, kept before its own memory ends: series as JSON and a picture, compressed, as Base64 so
+# that an archive is readable everywhere. `sha256` is of what was compressed, and stands in the chain (evidence.frozen).
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("incident", String(36), ForeignKey("incident.id"), primary_key=True),
+    Column("id", String(20), primary_key=True),
+    Column("part", String(40), primary_key=True),
+    Column("workspace", String(80), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("query", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("content", Text),
+    Column("redacted_at", UtcTime),
+)
 
 # What was said outside about all chains together, at the full hour.
 head = Table(
@@ -299,6 +320,18 @@ server = Table(
     Column("id", String(36), primary_key=True),
     Column("workspace", String(80), nullable=False),
     Column("beat_at", UtcTime, nullable=False),
+)
+
+# Periodic work that one server does for all: whoever writes the row does it. `cost` is in the work's own unit, `result`
+# what it found, once it has ended.
+slot = Table(
+    "slot",
+    metadata,
+    Column("workspace", String(80), primary_key=True),
+    Column("job", String(80), primary_key=True),
+    Column("at", UtcTime, primary_key=True),
+    Column("cost", Integer, nullable=False),
+    Column("result", JSON(none_as_null=True)),
 )
 
 # What concerns no incident. `hash` covers the record and the hash before; `told` and `due_at` are about the telling.

@@ -21,7 +21,7 @@ from bot.incident.failover import WHY, Standing
 from bot.incident.people import Actor
 from bot.incident.state import Incident, evolve, fold
 from bot.intake.tally import Heard
-from bot.journal import changes, errands, ledger, logbook, post, servers
+from bot.journal import changes, errands, ledger, logbook, post, servers, slots
 from bot.journal import statements as sql
 from bot.journal.chain import entry_hash, new_salt, text_digest
 from bot.journal.codec import actor_out, event_out
@@ -300,6 +300,7 @@ class Txn(Reader):
         """Forgets what was delivered and drained before then, and the servers that are long dead."""
         post.tidy(self.direct, self.workspace, before)
         servers.forget(self.direct, self.workspace, self.now)
+        slots.forget(self.direct, self.workspace, before)
 
     def look_again(self, incident_id: str) -> None:
         """What is due for the incident has to wait after a fail-over."""

@@ -17,7 +17,8 @@ from bot.incident.state import Incident, Status
 from bot.incident.timeline import count, span
 from bot.postmortem.blocks import fence
 from bot.postmortem.keytimes import KeyTimes, key_times
-from bot.postmortem.markdown import Markdown, finish, link
+from bot.postmortem.markdown import Markdown, escape, finish, link
+from bot.postmortem.shelf import picture_name
 from bot.postmortem.story import People, clock, story
 
 CALLED_OFF: Final = frozenset({Status.CANCELLED, Status.MERGED})
@@ -75,6 +76,7 @@ def draft(incident: Incident, entries: Sequence[Entry], now: datetime, pages_url
         times=times,
         evidence=evidence[0] if evidence else None,
         checks=_checks(evidence[0]) if evidence else [],
+        pictures=[_picture(incident, name, pages_url) for name in pictured(incident)],
         runs=[_told_run(run, told, people, pages_url) for run in incident.runs.values()],
         mitigated=_said(told, ev.Mitigated, people),
         lines=story(incident, told, people),
@@ -139,6 +141,19 @@ def _facts(incident: Incident, entries: Sequence[Entry], people: People, pages_u
 
 def _runbook(book: str, pages_url: str) -> Markdown:
     return link(book, f"{pages_url}/runbooks/{book}")
+
+
+def pictured(incident: Incident) -> list[str]:
+    """The evidence whose pictures tell the story: that of the worst moment, and the last."""
+    ids = [looked.evidence for looked in (incident.worst, incident.evidence) if looked is not None]
+    return [one for one in dict.fromkeys(ids) if one in incident.frozen and "picture" in incident.frozen[one].parts]
+
+
+def _picture(incident: Incident, evidence: str, pages_url: str) -> Markdown:
+    look = incident.looks[evidence]
+    said = escape(f"The 90 minutes before {look.at:%H:%M} UTC: {look.verdict}")
+    place = link(evidence, f"{pages_url}/incidents/{incident.ref}/evidence/{evidence}")
+    return Markdown(f"![{said}]({picture_name(incident, evidence)})\n\n{said}, kept as {place}.")
 
 
 def _summary(incident: Incident, entries: Sequence[Entry], times: KeyTimes) -> Iterator[str]:

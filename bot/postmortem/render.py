@@ -1,4 +1,4 @@
-"""Markdown to HTML for a page: no raw HTML, no scripts, no pictures, links only where they may lead.
+"""Markdown to HTML for a page: no raw HTML, no scripts, no pictures but ours, links only where they may lead.
 
 Two walls: the parser passes no HTML of its input through, and what it makes goes through an allow-list.
 """
@@ -14,12 +14,15 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from bot.postmortem.blocks import without_markers
+from bot.postmortem.shelf import PICTURE
 
 TAGS: Final = frozenset(
     {"a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s"}
-    | {"strong", "table", "tbody", "td", "th", "thead", "tr", "ul"}
+    | {"img", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"}
 )
-ATTRIBUTES: Final = {"a": {"href"}, "ol": {"start"}} | {f"h{level}": {"id"} for level in range(1, 7)}
+ATTRIBUTES: Final = {"a": {"href"}, "img": {"src", "alt"}, "ol": {"start"}} | {
+    f"h{level}": {"id"} for level in range(1, 7)
+}
 LINK: Final = re.compile(r"(?:https?://|mailto:|#)[^\s\\]+|/(?![/\\])[^\s\\]*", re.IGNORECASE)
 CALLOUT: Final = re.compile(r"\[!(NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]\s*")
 BOXES: Final = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
@@ -34,6 +37,7 @@ def to_html(markdown: str) -> str:
     _anchor(tokens)
     _mark_callouts(tokens)
     _mark_boxes(tokens)
+    _tell_pictures(tokens)
     return nh3.clean(
         parser.renderer.render(tokens, parser.options, {}),
         tags=set(TAGS),
@@ -60,6 +64,8 @@ def _permitted(_tag: str, attribute: str, value: str) -> str | None:
 
     The allow-list lets `title` and `lang` through on every tag, and nobody here needs them.
     """
+    if attribute == "src" and not PICTURE.fullmatch(value):
+        return None
     if attribute in ("title", "lang") or (attribute == "href" and not LINK.fullmatch(value)):
         return None
     return value
@@ -99,3 +105,12 @@ def _mark_boxes(tokens: Sequence[Token]) -> None:
             continue
         first = inline.children[0]
         first.content = BOXES.get(first.content[:4], first.content[:4]) + first.content[4:]
+
+
+def _tell_pictures(tokens: Sequence[Token]) -> None:
+    """A picture from elsewhere would tell its server who reads; its words stand in its place."""
+    for token in tokens:
+        children = token.children or []
+        for nth, child in enumerate(children):
+            if child.type == "image" and not PICTURE.fullmatch(str(child.attrGet("src"))):
+                children[nth] = Token("text", "", 0, content=child.content)

@@ -14,6 +14,8 @@ from bot.incident.state import Incident
 from bot.postmortem.blocks import merge
 
 NAME: Final = re.compile(r"\d{4}-\d{2}-\d{2}-inc-(?P<number>\d{1,9})-[a-z0-9-]{1,60}\.md", re.ASCII)
+PICTURE: Final = re.compile(r"inc-\d{1,9}-ev-[a-z2-7]{8}\.png", re.ASCII)
+"""A picture beside the drafts; its name holds no title, so it stays when a person renames the draft."""
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of one postmortem; a draft of 5,000 timeline lines has a tenth of that."""
 TRIES: Final = 5
@@ -78,13 +80,31 @@ class Shelf:
                 try:
                     old, stamp = _read(folder, name)
                 except FileNotFoundError:
-                    if _create(folder, name, markdown):
+                    if _create(folder, name, _encoded(markdown)):
                         return name
                     continue
                 merged = merge(old, markdown)
-                if merged == old or _replace(folder, name, merged, stamp):
+                if merged == old or _replace(folder, name, _encoded(merged), stamp):
                     return name
         raise Restless(f"{name} was being edited while the bot wanted to update it")
+
+    def picture(self, name: str) -> bytes | None:
+        """A picture beside the drafts; None when there is none of that name. Raises OSError, TooLarge."""
+        if not PICTURE.fullmatch(name):
+            return None
+        try:
+            with self._open() as folder:
+                return _bytes(folder, name)[0]
+        except FileNotFoundError:
+            return None
+
+    def put_picture(self, name: str, content: bytes) -> None:
+        """Puts a picture there, unless it is there: what it shows never changes. Raises OSError."""
+        if not PICTURE.fullmatch(name):
+            raise ValueError(f"{name!r} is no picture's name")
+        self.root.mkdir(parents=True, exist_ok=True)
+        with self._open() as folder:
+            _create(folder, name, content)
 
     def _name(self, incident: Incident) -> str:
         """The file that the incident has, also after a person gave it another slug; else the name of a new one."""
@@ -107,7 +127,17 @@ def number_of(name: str) -> int:
     return int(found["number"])
 
 
+def picture_name(incident: Incident, evidence: str) -> str:
+    """`inc-42-ev-7f3k2qab.png`."""
+    return f"inc-{incident.number}-{evidence.lower()}.png"
+
+
 def _read(folder: int, name: str) -> tuple[str, Stamp]:
+    content, stamp = _bytes(folder, name)
+    return content.decode("utf-8", "surrogateescape"), stamp
+
+
+def _bytes(folder: int, name: str) -> tuple[bytes, Stamp]:
     """O_NONBLOCK, because somebody may have put a pipe there."""
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     with os.fdopen(descriptor, "rb") as file:
@@ -115,7 +145,11 @@ def _read(folder: int, name: str) -> tuple[str, Stamp]:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise TooLarge(f"{name} is over {LARGEST // 1024 // 1024} MiB")
-    return content.decode("utf-8", "surrogateescape"), stamp
+    return content, stamp
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _stamp(found: os.stat_result) -> Stamp:
@@ -123,14 +157,14 @@ def _stamp(found: os.stat_result) -> Stamp:
 
 
 @contextlib.contextmanager
-def _beside(folder: int, name: str, text: str) -> Iterator[str]:
-    """The text on disk under a passing name, so that the real one only ever shows a whole file."""
+def _beside(folder: int, name: str, content: bytes) -> Iterator[str]:
+    """The content on disk under a passing name, so that the real one only ever shows a whole file."""
     passing = f".{name}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(passing, flags, 0o644, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode("utf-8", "surrogateescape"))
+            file.write(content)
             file.flush()
             os.fsync(descriptor)
         yield passing
@@ -140,9 +174,9 @@ def _beside(folder: int, name: str, text: str) -> Iterator[str]:
             os.unlink(passing, dir_fd=folder)
 
 
-def _create(folder: int, name: str, text: str) -> bool:
+def _create(folder: int, name: str, content: bytes) -> bool:
     """Makes the file unless one is there by now: a hard link, unlike a rename, does not overwrite."""
-    with _beside(folder, name, text) as passing:
+    with _beside(folder, name, content) as passing:
         try:
             os.link(passing, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
@@ -150,9 +184,9 @@ def _create(folder: int, name: str, text: str) -> bool:
     return True
 
 
-def _replace(folder: int, name: str, text: str, stamp: Stamp) -> bool:
-    """Puts the text in place of the file unless somebody saved it since `stamp`; the last look is a moment before."""
-    with _beside(folder, name, text) as passing:
+def _replace(folder: int, name: str, content: bytes, stamp: Stamp) -> bool:
+    """Puts the content in place of the file unless somebody saved it since `stamp`; it looks a moment before."""
+    with _beside(folder, name, content) as passing:
         try:
             now = _stamp(os.stat(name, dir_fd=folder, follow_symlinks=False))
         except FileNotFoundError:

@@ -11,7 +11,8 @@ VALUE_MAX: Final = 2000
 
 class Do(StrEnum):
     """About an incident as a whole. The value is the incident's id; DECLARE, LIST and HELP need none, FAILOVER is
-    about the database, and RELEASE holds the number of the record that stopped all runbooks.
+    about the database, RELEASE holds the number of the record that stopped all runbooks, and FULL, RIGHT
+    and WRONG what `evidence_value` makes.
 
     MORE is the overflow menu: the value of each of its options is what `more_value` makes.
     """
@@ -28,6 +29,9 @@ class Do(StrEnum):
     MITIGATED = "mitigated"
     TIMELINE = "timeline"
     HEALTH = "health"
+    FULL = "health.full"
+    RIGHT = "verdict.right"
+    WRONG = "verdict.wrong"
     POSTMORTEM = "postmortem"
     LIST = "list"
     HELP = "help"
@@ -59,6 +63,19 @@ class StepRef:
     run: str
     step: str
     digest: str = ""
+
+
+def evidence_value(incident_id: str, evidence: str) -> str:
+    """A button's value about one evidence of an incident."""
+    return f"{incident_id}:{evidence}"
+
+
+def read_evidence_value(text: str) -> tuple[str, str]:
+    """The incident's id and the evidence's; ValueError for anything else."""
+    incident_id, _, evidence = text.partition(":")
+    if not incident_id or not evidence:
+        raise ValueError("the button's value is not ours")
+    return incident_id, evidence
 
 
 def step_value(incident_id: str, run: str, step: str, digest: str = "") -> str:

@@ -1,14 +1,9 @@
-"""What the slash command answers with, for the asker's eyes: timeline, list, help, health."""
+"""What the slash command answers with, for the asker's eyes: timeline, list, help."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from bot.health import versions
-from bot.health.findings import Report
-from bot.health.observation import Observation
-from bot.health.report import tally
-from bot.health.versions import Comparison
 from bot.incident.brake import Brake
 from bot.incident.drill import Drill
 from bot.incident.entry import Entry
@@ -27,19 +22,11 @@ from bot.slack.blocks import (
     section,
     small,
 )
-from bot.slack.parts import STATUS_MARKS, VERDICT_MARKS, Context
+from bot.slack.parts import STATUS_MARKS, Context
 from bot.slack.text import channel, clock, line, link, name_of, told
 
 TIMELINE_LINES: Final = 25
 LIST_LINES: Final = 20
-VERSIONS_SHOWN: Final = 3
-"""Models whose versions are shown side by side; the rest is in the terminal's report."""
-_CHECK_MARKS: Final[Mapping[str, str]] = {
-    "crit": ":red_circle:",
-    "warn": ":large_yellow_circle:",
-    "ok": ":white_check_mark:",
-    "unknown": ":black_circle:",
-}
 _WORDS: Final = (
     ("help", "this list"),
     ("declare [what is wrong]", "open an incident; anybody may"),
@@ -47,7 +34,7 @@ _WORDS: Final = (
     ("sev 1-4", "change the severity"),
     ("note <text>", "put something on the timeline"),
     ("timeline", "what happened so far"),
-    ("health [model]", "what the telemetry says, and what to do first"),
+    ("health [model|node|gpu] [--full]", "what the telemetry says, and what to do first"),
     ("changes [model]", "what was deployed or set differently of late"),
     ("run [runbook]", "mitigate; every act is previewed before it happens"),
     ("runbooks [stop|start]", "what is under way and on loan; stop them all, let them act again"),
@@ -170,49 +157,3 @@ def help_card(context: Context) -> Message:
             ),
         ],
     )
-
-
-def health_card(report: Mapping[str, Any], context: Context, incident_id: str = "") -> Message:
-    """The health report (`bot.health.verdict.Report` as JSON): verdict, impact, cause, what to do first, the numbers.
-
-    The button that starts a runbook is there only for an incident.
-    """
-    seen = Report.from_dict(report)
-    whom = line(seen.model, 80) if seen.model else "the fleet"
-    sure = f" ({seen.confidence})" if seen.confidence else ""
-    told = [f"*Users* {line(seen.impact, 800)}", f"*Likely cause* {line(seen.cause, 800)}{sure}"]
-    told += [f"*Or else* {line(seen.second, 400)}"] if seen.second else []
-    told += [f"*Do now* {'; then '.join(_runbook(one, context) for one in seen.runbooks[:3])}"] if seen.runbooks else []
-    checks = sorted(seen.checks, key=lambda check: list(_CHECK_MARKS).index(check.status))
-    lines = [_check_line(check) for check in checks if check.status != "unknown"]
-    groups = [lines[start : start + 8] for start in range(0, len(lines), 8)]
-    run = button("Run a runbook", Do.RUN, incident_id, style="primary") if incident_id and seen.runbooks else None
-    return message(
-        f"{seen.verdict} {whom}: {line(seen.impact, 300)}",
-        [
-            section(f"{VERDICT_MARKS.get(seen.verdict, ':black_circle:')} *{seen.verdict}* · {whom}"),
-            section("\n".join(told)),
-            small(*(f":no_entry_sign: Not advised: {line(text)}" for text in seen.not_advised[:5])),
-            actions(run),
-            *(section("\n".join(group)) for group in groups),
-            *(section(side_by_side(one)) for one in seen.versions[:VERSIONS_SHOWN]),
-            small("\n".join(f":black_circle: Not seen: {line(text)}" for text in seen.unknowns[:10])),
-            small(f"{count(len(seen.checks), 'check')} at {clock(seen.at)}: {tally(seen)}"),
-        ],
-    )
-
-
-def side_by_side(comparison: Comparison) -> str:
-    """A model's versions as lines of mrkdwn."""
-    title, *rest = versions.lines(comparison)
-    return "\n".join([f":scales: *{line(title, 200)}*", *(line(text, 300) for text in rest[:12])])
-
-
-def _runbook(runbook: str, context: Context) -> str:
-    title = context.runbooks.get(runbook, "")
-    return line(title, 120) if title else f"`{line(runbook, 80)}` (not among our runbooks)"
-
-
-def _check_line(check: Observation) -> str:
-    whom = f" · {line(check.offender, 80)}" if check.offender and check.bad else ""
-    return f"{_CHECK_MARKS[check.status]} {line(check.title, 60)}: {line(check.text, 160)}{whom}"

@@ -96,6 +96,11 @@ def small(*lines: str) -> Block | None:
     return {"type": "context", "elements": shown[:10]} if shown else None
 
 
+def image(file: str, alt: str) -> Block:
+    """A picture that was uploaded as `file`. Slack takes it only once it has looked at the file."""
+    return {"type": "image", "slack_file": {"id": file}, "alt_text": plain(alt, 1900, "a picture")}
+
+
 def divider() -> Block:
     """A thin rule."""
     return {"type": "divider"}

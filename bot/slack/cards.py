@@ -14,7 +14,7 @@ from bot.incident.state import Incident, Status
 from bot.incident.timeline import count, span
 from bot.slack import steps
 from bot.slack.actions import Do
-from bot.slack.answers import drills_card, health_card, help_card, list_card, runbooks_card, timeline_card
+from bot.slack.answers import drills_card, help_card, list_card, runbooks_card, timeline_card
 from bot.slack.blocks import (
     OVERFLOW_MAX,
     Block,
@@ -29,6 +29,7 @@ from bot.slack.blocks import (
     section,
     small,
 )
+from bot.slack.health import health_card
 from bot.slack.parts import (
     LABELS,
     STATUS_MARKS,

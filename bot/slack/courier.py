@@ -15,11 +15,22 @@ from slack_sdk import WebClient
 from bot.contracts import Attempt, Delivered, OnCall, Permanent, Transient
 from bot.incident import effects as ef
 from bot.incident.entry import Entry
-from bot.incident.events import AckDeadlineMissed, CardPosted, ChannelOpened, DeliveryFailed, Event, StepShown
+from bot.incident.events import (
+    AckDeadlineMissed,
+    CardPosted,
+    ChannelOpened,
+    DeliveryFailed,
+    Event,
+    EvidenceCollected,
+    PictureShown,
+    StepShown,
+)
 from bot.incident.react import Call, calls
 from bot.incident.state import Incident
 from bot.slack import cards, messages
 from bot.slack.client import Refusal, call, must
+from bot.slack.health import numbers_message
+from bot.slack.pictures import PictureCourier, Pictures
 from bot.slack.ports import Past
 from bot.slack.settings import Settings
 from bot.slack.text import USER, plain, user
@@ -69,7 +80,7 @@ class Closed(Permanent):
 
 
 class Courier:
-    """Delivers RefreshCard, OpenChannel, Tell and ShowStep."""
+    """Delivers what concerns chat. `picture` gives the PNG kept with an evidence, by the incident's id and its own."""
 
     def __init__(
         self,
@@ -78,12 +89,15 @@ class Courier:
         context: cards.Context,
         oncall: OnCall,
         past: Past,
+        *,
+        picture: Pictures,
     ) -> None:
         self._client = client
         self._settings = settings
         self._context = context
         self._oncall = oncall
         self._past = past
+        self._pictures = PictureCourier(client, picture)
         self._lock = threading.Lock()
         self._shown: dict[tuple[str, str], str] = {}
 
@@ -98,6 +112,10 @@ class Courier:
                 return self._tell(effect, incident, attempt)
             case ef.ShowStep():
                 return self._show_step(effect, incident, attempt)
+            case ef.TellNumbers():
+                return self._tell_numbers(effect, incident, attempt)
+            case ef.ShowPicture():
+                return self._show_picture(effect, incident, attempt)
             case other:
                 raise TypeError(f"Slack cannot carry out {type(other).__name__}")
 
@@ -311,6 +329,38 @@ class Courier:
         surface = f"{ENTRY}{entry.id}"
         self._remember(incident.id, surface, _digest(_content(message)))
         return [CardPosted(surface, channel, ts)]
+
+    def _tell_numbers(self, effect: ef.TellNumbers, incident: Incident, attempt: Attempt) -> Sequence[Event]:
+        """In the thread under the report, which has just been posted; nowhere when it has no place."""
+        place = incident.cards.get(f"{ENTRY}{effect.entry}")
+        entry = self._past.entry(effect.entry)
+        if place is None or entry is None or not isinstance(entry.event, EvidenceCollected):
+            return []
+        message = numbers_message(entry.event, incident)
+        mark = {"incident": incident.id, "entry": entry.id, "part": "numbers"}
+        there = attempt.number > 1 and self._find(place.channel, mark, place.ts)
+        if message is not None and not there:
+            attempt.still_ours()
+            self._post(place.channel, _content(message), mark, thread_ts=place.ts)
+        return []
+
+    def _show_picture(self, effect: ef.ShowPicture, incident: Incident, attempt: Attempt) -> Delivered:
+        """The report's message once more, with its picture."""
+        look = incident.looks.get(effect.evidence)
+        entry = self._past.entry(look.entry) if look else None
+        place = incident.cards.get(f"{ENTRY}{entry.id}") if entry else None
+        if entry is None or place is None:
+            return self._pictures.wait(effect, attempt, "its report has no message")
+
+        def show(file: str) -> None:
+            shown = PictureShown(effect.evidence, file)
+            told = replace(incident, pictures={**incident.pictures, effect.evidence: shown})
+            content = _content(messages.render(entry, told, self._context, self._mention(entry, told)))
+            metadata = {"event_type": EVENT_TYPE, "event_payload": {"incident": incident.id, "entry": entry.id}}
+            call(self._client.chat_update, channel=place.channel, ts=place.ts, metadata=metadata, **content)
+            self._remember(incident.id, place.surface, _digest(content))
+
+        return self._pictures.show(effect, incident, attempt, show)
 
     def _say(
         self, incident: Incident, content: dict[str, Any], mark: dict[str, str], attempt: Attempt

@@ -1,5 +1,6 @@
 """What is said in an incident's channel: one message for a journal entry, one for the whole life of a runbook step."""
 
+from bot.health.findings import Report
 from bot.incident import events as ev
 from bot.incident import timeline
 from bot.incident.drill import score
@@ -11,14 +12,12 @@ from bot.incident.timeline import count, span
 from bot.slack import steps
 from bot.slack.actions import Do
 from bot.slack.blocks import Block, Message, actions, button, message, section, small
+from bot.slack.health import evidence_message, report_title
 from bot.slack.parts import (
-    VERDICT_MARKS,
     Context,
     acknowledge,
     alerts_line,
-    confidence,
     durations,
-    has_cause,
     postmortem_button,
     run_button,
     trouble,
@@ -55,6 +54,8 @@ def _for_a_phone(entry: Entry, incident: Incident) -> str:
             return f"{incident.severity} {line(incident.title, 150)}: nobody has it yet"
         case ev.UpdateReminded():
             return "stakeholders have heard nothing for too long"
+        case ev.EvidenceCollected(report=report) if report:
+            return report_title(Report.from_dict(report))
         case ev.StepInterrupted(run=run, step=step):
             return f"{_title(incident, run, step)}: unclear whether it happened, please look"
         case _:
@@ -128,7 +129,7 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
             hint = "Tell people, then watch the alerts recover." if incident.firing else "Tell people, then resolve it."
             return [small(f":large_yellow_circle: {name_of(entry.by)} called it mitigated{how}", hint)]
         case ev.EvidenceCollected():
-            return _evidence(entry.event, incident, context)
+            return evidence_message(entry, entry.event, incident, context)
         case ev.HealthDoubted():
             return _doubt(entry.event, incident)
         case ev.Resolved(reason=reason, firing=firing, snoozed_until=snoozed, proof=proof, unproven=unproven):
@@ -191,23 +192,6 @@ def _affected(incident: Incident) -> str:
 
 def _take(incident: Incident) -> Block | None:
     return actions(acknowledge(incident)) if incident.status is Status.OPEN else None
-
-
-def _evidence(found: ev.EvidenceCollected, incident: Incident, context: Context) -> list[Block | None]:
-    mark = VERDICT_MARKS.get(found.verdict, ":black_circle:")
-    seen = [f"*Likely cause* {line(found.cause, 800)}{confidence(found)}"] if has_cause(found) else []
-    title = context.runbooks.get(found.runbook, "")
-    if title:
-        seen.append(f"*Do now* {line(title, 150)}")
-    against = found.report.get("not_advised", ())
-    # A second runbook is not offered while one is under way, nor after one has helped.
-    open_to_it = incident.is_live and incident.active_run is None and incident.status is not Status.MITIGATED
-    return [
-        section(f"{mark} *Telemetry: {line(found.verdict, 40)}* · {line(found.impact, 800)}"),
-        section("\n".join(seen)),
-        small(*(f":no_entry_sign: Not advised: {line(str(text))}" for text in list(against)[:3])),
-        actions(run_button(incident, context)) if title and open_to_it else None,
-    ]
 
 
 def _about_run(entry: Entry, incident: Incident) -> list[Block | None]:

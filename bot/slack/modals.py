@@ -10,10 +10,11 @@ from typing import Any, Final
 from bot.incident.advice import proposed_runbook
 from bot.incident.events import Role, Severity
 from bot.incident.policy import Policy
+from bot.incident.rating import CAUSES
 from bot.incident.run import Run, StepRun
 from bot.incident.state import Incident
 from bot.incident.timeline import span
-from bot.slack.actions import Do, StepDo
+from bot.slack.actions import Do, StepDo, evidence_value
 from bot.slack.blocks import Block, plain_text, section, small
 from bot.slack.steps import PLAN_LINES, bullets
 from bot.slack.text import line, when
@@ -151,6 +152,25 @@ def mitigated(incident: Incident) -> Block:
         [
             section("Users are no longer hurt. The incident stays open until it is resolved."),
             _input("text", "What helped?", _text("text", "", "Rolled llama-70b back to r41"), optional=True),
+        ],
+    )
+
+
+def wrong_verdict(incident: Incident, evidence: str) -> Block:
+    """What it really was, where somebody knows."""
+    look = incident.looks[evidence]
+    named = CAUSES.get(look.cause, look.cause or "no cause")
+    options = [_option(words.capitalize(), cause) for cause, words in CAUSES.items() if cause != look.cause]
+    select: Block = {"type": "static_select", "action_id": "actual", "options": options}
+    return _view(
+        Do.WRONG,
+        "Wrong verdict",
+        "Send",
+        evidence_value(incident.id, evidence),
+        [
+            section(f"*{line(evidence, 40)}* said {line(look.verdict, 40)}, because of {line(named, 80)}."),
+            _input("actual", "What was it really?", select, optional=True, hint="Leave it empty while nobody knows."),
+            _input("text", "How do you know?", _text("text", "", "The gateway's config had changed"), optional=True),
         ],
     )
 
@@ -302,11 +322,11 @@ def meta(incident_id: str, runbook: str = "") -> str:
 
 
 def read_meta(text: str) -> tuple[str, str]:
-    """Incident id and runbook id of a form's private_metadata; the other forms carry the bare incident id."""
+    """Incident id and runbook id of a form's private_metadata; the others begin with the incident id."""
     try:
         data = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
-        return text, ""
+        return text.partition(":")[0], ""
     if not isinstance(data, dict):
         return text, ""
     return str(data.get("incident", "")), str(data.get("runbook", ""))

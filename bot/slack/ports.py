@@ -81,7 +81,7 @@ class Past(Protocol):
 
 
 Survey = Callable[[str], Mapping[str, Any]]
-"""The health report of a model (empty: the fleet) as JSON; takes up to its own time budget."""
+"""The health report of a model, node or GPU (empty: the fleet) as JSON; takes up to its own time budget."""
 
 Latest = Callable[[str], tuple[Sequence[Change], str]]
 """What was changed of late about a model or service (empty: all), the newest first, and why there may be more; takes up

@@ -15,6 +15,7 @@ from bot.slack import cards, modals
 from bot.slack.actions import Do, StepDo
 from bot.slack.changes import changes_card
 from bot.slack.drill_verbs import DrillVerbs
+from bot.slack.health_verbs import FULL, HealthVerbs
 from bot.slack.ports import Drills, Latest, Library, Survey
 from bot.slack.replies import NOTHING, Asked, Reply, View, said
 from bot.slack.runbook_verbs import RunbookVerbs
@@ -36,9 +37,9 @@ class Verbs:
     ) -> None:
         self._desk = desk
         self._journal = desk.journal
-        self._survey = survey
         self._latest: Latest = latest or (lambda whose: (desk.changes(whose), ""))
         self._runbooks = RunbookVerbs(desk, library, self._by_id, context)
+        self._healths = HealthVerbs(desk, survey, self._by_id, context)
         self.context = context
         self._words: Mapping[str, Callable[[Asked], Reply]] = {
             "": self._here,
@@ -70,6 +71,7 @@ class Verbs:
             "modal.resolve": self._resolved,
             "modal.unproven": self._resolved_unproven,
             **self._runbooks.forms,
+            **self._healths.forms,
         }
 
     @property
@@ -97,6 +99,8 @@ class Verbs:
         if action_id not in set(Do):
             raise Refused("That button is from an older version of this message; use `/incident` instead.")
         do = Do(action_id)
+        if do in (Do.FULL, Do.RIGHT, Do.WRONG):
+            return self._healths.button(do, value, asked)
         form = self._form_for(do, value)
         if form is not None:
             return Reply(view=form)
@@ -113,7 +117,7 @@ class Verbs:
             case Do.TIMELINE:
                 return self._timeline_of(incident)
             case Do.HEALTH:
-                return self._health_of(incident.model, incident.id)
+                return self._healths.of(incident.model, incident.id)
             case _:
                 return self._postmortem_of(incident)
 
@@ -235,20 +239,11 @@ class Verbs:
 
     def _health(self, asked: Asked) -> Reply:
         if asked.text.lower().startswith("inc-"):
-            named, _ = self._meant(asked)
-            return self._health_of(named.model, named.id)
+            named, rest = self._meant(asked)
+            return self._healths.of(f"{named.model} {rest}", named.id)
         here = self._journal.by_channel(asked.channel)
-        return self._health_of(asked.text or (here.model if here else ""), here.id if here else "")
-
-    def _health_of(self, model: str, incident_id: str) -> Reply:
-        survey = self._survey
-        if survey is None:
-            raise Refused("No Prometheus is connected; set `[prometheus] url` in fixfirst.toml.")
-
-        def report() -> Reply:
-            return Reply(cards.health_card(survey(model), self.context, incident_id))
-
-        return Reply(slow=report)
+        about = asked.text if asked.text.removesuffix(FULL).strip() or not here else f"{here.model} {asked.text}"
+        return self._healths.of(about, here.id if here else "")
 
     def _changes(self, asked: Asked) -> Reply:
         """Of the incident here or named; elsewhere of a model or service, or of everything."""

@@ -27,6 +27,8 @@ class Vitals:
     numbers: Callable[[], Numbers]
     try_out: Callable[[], None]
     findings: Callable[[], Sequence[Finding]]
+    models: Callable[[], str] = str
+    """Further metrics, about models; empty by itself."""
 
 
 def health_routes(vitals: Vitals, clock: Callable[[], datetime]) -> list[Route]:
@@ -53,7 +55,8 @@ def health_routes(vitals: Vitals, clock: Callable[[], datetime]) -> list[Route]:
         return JSONResponse({"ok": not findings, "findings": findings}, status)
 
     def metrics(_: Request) -> Response:
-        return PlainTextResponse(exposition(vitals.numbers(), clock()), media_type=EXPOSITION)
+        told = exposition(vitals.numbers(), clock()) + vitals.models()
+        return PlainTextResponse(told, media_type=EXPOSITION)
 
     return [
         Route("/health/live", live),

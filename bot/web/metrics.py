@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from itertools import accumulate, product
@@ -27,7 +27,7 @@ class Numbers:
 
     `effects` and `oldest` are the outbox by courier and state, and since when the oldest of a courier waits;
     `deliveries` are attempts by courier and result; `findings` are those of the audit by check; `refused` are
-    connections by listener and why.
+    connections by listener and why; `verdicts` are what people said of the telemetry's, `right` or `wrong`.
     """
 
     started_at: datetime
@@ -43,6 +43,7 @@ class Numbers:
     heartbeats: Mapping[str, int]
     refused: Mapping[tuple[str, str], int]
     traffic: Traffic
+    verdicts: Mapping[str, int] = field(default_factory=dict)
 
     def waits(self, courier: str, now: datetime) -> float:
         """Seconds since the courier's oldest waiting effect was decided; 0 when nothing waits."""
@@ -90,6 +91,8 @@ def _families(numbers: Numbers, now: datetime) -> Iterator[str]:
     yield _moment("audit_last_timestamp_seconds", "When the last audit was made.", numbers.audited_at)
     findings = {check.value: 0 for check in Check} | dict(numbers.findings)
     yield _family("audit_findings", "gauge", "What the audit finds late, by check.", _by("check", findings))
+    rated = {"right": 0, "wrong": 0} | dict(numbers.verdicts)
+    yield _family("verdicts_rated", "gauge", "Verdicts by what people say of them now.", _by("said", rated))
     beats = _by("result", numbers.heartbeats)
     yield _family("heartbeats_total", "counter", "Signs of life sent to the service outside.", beats)
 

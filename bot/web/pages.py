@@ -21,6 +21,7 @@ from bot.journal import Journal
 from bot.postmortem.shelf import Shelf, TooLarge, number_of
 from bot.postmortem.story import People, story
 from bot.web import views
+from bot.web.evidence import EvidencePages
 from bot.web.guard import Guard
 from bot.web.hands import hands_routes
 from bot.web.health import Vitals, health_routes
@@ -67,8 +68,10 @@ def pages_routes(
         Route("/incidents", lambda _: RedirectResponse("/", HTTPStatus.MOVED_PERMANENTLY)),
         Route("/incidents/{ref}", pages.incident),
         Route("/postmortems", pages.postmortems),
+        Route("/postmortems/{name}.png", pages.picture),
         Route("/postmortems/{name}", pages.postmortem),
         Route("/postmortems/{name}/source", pages.source),
+        *EvidencePages(journal, clock).routes(),
         *RunbookPages(journal, runbooks, clock).routes(),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
@@ -126,6 +129,7 @@ class _Pages:
             troubles=views.troubles(incident),
             evidence=views.evidence(incident),
             changes=views.changes(incident),
+            looks=views.looks(incident),
             runs=views.runs(incident, entries),
             figures=() if incident.is_live else views.figures(incident),
             lines=story(incident, entries, People(incident, entries)),
@@ -151,6 +155,16 @@ class _Pages:
             incident=incident,
             **rendered(text),
         )
+
+    def picture(self, request: Request) -> Response:
+        """A picture that lies beside the drafts."""
+        try:
+            content = self._shelf.picture(f"{request.path_params['name']}.png")
+        except (OSError, TooLarge):
+            content = None
+        if content is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND, "There is no picture of that name.")
+        return Response(content, media_type="image/png")
 
     def source(self, request: Request) -> Response:
         """The Markdown itself, to be saved."""

@@ -3,13 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from bot.health.observation import number
 from bot.incident.advice import Next, advise, six_steps
 from bot.incident.change import words
 from bot.incident.entry import Entry
+from bot.incident.events import EvidenceCollected
 from bot.incident.policy import Policy
 from bot.incident.run import Run, RunStatus, StepRun, StepStatus
 from bot.incident.state import Incident, Status
@@ -64,11 +66,22 @@ class CheckView:
     sign: str
     text: str
     offender: str
+    limits: str = ""
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LookView:
+    """One look at the telemetry, to choose from."""
+
+    id: str
+    at: datetime
+    verdict: str
 
 
 @dataclass(frozen=True, slots=True)
 class EvidenceView:
-    """What the telemetry said last."""
+    """What the telemetry said. `pictured` says that a picture was kept with it."""
 
     verdict: str
     impact: str
@@ -77,6 +90,8 @@ class EvidenceView:
     unknowns: tuple[str, ...]
     bad: tuple[CheckView, ...]
     calm: tuple[CheckView, ...]
+    id: str = ""
+    pictured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,15 +231,15 @@ def evidence(incident: Incident) -> EvidenceView | None:
     told = incident.evidence
     if told is None:
         return None
+    frozen = incident.frozen.get(told.evidence)
+    return replace(evidence_of(told), pictured=frozen is not None and "picture" in frozen.parts)
+
+
+def evidence_of(told: EvidenceCollected) -> EvidenceView:
+    """One look at the telemetry, the worst first."""
     report: Mapping[str, Any] = told.report
     signals = report.get("signals")
-    checks = sorted(
-        (
-            CheckView(one["title"], one["status"], _SIGN.get(one["status"], ""), one["text"], one["offender"])
-            for one in report.get("checks", ())
-        ),
-        key=lambda check: _BADNESS.get(check.status, 3),
-    )
+    checks = sorted((_check(one) for one in report.get("checks", ())), key=lambda check: _BADNESS.get(check.status, 3))
     return EvidenceView(
         verdict=told.verdict,
         impact=told.impact,
@@ -233,6 +248,7 @@ def evidence(incident: Incident) -> EvidenceView | None:
         unknowns=tuple(report.get("unknowns", ())),
         bad=tuple(check for check in checks if check.status in ("crit", "warn")),
         calm=tuple(check for check in checks if check.status not in ("crit", "warn")),
+        id=told.evidence,
     )
 
 
@@ -256,6 +272,21 @@ def changes(incident: Incident) -> tuple[ChangeView, ...]:
         )
         for one in incident.changes
     )
+
+
+def _check(one: Mapping[str, Any]) -> CheckView:
+    given = [(name, one.get(name)) for name in ("warn", "crit") if one.get(name) is not None]
+    side = "under" if one.get("direction") == "below" else "over"
+    limits = ", ".join(
+        f"{name} {side} {number(limit, one.get('unit', 'count'))}" for name, limit in given if limit is not None
+    )
+    sign = _SIGN.get(one["status"], "")
+    return CheckView(one["title"], one["status"], sign, one["text"], one["offender"], limits, one.get("query", ""))
+
+
+def looks(incident: Incident) -> tuple[LookView, ...]:
+    """Every look at the telemetry that has a page, in order."""
+    return tuple(LookView(name, look.at, look.verdict) for name, look in incident.looks.items())
 
 
 def runs(incident: Incident, entries: Sequence[Entry]) -> tuple[RunView, ...]:

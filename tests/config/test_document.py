@@ -16,6 +16,7 @@ from bot.settings import Table
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+DRIFT = (ROOT / "docs" / "drift.md").read_text(encoding="utf-8")
 EXAMPLE = ROOT / "fixfirst.example.toml"
 TOP = "Top of the file"
 FREE = {"alerts.severities", "pagerduty.users"}
@@ -87,6 +88,8 @@ def test_every_key_is_in_the_document_and_every_key_in_the_document_exists(monke
     code, document = asked(monkeypatch), documented()
     tables = {name.partition(".")[0] for name in document if name}
     assert code.pop("") == set(document.pop("")) | tables
+    for name in ("prompt", "prompt.messages"):  # a file of its own has these
+        assert code.pop(name) <= set(re.findall(r"`(\w+)`", DRIFT))
     nested = {name for name in document if "." in name}
     for name, keys in code.items():
         below = {one.rpartition(".")[2] for one in nested if one.rpartition(".")[0] == name}
@@ -108,7 +111,7 @@ def test_the_defaults_in_the_document_are_those_of_the_code(tmp_path: Path) -> N
     plain = settings_of(tmp_path, {name: dict(keys) for name, keys in REQUIRED.items()})
     written = 0
     for name, keys in documented().items():
-        if name in FREE or name.startswith((*TARGETS, "drills.", "oncall", "pager.", "probes.")):
+        if name in FREE or name.startswith((*TARGETS, "drills.", "oncall", "pager.", "probes.", "canary")):
             continue
         table = spoken
         for part in filter(None, name.split(".")):
@@ -139,6 +142,14 @@ def test_the_defaults_of_a_rota_and_of_an_endpoint_are_those_of_the_code(tmp_pat
     assert set(acts) == {"method", "risk", "timeout"}
     full = settings_of(tmp_path, {"oncall": {"rota": [rota | told]}, "endpoints": {"x": endpoint | acts}})
     assert full == plain
+
+
+def test_the_defaults_of_a_canary_are_those_of_the_code(tmp_path: Path) -> None:
+    table = documented()["canary"]
+    told = tomllib.loads("\n".join(f"{key} = {text.strip('`')}" for key, text in table.items() if "`" in text))
+    assert set(told) == {"api", "every", "timeout", "samples", "tokens_per_day"}
+    least = {"name": "chat", "model": "m", "url": "http://llm:8000/v1"}
+    assert settings_of(tmp_path, {"canary": [least | told]}) == settings_of(tmp_path, {"canary": [least]})
 
 
 def test_the_defaults_of_a_fallback_pager_are_those_of_the_code(tmp_path: Path) -> None:

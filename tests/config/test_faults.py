@@ -9,15 +9,15 @@ from bot.config import Config, load, read
 from bot.settings import Secret, shown
 
 SECRETS = {
-    "FIXFIRST_SLACK_BOT_TOKEN": "xoxb-canary-bot",
-    "FIXFIRST_SLACK_SIGNING_SECRET": "canary-signing\n",
-    "FIXFIRST_SLACK_APP_TOKEN": "xapp-canary",
-    "FIXFIRST_PAGERDUTY_ROUTING_KEY": "canary-routing",
-    "FIXFIRST_PAGERDUTY_WEBHOOK_SECRETS": "canary-one, canary-two ,",
-    "FIXFIRST_ALERTMANAGER_TOKENS": " canary-token-0123456 ,canary-token-6543210\n",
-    "DEPLOY_TOKEN": "canary-deploy",
-    "CACHE_PASSWORD": "canary-cache",
-    "PROMETHEUS_TOKEN": "canary-prometheus",
+    "FIXFIRST_SLACK_BOT_TOKEN": "xoxb-decoy-bot",
+    "FIXFIRST_SLACK_SIGNING_SECRET": "decoy-signing\n",
+    "FIXFIRST_SLACK_APP_TOKEN": "xapp-decoy",
+    "FIXFIRST_PAGERDUTY_ROUTING_KEY": "decoy-routing",
+    "FIXFIRST_PAGERDUTY_WEBHOOK_SECRETS": "decoy-one, decoy-two ,",
+    "FIXFIRST_ALERTMANAGER_TOKENS": " decoy-token-0123456 ,decoy-token-6543210\n",
+    "DEPLOY_TOKEN": "decoy-deploy",
+    "CACHE_PASSWORD": "decoy-cache",
+    "PROMETHEUS_TOKEN": "decoy-prometheus",
 }
 SLACK = {"team_id": "T0123ABCD", "intake_channel": "C0123ABCD"}
 ROTA = {"users": ["U1"], "handover": "2026-01-05T09:00:00Z"}
@@ -29,7 +29,7 @@ ENDPOINT = {"url": "https://deploy.internal/x", "token_env": "DEPLOY_TOKEN"}
 def faults(folder: Path, values: dict[str, Any], secrets: dict[str, str] | None = None) -> list[str]:
     config, found = read(values, folder, (SECRETS if secrets is None else secrets).get)
     assert (config is None) == bool(found)
-    assert "canary" not in " ".join(found)
+    assert "decoy" not in " ".join(found)
     return found
 
 
@@ -41,7 +41,7 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"zzz": 1}, "zzz: is not a setting; known keys: access, alertmanager, alerts, "),
     ({"doors": "8080"}, "doors: is '8080', but must be a table"),
     ({"runbooks_dir": "nowhere"}, "runbooks_dir: "),
-    ({"database": "mysql://u:canary@host/db"}, "database: must begin with postgresql:// or sqlite://"),
+    ({"database": "mysql://u:decoy@host/db"}, "database: must begin with postgresql:// or sqlite://"),
     ({"doors": {"port": 70_000}}, "doors.port: is 70000, but must be from 0 to 65535"),
     ({"doors": {"port": True}}, "doors.port: is True, but must be a whole number from 0 to 65535"),
     ({"doors": {"prot": 1}}, "doors.prot: is not a setting; did you mean port?"),
@@ -53,9 +53,9 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"slack": {}}, "slack.intake_channel: is missing; set it"),
     ({"slack": {**SLACK, "team_id": "night-shift"}}, "slack.team_id: is 'night-shift', but a workspace id begins with"),
     ({"slack": {**SLACK, "intake_channel": "#incidents"}}, "slack.intake_channel: must be a channel id such as"),
-    ({"slack": {**SLACK, "bot_token": "xoxb-canary"}}, "slack.bot_token: is not a setting; "),
+    ({"slack": {**SLACK, "bot_token": "xoxb-decoy"}}, "slack.bot_token: is not a setting; "),
     ({"slack": {**SLACK, "socket_mode": "yes"}}, "slack.socket_mode: is 'yes', but must be true or false"),
-    ({"slack": {**SLACK, "api_url": "https://u:canary@h@:x"}}, "slack.api_url: "),
+    ({"slack": {**SLACK, "api_url": "https://u:decoy@h@:x"}}, "slack.api_url: "),
     ({"slack": SLACK, "access": {"responders": ["@oncall"]}}, "slack.responders: must be user group ids"),
     ({"access": {"responder": []}}, "access.responder: is not a setting; did you mean responders?"),
     ({"oncall": {"rotas": []}}, "oncall.rotas: is not a setting; did you mean rota?"),
@@ -85,14 +85,14 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
         {"heartbeat": {"url": "https://h", "timeout": "11s"}},
         "heartbeat.timeout: must be longer than nothing and at most",
     ),
-    ({"alertmanager": {"token": "canary"}}, "alertmanager.token: is not a setting; did you mean token_env?"),
+    ({"alertmanager": {"token": "decoy"}}, "alertmanager.token: is not a setting; did you mean token_env?"),
     ({"pagerduty": {"escalation": "boss"}}, "pagerduty.escalation: is 'boss', but must be one of policy, level, key"),
     ({"pagerduty": {"escalation": "level"}}, 'pagerduty.escalation: is "level", which needs FIXFIRST_PAGERDUTY_API'),
     ({"pagerduty": {"escalation": "key"}}, 'pagerduty.escalation: is "key", which needs FIXFIRST_PAGERDUTY_SECOND'),
     ({"pagerduty": {"api_url": "api.pagerduty.com"}}, "pagerduty.api_url: is 'api.pagerduty.com', but must be"),
     ({"pagerduty": {"events_url": "https://[events"}}, "pagerduty.events_url: is 'https://[events', but must be"),
     ({"prometheus": {}}, "prometheus.url: is missing; set it"),
-    ({"prometheus": {"url": "http://u:canary@p"}}, "prometheus.url: must hold neither a password nor a query"),
+    ({"prometheus": {"url": "http://u:decoy@p"}}, "prometheus.url: must hold neither a password nor a query"),
     ({"prometheus": {"url": "http://p", "timeout": "11s"}}, "prometheus.timeout: must be longer than nothing and at"),
     ({"prometheus": {"url": "http://p", "token_env": "NOT_SET"}}, "prometheus.token_env: names an environment variabl"),
     ({"health": {"window": "0s"}}, "health.window: must be at least 10s"),
@@ -100,17 +100,17 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"health": {"first_token_within_seconds": 0}}, "health.first_token_within_seconds: is 0, but must be from 0.001"),
     ({"endpoints": {"x": "y"}}, "endpoints.x: must be a table; write [endpoints.x]"),
     ({"endpoints": {"x": {}}}, "endpoints.x.url: is missing; set it"),
-    ({"endpoints": {"x": {**ENDPOINT, "token_env": "canary"}}}, "endpoints.x.token_env: must be the name of an envir"),
+    ({"endpoints": {"x": {**ENDPOINT, "token_env": "decoy"}}}, "endpoints.x.token_env: must be the name of an envir"),
     ({"endpoints": {"x": {**ENDPOINT, "verb": "PUT"}}}, "endpoints.x.verb: is not a setting"),
     ({"redis": {"r": {**REDIS, "timeout": "11s"}}}, "redis.r.timeout: must be longer than nothing and at most 10s"),
-    ({"redis": {"r": {**REDIS, "url": "redis://:canary@h"}}}, "redis.r.url: must not hold a password; use user and"),
+    ({"redis": {"r": {**REDIS, "url": "redis://:decoy@h"}}}, "redis.r.url: must not hold a password; use user and"),
     ({"redis": {"r": {**REDIS, "url": "http://h"}}}, "redis.r.url: must begin with redis:// or rediss:// and a host"),
     ({"redis": {"r": {**REDIS, "url": "redis://h/a"}}}, "redis.r.url: may end only in the number of a database"),
     ({"redis": {"r": {**REDIS, "url": "redis://["}}}, "redis.r.url: is not a URL"),
     ({"redis": {"r": {"url": "redis://h"}}}, "redis.r.prefixes: is missing; name what may be set"),
     ({"redis": {"r": {**REDIS, "prefixes": ["a:", ""]}}}, "redis.r.prefixes: holds '', which is no beginning of a key"),
     (
-        {"redis": {"r": {**REDIS, "password": "canary"}}},
+        {"redis": {"r": {**REDIS, "password": "decoy"}}},
         "redis.r.password: is not a setting; did you mean",
     ),
 ]
@@ -140,7 +140,7 @@ def test_a_missing_secret_is_named(tmp_path: Path, table: dict[str, Any], variab
 
 
 def test_a_short_token_is_refused_without_being_shown(tmp_path: Path) -> None:
-    (fault,) = faults(tmp_path, {}, {"FIXFIRST_ALERTMANAGER_TOKENS": "canary-token-0123456,canary"})
+    (fault,) = faults(tmp_path, {}, {"FIXFIRST_ALERTMANAGER_TOKENS": "decoy-token-0123456,decoy"})
     assert fault.startswith("FIXFIRST_ALERTMANAGER_TOKENS: a token is shorter than 16 characters")
 
 
@@ -171,26 +171,26 @@ def complete(folder: Path) -> Config:
 
 def test_the_settings_print_without_their_secrets(tmp_path: Path) -> None:
     config = complete(tmp_path)
-    assert "canary" not in repr(config)
-    assert "canary" not in f"{config.slack} {config.tokens} {config.pagerduty} {config.targets}"
+    assert "decoy" not in repr(config)
+    assert "decoy" not in f"{config.slack} {config.tokens} {config.pagerduty} {config.targets}"
     assert repr(Secret("")) == "Secret()"
 
 
 def test_secrets_lose_the_line_break_of_the_file_they_came_from(tmp_path: Path) -> None:
     config = complete(tmp_path)
     assert config.slack is not None
-    assert config.slack.signing_secret.reveal() == "canary-signing"
+    assert config.slack.signing_secret.reveal() == "decoy-signing"
     assert [token.reveal() for token in config.tokens["alertmanager"]] == [
-        "canary-token-0123456",
-        "canary-token-6543210",
+        "decoy-token-0123456",
+        "decoy-token-6543210",
     ]
     assert config.pagerduty is not None
-    assert [one.reveal() for one in config.pagerduty.webhook_secrets] == ["canary-one", "canary-two"]
+    assert [one.reveal() for one in config.pagerduty.webhook_secrets] == ["decoy-one", "decoy-two"]
 
 
 def test_a_faulty_value_is_repeated_in_brief_and_without_secrets() -> None:
     assert len(shown("x" * 5_000)) <= 80
-    assert "canary" not in shown("https://maya:canary-password@host")
+    assert "decoy" not in shown("https://maya:decoy-password@host")
     assert "0123456789" not in shown("xoxb-0123456789-0123456789-abcdef")
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.health import Report, Scope, Settings, Telemetry, lines, survey
-from bot.health.versions import Comparison, compare
+from bot.health.versions import Comparison, versions_of
 from bot.health.versions import lines as told
 from tests.health.conftest import Past
 from tests.servers import free_port
@@ -32,7 +32,7 @@ def vllm(
 
 
 def compared(start: Start, past: Past, model: str | None = "llama-70b") -> tuple[Comparison, ...]:
-    return compare(Telemetry(start(past), settings=Settings()), model)
+    return versions_of(Telemetry(start(past), settings=Settings()), model)
 
 
 def owned(past: Past, pod: str, replicaset: str, deployment: str = "llama-70b") -> None:
@@ -168,4 +168,4 @@ def test_a_report_from_before_there_were_comparisons_still_loads(remembering: St
 
 
 def test_a_prometheus_that_is_away_is_no_comparison() -> None:
-    assert compare(Telemetry(f"http://127.0.0.1:{free_port()}", settings=Settings()), "llama-70b") == ()
+    assert versions_of(Telemetry(f"http://127.0.0.1:{free_port()}", settings=Settings()), "llama-70b") == ()

@@ -22,8 +22,10 @@ from bot.incident.effects import Page
 from bot.incident.events import Role, Severity
 from bot.incident.people import BOT
 from bot.incident.state import Incident
+from bot.journal import slots
 from bot.journal.archive import Moved, move_old
 from bot.journal.database import newest_schema
+from bot.journal.evidence import Part, keep
 from bot.journal.glass import break_glass
 from bot.journal.heads import next_head, publish
 from bot.journal.redaction import clear_text
@@ -60,8 +62,17 @@ def fill(house: House) -> None:
     does(house, night, cmd.RecordReceipt, by=BOT, events=(planned,))
     does(house, night, cmd.ApproveStep, run="r1", step="rollback", digest="digest")
     redacts(house, night, 5)
+    part = Part("errors", "series", "sum(rate(...))", b'{"points": [[0, 0.4]]}')
+    house.journal.write(
+        lambda txn: keep(txn.direct, txn.workspace, night.id, "EV-7F3K2QAB", [part], now=txn.now)
+    ).result()
+    looked = ev.EvidenceCollected("OUTAGE", "31 % errors", "recent change", "", {"cause_id": "x"}, "EV-7F3K2QAB")
+    frozen = ev.EvidenceFrozen("EV-7F3K2QAB", {part.name: part.sha256}, 1)
+    does(house, night, cmd.RecordReceipt, by=BOT, events=(looked, frozen))
+    does(house, night, cmd.RateVerdict, evidence="EV-7F3K2QAB", right=False, actual="hardware", text="it was Jo's GPU")
     house.journal.write(lambda txn: break_glass(txn, MAYA, "Maya", "chat is down")).result()
     deliver_some(house)
+    asks_a_model(house)
     tell_head(house)
     told = Change("run-812", "change", house.clock.now, model="llama-70b", revision="r42", by="Jo of Example & Sons")
     house.desk.note_change(told).result()
@@ -111,6 +122,14 @@ def deliver_some(house: House) -> None:
         claimed = house.journal.write(lambda txn, job=job: txn.claim(job.id, until)).result()  # type: ignore[misc]
         if ends:
             house.journal.write(lambda txn, claimed=claimed: txn.bury(claimed, "no such channel")).result()  # type: ignore[misc]
+
+
+def asks_a_model(house: House) -> None:
+    """One round of a canary is over."""
+    job, at = "canary:chat", house.clock.now.replace(minute=0, second=0, microsecond=0)
+    house.journal.write(lambda txn: slots.take(txn.direct, txn.workspace, job, at)).result()
+    found = {"canary": "chat", "model": "llama-70b", "ended_at": house.clock.now.isoformat(), "tried": []}
+    house.journal.write(lambda txn: slots.report(txn.direct, txn.workspace, job, at, cost=1_500, result=found)).result()
 
 
 def puts_away(house: House, incident: Incident) -> None:

@@ -79,3 +79,10 @@ def test_an_address_in_free_text_can_be_clicked_whole() -> None:
 
 def test_html_in_the_text_is_shown_as_it_was_written() -> None:
     assert to_html("<b>x</b>") == "<p>&lt;b&gt;x&lt;/b&gt;</p>\n"
+
+
+def test_a_picture_of_ours_is_shown_and_one_from_elsewhere_is_its_words() -> None:
+    assert '<img src="inc-42-ev-7f3k2qab.png" alt="the night">' in to_html("![the night](inc-42-ev-7f3k2qab.png)")
+    html = to_html("![the night](https://evil.example/inc-42-ev-7f3k2qab.png) ![up](../inc-42-ev-7f3k2qab.png)")
+    assert "<img" not in html
+    assert "the night" in html

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bot.contracts import Attempt, Permanent
 from bot.incident import commands as cmd
+from bot.incident import events as ev
 from bot.incident.effects import DraftPostmortem, RefreshCard
 from bot.incident.events import PostmortemDrafted
 from bot.postmortem.blocks import fence, merge, without_markers
@@ -116,13 +117,17 @@ def test_bytes_that_are_no_text_survive_an_update_and_can_be_shown(shelf: Shelf)
     assert (shelf.read(NIGHT) or "").endswith("\ufffd\n")
 
 
+def no_picture(*_: str) -> None:
+    return None
+
+
 def attempt(case: Case) -> Attempt:
     return Attempt("k", 1, case.now)
 
 
 def test_the_courier_writes_the_draft_and_says_where(shelf: Shelf) -> None:
     case = night()
-    courier = Courier(shelf, lambda _: case.entries, PAGES)
+    courier = Courier(shelf, lambda _: case.entries, PAGES, no_picture)
     for _ in range(2):
         assert courier.deliver(DraftPostmortem(), case.inc, attempt(case)) == [PostmortemDrafted(NIGHT)]
     assert shelf.read(NIGHT) == drafted(case)
@@ -131,7 +136,7 @@ def test_the_courier_writes_the_draft_and_says_where(shelf: Shelf) -> None:
 def test_a_folder_that_cannot_be_is_told_to_people(tmp_path: Path) -> None:
     case = night()
     (tmp_path / "file").write_text("")
-    courier = Courier(Shelf(tmp_path / "file" / "postmortems"), lambda _: case.entries, PAGES)
+    courier = Courier(Shelf(tmp_path / "file" / "postmortems"), lambda _: case.entries, PAGES, no_picture)
     with pytest.raises(Permanent, match="Not a directory"):
         courier.deliver(DraftPostmortem(), case.inc, attempt(case))
 
@@ -139,4 +144,27 @@ def test_a_folder_that_cannot_be_is_told_to_people(tmp_path: Path) -> None:
 def test_the_courier_carries_nothing_else(shelf: Shelf) -> None:
     case = night()
     with pytest.raises(TypeError, match="RefreshCard"):
-        Courier(shelf, lambda _: case.entries, PAGES).deliver(RefreshCard(), case.inc, attempt(case))
+        Courier(shelf, lambda _: case.entries, PAGES, no_picture).deliver(RefreshCard(), case.inc, attempt(case))
+
+
+def test_the_pictures_of_the_worst_and_the_last_moment_lie_beside_the_draft(shelf: Shelf) -> None:
+    case = night()
+    for name, verdict in (("EV-AAAAAAAA", "OUTAGE"), ("EV-BBBBBBBB", "DEGRADED"), ("EV-CCCCCCCC", "OK")):
+        looked = ev.EvidenceCollected(verdict, "x", "y", "", {"cause_id": "hardware"}, name)
+        case.receipt(looked, ev.EvidenceFrozen(name, {"picture": "0" * 64}))
+    courier = Courier(shelf, lambda _: case.entries, PAGES, lambda _, evidence: evidence.encode())
+    assert courier.deliver(DraftPostmortem(), case.inc, attempt(case)) == [PostmortemDrafted(NIGHT)]
+    text = shelf.read(NIGHT) or ""
+    assert "](inc-42-ev-aaaaaaaa.png)" in text
+    assert "](inc-42-ev-cccccccc.png)" in text
+    assert "ev-bbbbbbbb" not in text
+    assert shelf.picture("inc-42-ev-aaaaaaaa.png") == b"EV-AAAAAAAA"
+    assert shelf.picture("../secret.png") is None
+    assert shelf.names() == (NIGHT,), "a picture is no postmortem"
+
+
+def test_a_draft_brought_up_to_date_after_the_end_is_no_second_news(shelf: Shelf) -> None:
+    case = night().receipt(PostmortemDrafted(NIGHT))
+    courier = Courier(shelf, lambda _: case.entries, PAGES, no_picture)
+    assert courier.deliver(DraftPostmortem(), case.inc, attempt(case)) == []
+    assert shelf.read(NIGHT) == drafted(case)

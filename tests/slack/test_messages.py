@@ -70,9 +70,11 @@ def test_the_next_person_reads_why_they_are_called(context: Context) -> None:
 def test_evidence_offers_its_runbook_when_we_have_it(context: Context) -> None:
     message = about(stories.taken(), ev.EvidenceCollected, context)
     text = words(message.blocks)
-    assert "*Telemetry: OUTAGE* · 31.0% of requests fail" in text
+    assert text.startswith("[OUTAGE] llama-70b: 31.0% of requests fail"), "the verdict first, in words"
+    assert message.text == "INC-42: [OUTAGE] llama-70b: 31.0% of requests fail", "what a phone shows"
     assert "(4 of 5 signals)" in text
     assert labels(message) == ["Run: Roll back a model deploy"]
+    assert "Nothing happens yet" in str(next(interactive(message.blocks))["confirm"])
     without = Context(Policy(), context.pages_url, {})
     assert labels(about(stories.taken(), ev.EvidenceCollected, without)) == []
 

@@ -19,6 +19,8 @@ SCOPES: Mapping[str, str] = {
     "conversations.replies": "channels:history",
     "conversations.setPurpose": "channels:manage",
     "conversations.setTopic": "channels:manage",
+    "files.completeUploadExternal": "files:write",
+    "files.getUploadURLExternal": "files:write",
     "pins.add": "pins:write",
     "usergroups.users.list": "usergroups:read",
     "users.info": "users:read",

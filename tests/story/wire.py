@@ -71,10 +71,24 @@ class Numbers:
 
     def __init__(self, numbers: MutableMapping[str, float]) -> None:
         self._numbers = numbers
-        routes = [Route("/api/v1/query", self._query, methods=["GET", "POST"])]
+        routes = [
+            Route("/api/v1/query", self._query, methods=["GET", "POST"]),
+            Route("/api/v1/query_range", self._range, methods=["GET", "POST"]),
+        ]
         self.app = Starlette(routes=routes)
 
     async def _query(self, request: Request) -> JSONResponse:
         query = str(request.query_params.get("query") or (await request.form()).get("query") or "")
         found = [{"metric": {}, "value": [0, str(number)]} for word, number in self._numbers.items() if word in query]
         return JSONResponse({"status": "success", "data": {"resultType": "vector", "result": found[:1]}})
+
+    async def _range(self, request: Request) -> JSONResponse:
+        """The same number for all of the time asked about."""
+        asked = request.query_params
+        times = range(int(asked["start"]), int(asked["end"]) + 1, int(asked["step"]))
+        found = [
+            {"metric": {}, "values": [[at, str(number)] for at in times]}
+            for word, number in self._numbers.items()
+            if word in asked["query"]
+        ]
+        return JSONResponse({"status": "success", "data": {"resultType": "matrix", "result": found[:1]}})

@@ -1,5 +1,5 @@
 """The fleet over HTTP: `/metrics` for Prometheus, `/v1` and the paths of Kubernetes for whoever may repair it with a
-bearer token, and the admin interface of its gateway's Envoy."""
+bearer token, `/v1/chat/completions` for users, and the admin interface of its gateway's Envoy."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import hashlib
 import hmac
 import json
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from bot.workbench.fleet.answers import stream, whole
 from bot.workbench.fleet.exposition import CONTENT_TYPE, metrics
 from bot.workbench.fleet.fleet import Fleet
 from bot.workbench.fleet.kube_doors import kubernetes_doors
@@ -107,6 +108,20 @@ def fleet_app(fleet: Fleet, token: str) -> list[Route]:
         replicas = await _field(request, "replicas", int)
         return JSONResponse(fleet.scale(request.path_params["model"], replicas), 202)
 
+    async def chat(request: Request) -> Response:
+        try:
+            asked = json.loads(await _body(request))
+        except ValueError:
+            raise Refusal(400, "not_json", "The body is not JSON.", 'Send {"model": ..., "messages": [...]}.') from None
+        if not isinstance(asked, dict):
+            raise Refusal(400, "not_an_object", "The body is no object.", 'Send {"model": ..., "messages": [...]}.')
+        name = str(asked.get("model", ""))
+        muddled = fleet.answers(name)
+        if not asked.get("stream"):
+            return JSONResponse(whole(asked, name, wrong_template=muddled))
+        said = list(stream(asked, name, wrong_template=muddled))
+        return StreamingResponse(_in_turn(said), media_type="text/event-stream")
+
     async def nodes(_: Request) -> Response:
         return JSONResponse({"nodes": fleet.nodes()})
 
@@ -136,6 +151,7 @@ def fleet_app(fleet: Fleet, token: str) -> list[Route]:
         Route("/runtime", runtime, methods=["GET"]),
         Route("/runtime_modify", runtime_modify, methods=["POST"]),
         *kubernetes_doors(fleet, token),
+        Route("/v1/chat/completions", guarded(chat), methods=["POST"]),
         Route("/v1/models", guarded(models), methods=["GET"]),
         Route("/v1/models/{model}", guarded(model), methods=["GET"]),
         Route("/v1/models/{model}/deploy", guarded(deploy), methods=["POST"]),
@@ -149,6 +165,11 @@ def fleet_app(fleet: Fleet, token: str) -> list[Route]:
         Route("/v1/nodes/{node}/drain", guarded(drain), methods=["POST"]),
         Route("/v1/nodes/{node}/uncordon", guarded(uncordon), methods=["POST"]),
     ]
+
+
+async def _in_turn(events: list[str]) -> AsyncIterator[str]:
+    for event in events:
+        yield event
 
 
 def _authorised(request: Request, token: str, handler: Handler) -> Handler:

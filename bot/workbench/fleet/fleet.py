@@ -135,6 +135,7 @@ class Fleet:
         self._faults = Faults(self.spec, self._models, self._hardware)
         self._flags = Flags(flags)
         self._sampled_at = -math.inf
+        self._turns = 0
         self.advance(clock())
 
     def advance(self, now: float) -> None:
@@ -237,6 +238,17 @@ class Fleet:
                 raise Refusal(422, "unknown_mode", f"There is no fallback mode {mode}.", 'Use "cache" or "off".')
             deployment.fallback = mode
             return self._status(deployment)
+
+    def answers(self, name: str) -> bool:
+        """Whether the replica that takes the next request has the wrong template; 503 when none serves."""
+        with self._lock:
+            self.advance(self._clock())
+            deployment = self._find(name)
+            ready = [replica for replica in deployment.ready(self._now) if not replica.stalled]
+            if not ready:
+                raise Refusal(503, "no_upstream", f"No replica of {name} serves.", "Try again later.")
+            self._turns += 1
+            return deployment.revisions[ready[self._turns % len(ready)].revision].wrong_template
 
     def set_token_cap(self, name: str, tokens: int) -> ModelStatus:
         """Let no answer of the model get longer than `tokens`; 0 takes the cap away."""

@@ -15,6 +15,7 @@ class Profile:
     error_ratio: share of requests answered 5xx, 0..1. ttft_s: median time to first token, seconds.
     ttft_sigma: spread of its log-normal distribution. service_s: mean seconds a request holds a slot.
     oom_every_s: seconds from one start of a container to the next, because it runs out of GPU memory; 0: never.
+    wrong_template: its answers are quick, well-formed, and wrong.
     """
 
     error_ratio: float
@@ -22,6 +23,7 @@ class Profile:
     ttft_sigma: float
     service_s: float
     oom_every_s: float = 0.0
+    wrong_template: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class ModelSpec:
     def hungry(self) -> Profile:
         """A revision that asks for more GPU memory than there is."""
         return replace(self.good, oom_every_s=12.0)
+
+    @property
+    def muddled(self) -> Profile:
+        """A revision with the wrong chat template: no figure of the engine shows it."""
+        return replace(self.good, wrong_template=True)
 
     def canary(self) -> ModelSpec:
         """The deployment that runs the candidate: none of its replicas yet."""

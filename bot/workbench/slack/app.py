@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from . import ui
+from . import api_files, ui
 from .methods import Reply
 from .model import Json, SlackError
 from .stream import Subscription
@@ -31,7 +31,7 @@ class BodyTooLarge(ValueError):
 
 
 def slack_app(workspace: Workspace) -> list[Route]:
-    """The routes of a workspace: /api/{method}, /response/{token}, /archives/..., /ui/...
+    """The routes of a workspace: /api/{method}, /response/{token}, /upload/v1/..., /archives/..., /ui/...
 
     The page's routes answer only requests whose Host is this machine and whose Origin, if any, is this
     address: a web page from elsewhere can neither read them nor press buttons (DNS rebinding, CSRF).
@@ -40,6 +40,8 @@ def slack_app(workspace: Workspace) -> list[Route]:
     routes = [
         Route("/api/{method}", _Api(workspace), methods=["GET", "POST"]),
         Route("/response/{token}", doors.respond, methods=["POST"]),
+        Route("/upload/v1/{ticket}", doors.upload, methods=["POST"]),
+        Route("/ui/files/{file}", local_only(doors.file), methods=["GET"]),
         Route("/archives/{channel}/{ts}", _permalink, methods=["GET"]),
         Route("/ui/state", local_only(doors.state), methods=["GET"]),
         Route("/ui/channels/{channel}/messages", local_only(doors.messages), methods=["GET"]),
@@ -79,11 +81,11 @@ def _same_origin(request: Request) -> bool:
     return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, most: int = BODY_MAX_BYTES) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > BODY_MAX_BYTES:
+        if len(body) > most:
             raise BodyTooLarge
     return bytes(body)
 
@@ -183,6 +185,25 @@ class _Doors:
             return JSONResponse({"ok": False, "error": "request_too_large"}, 413)
         status, answer = await run_in_threadpool(self._workspace.respond, request.path_params["token"], body)
         return JSONResponse(answer, status)
+
+    async def upload(self, request: Request) -> Response:
+        """POST /upload/v1/{ticket}: a file's bytes."""
+        try:
+            body = await _read(request, api_files.LARGEST)
+        except BodyTooLarge:
+            return PlainTextResponse("too large", status_code=413)
+        status, said = await run_in_threadpool(
+            api_files.upload, self._workspace.state, request.path_params["ticket"], body
+        )
+        return PlainTextResponse(said, status_code=status)
+
+    async def file(self, request: Request) -> Response:
+        """GET /ui/files/{id}: a picture that a message shows."""
+        found = self._workspace.state.files.get(request.path_params["file"])
+        if found is None or not found.mimetype:
+            return PlainTextResponse("no such picture", status_code=404)
+        headers = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
+        return Response(found.content, media_type=found.mimetype, headers=headers)
 
     async def state(self, request: Request) -> Response:
         """GET /ui/state."""

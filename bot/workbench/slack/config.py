@@ -82,7 +82,7 @@ class WorkspaceConfig:
     `manifest` is the app manifest as a mapping (see manifest.load_manifest); `bot_url` moves the manifest's
     request addresses to another host, so that the same file serves real Slack and a bot on this machine.
     `public_url` is where this workspace itself is reached: response_url and permalinks point there.
-    `paced` turns Slack's rate limits on.
+    `paced` turns Slack's rate limits on. `file_delay_s` is how long Slack looks at a file before a block may show it.
     """
 
     signing_secret: str
@@ -102,3 +102,4 @@ class WorkspaceConfig:
     channels: tuple[ChannelSeed, ...] = CHANNELS
     usergroups: tuple[GroupSeed, ...] = USERGROUPS
     paced: bool = True
+    file_delay_s: float = 0.4

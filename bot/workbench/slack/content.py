@@ -6,6 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from .api_files import problem_with
 from .args import Args
 from .blockkit import MESSAGE_CHARACTERS_MAX, characters, interactive, message_problems
 from .model import Json, SlackError
@@ -95,6 +96,13 @@ def _blocks(state: State, blocks: Any, pointer: str) -> list[Json]:
     problems = message_problems(blocks, pointer)
     if problems:
         raise refuse("invalid_blocks", problems)
+    unready = [
+        Problem(said, f"{pointer}/{nth}/slack_file")
+        for nth, block in enumerate(blocks)
+        if "slack_file" in block and (said := problem_with(state, block["slack_file"]))
+    ]
+    if unready:
+        raise refuse("invalid_blocks", unready)
     if characters(blocks) > MESSAGE_CHARACTERS_MAX:
         raise SlackError("msg_blocks_too_long")
     return stored(state, blocks)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import api_chat, api_conversations, api_items, api_people, api_views
+from . import api_chat, api_conversations, api_files, api_items, api_people, api_views
 from .args import Args
 from .faults import Fault, Faults, Plan
 from .method import TIER_4, Method, check_scopes
@@ -22,6 +22,7 @@ METHODS: Mapping[str, Method] = {
     **api_conversations.METHODS,
     **api_views.METHODS,
     **api_items.METHODS,
+    **api_files.METHODS,
     **_WITHOUT_TOKEN,
 }
 

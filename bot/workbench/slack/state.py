@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from threading import RLock
+from typing import TYPE_CHECKING
 
 from .config import WorkspaceConfig
 from .deliver import SOCKET_URL, EventQueue, Outbound, Poster
@@ -23,6 +24,9 @@ from .model import (
 )
 from .sockets import SocketMode
 from .stream import Hub
+
+if TYPE_CHECKING:
+    from .api_files import StoredFile
 
 # https://docs.slack.dev/interactivity/handling-user-interaction#modal_responses
 TRIGGER_LIFE_S = 3.0
@@ -56,6 +60,7 @@ class State:
         self.triggers: dict[str, Trigger] = {}
         self.response_urls: dict[str, ResponseUrl] = {}
         self.ephemerals: dict[str, list[tuple[str, Message]]] = {user: [] for user in self.users}
+        self.files: dict[str, StoredFile] = {}
         self._last_micros = 0
         self._counter = 0
 

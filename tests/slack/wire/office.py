@@ -54,6 +54,7 @@ MAYA, JONAS, PRIYA, SAM, GUEST = "U0MAYA", "U0JONAS", "U0PRIYA", "U0SAM", "U0GUE
 INTAKE = "C0INCIDENTS"
 SIGNING_SECRET = "a signing secret of the tests"
 BOT_TOKEN = "xoxb-tests"
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 PAGES = "http://pages.test"
 MANIFEST: dict[str, Any] = yaml.safe_load((Path("bot") / "slack" / "manifest.yaml").read_text(encoding="utf-8"))
 BURNING: Mapping[str, Any] = {
@@ -154,7 +155,7 @@ class Office:
         verbs = Verbs(self.desk, Shelf(), self.survey, context)
         self.listeners = Listeners(client, self.settings, self.desk, self.directory, verbs, self.afterwards)
         self.door = SlackDoor(self.listeners.app, self.settings.signing_secret, self.clock)
-        self.courier = Courier(client, self.settings, context, self.rota, self.journal)
+        self.courier = Courier(client, self.settings, context, self.rota, self.journal, picture=lambda *_: PNG)
         self.outbox = Outbox(self.desk, {"slack": self.courier})
 
     def survey(self, model: str) -> Mapping[str, Any]:

@@ -2,6 +2,10 @@
 
 import { h } from "../dom.js";
 
+// A file's address at Slack is not for everyone to open, so a block may name its id alone.
+const source = ({ image_url, slack_file }) =>
+  image_url ?? slack_file?.url ?? (slack_file?.id && `/ui/files/${encodeURIComponent(slack_file.id)}`);
+
 export const picture = (element, className) => h("img", {
-  class: className, src: element.image_url ?? element.slack_file?.url, alt: element.alt_text ?? "", title: element.alt_text, loading: "lazy", decoding: "async",
+  class: className, src: source(element), alt: element.alt_text ?? "", title: element.alt_text, loading: "lazy", decoding: "async",
 });

@@ -1,0 +1,57 @@
+"""The command that asks the telemetry: a report in the terminal, its picture, and how right its verdicts have been."""
+
+from pathlib import Path
+
+import click
+
+from bot.terminal import CONFIG, config_at, desk_at
+
+
+@click.command()
+@CONFIG
+@click.argument("about", default="", metavar="ABOUT")
+@click.option("--full", is_flag=True, help="With each check's query.")
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the last 90 minutes as a PNG.")
+@click.option("--ratings", "rated", is_flag=True, help="Show how right the verdicts have been.")
+def health(path: Path, about: str, full: bool, picture: Path | None, rated: bool) -> None:
+    """Ask the telemetry how a model, a node, a GPU (UUID or NODE:INDEX) or the whole fleet is doing."""
+    if rated:
+        _ratings(path)
+        return
+    from bot.app import recorder_of, telemetry_of
+    from bot.health import lines, survey
+    from bot.health.freeze import picture_of
+    from bot.journal.clock import wall_clock
+
+    config = config_at(path)
+    telemetry, recorder = telemetry_of(config), recorder_of(config)
+    if telemetry is None or recorder is None:
+        raise click.ClickException("no Prometheus is configured; add [prometheus] with its url")
+    report = survey(telemetry, telemetry.scope(about), wall_clock())
+    for text in lines(report):
+        click.echo(text)
+    for check in report.checks if full else ():
+        click.echo(f"\n{check.check} {check.title}: {check.text}\n  {check.query or 'not asked'}")
+    if picture is None:
+        return
+    drawn = picture_of(report, recorder.record(report), (), config.health.sla_seconds)
+    if drawn is None:
+        raise click.ClickException("the picture could not be drawn")
+    try:
+        picture.write_bytes(drawn)
+    except OSError as error:
+        raise click.ClickException(f"{picture}: {error.strerror or error}") from error
+    click.echo(f"\nThe last 90 minutes are in {picture}")
+
+
+def _ratings(path: Path) -> None:
+    from bot.incident.rating import lines
+    from bot.journal.ratings import ratings
+
+    with desk_at(path) as desk:
+        rated = desk.journal.ask(ratings)
+    for text in lines(rated):
+        click.echo(text)
+
+
+COMMANDS = (health,)
