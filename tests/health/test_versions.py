@@ -92,6 +92,16 @@ def test_mirrored_traffic_is_apart_and_nobody_is_held_against_it(remembering: St
     assert not any("against" in line for line in text)
 
 
+def test_what_fails_in_mirrored_traffic_is_no_trouble_of_users(remembering: Start) -> None:
+    past = Past()
+    vllm(past, "a", 2, 0.0, track="stable")
+    vllm(past, "b", 2, 1.0, SLOW, track="shadow")
+    seen = survey(Telemetry(remembering(past), settings=Settings()), Scope(model="llama-70b"), datetime.now(UTC))
+    status = {check.check: check.status for check in seen.checks}
+    assert (status["U1b"], status["U2"], status["U2b"]) == ("ok", "ok", "ok")
+    assert [one.name for one in seen.versions[0].versions if one.shadow] == ["shadow"]
+
+
 def test_pods_of_two_replicasets_of_one_deployment_are_two_versions(remembering: Start) -> None:
     past = Past()
     for pod, of in (("p-1", "llama-70b-7d9f"), ("p-2", "llama-70b-7d9f"), ("p-3", "llama-70b-85bc")):
