@@ -116,12 +116,13 @@ class Telemetry:
 
         Takes at most the budget, and at most `within` seconds.
         """
-        with self._round(self._budget if within is None else min(within, self._budget)) as round_:
+        with self._round(within) as round_:
             return round_.told(queries)
 
-    def _round(self, budget: float | None = None) -> "_Round":
+    def _round(self, within: float | None = None) -> "_Round":
         conversation = Conversation(self._url, self._name, timeout=self._timeout, headers=self._headers)
-        return _Round(conversation, self._name, self._budget if budget is None else budget, self.settings)
+        budget = self._budget if within is None else min(within, self._budget)
+        return _Round(conversation, self._name, budget, self.settings)
 
 
 class _Round:

@@ -38,13 +38,22 @@ def test_half_a_character_becomes_a_name_that_no_label_has(value: str) -> None:
 
 @given(st.text())
 def test_a_name_that_looks_like_a_slot_is_not_filled_again(value: str) -> None:
-    rendered = render("up{<model_name>}[<window>]", Settings(window=60), [f"<window>{value}<model_name>"])
+    rendered = render(
+        "up{<model_name>}[<window>]", Settings(window=60, mirror_label=""), [f"<window>{value}<model_name>"]
+    )
 
     assert rendered == f"up{{model_name={quote(f'<window>{value}<model_name>')}}}[60s]"
 
 
+def test_mirrored_traffic_is_left_out_whether_a_model_is_named_or_not() -> None:
+    assert render("x{<model>}", Settings()) == 'x{track!~".*([Ss]hadow|[Mm]irror).*"}'
+    assert render("x{<model>}", Settings(mirror_label="role"), ["m"]) == (
+        'x{model="m",role!~".*([Ss]hadow|[Mm]irror).*"}'
+    )
+
+
 def test_without_a_model_no_matcher_stands_in_the_query() -> None:
-    assert render('x{a="b",<model>}', Settings()) == 'x{a="b",}'
+    assert render('x{a="b",<model>}', Settings(mirror_label="")) == 'x{a="b",}'
 
 
 @pytest.mark.parametrize(

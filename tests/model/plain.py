@@ -22,6 +22,7 @@ QUIET = timedelta(minutes=10)
 PROOF_LASTS = timedelta(minutes=2)
 PROOF_WITHIN = timedelta(seconds=20)
 OVERTAKEN_WITHIN = timedelta(minutes=5)
+CHANGES_WITHIN = timedelta(hours=2)
 FALLBACK = "sms"
 LIVE = ("open", "acknowledged", "mitigated")
 
@@ -98,6 +99,7 @@ class Plain:
     runs: dict[str, PlainRun] = field(default_factory=dict)
     looks: list[str] = field(default_factory=list)
     thumbs: dict[tuple[str, str], tuple[bool, str]] = field(default_factory=dict)
+    changes: set[int] = field(default_factory=set)
     story: Words = field(default_factory=list)
 
     @property
