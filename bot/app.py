@@ -33,14 +33,14 @@ from bot.audit.pressure import LOOK_EVERY_S as PRESSURE_EVERY_S
 from bot.audit.pressure import Pressure, disk_of
 from bot.audit.reconcile import Reconciler
 from bot.config import Config
-from bot.contracts import Check, Courier, Permanent, Transient
+from bot.contracts import Check, Courier, Permanent, Tail, Transient
 from bot.desk import Desk
 from bot.drills import TIDY_EVERY_S, Drills
 from bot.engine import Engine
 from bot.engine.leaving import Leaving
 from bot.engine.local import Chore, LocalEngine
 from bot.hands import Hands
-from bot.health import proof, rollouts
+from bot.health import logs, proof, rollouts
 from bot.health.changes import Courier as ChangesCourier
 from bot.health.chart import Mark
 from bot.health.courier import Courier as HealthCourier
@@ -55,6 +55,8 @@ from bot.incident.run import Reading
 from bot.incident.state import Incident
 from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, pagerduty, prometheus
 from bot.integrations.fallback import Fallback, Voice
+from bot.integrations.kubernetes import PreviousLog, Target
+from bot.integrations.loki import Loki
 from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
@@ -147,6 +149,14 @@ def telemetry_of(
         headers=headers,
         settings=yardsticks or config.health,
     )
+
+
+def logs_of(config: Config) -> logs.Logs:
+    """What reads the logs of containers that restart: Loki, and else the clusters themselves."""
+    tails: list[Tail] = [Loki(config.loki, logs.ANY, logs.LINES)] if config.loki else []
+    clusters = [target for target in config.targets["kubernetes"].values() if isinstance(target, Target)]
+    tails += [PreviousLog.over(clusters, logs.BUDGET_S)] if clusters else []
+    return logs.Logs(tails)
 
 
 def prover_of(config: Config) -> proof.Prover | None:
@@ -242,6 +252,7 @@ class App:
         self.runbooks = {book.runbook.id: book.runbook for book in self.books if not book.faults}
         self.library = Library(self.runbooks, config.targets)
         self.telemetry = telemetry_of(config)
+        self.logs = logs_of(config)
         self.recorder = recorder_of(config)
         self.shelf = Shelf(config.postmortems_dir)
         self.drills = Drills(self.desk, config.drills)
@@ -341,7 +352,8 @@ class App:
         """The health report of the fleet, or of one model, node or GPU."""
         if self.telemetry is None:
             raise LookupError("no Prometheus is configured")
-        return health.survey(self.telemetry, scope, self.journal.clock(), self.desk.suspects(scope.model))
+        now, suspects = self.journal.clock(), self.desk.suspects(scope.model)
+        return health.survey(self.telemetry, scope, now, suspects, self.logs)
 
     def survey_of(self, word: str) -> health.Report:
         """The health report of what a person named: a model, a node, a GPU, or nothing for the fleet."""

@@ -23,7 +23,7 @@ from bot.incident.links import Links
 from bot.incident.links import faults as link_faults
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
-from bot.integrations import CHANGES, PAGERS, SOURCES, TARGETS, alertmanager, nvml, pagerduty, prometheus, shell
+from bot.integrations import CHANGES, PAGERS, SOURCES, TARGETS, alertmanager, loki, nvml, pagerduty, prometheus, shell
 from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
 from bot.integrations.probe import Probe
@@ -59,6 +59,7 @@ TABLES: Final = (
     "nvml",
     "proof",
     "links",
+    "loki",
     "heartbeat",
     "retention",
     "tracing",
@@ -117,6 +118,7 @@ class Config:
     nvml: nvml.Settings
     proof: proof.Settings
     links: Links
+    loki: loki.Settings | None
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
@@ -219,6 +221,10 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     if "prometheus" in values:
         metrics, more = prometheus.Settings.from_toml(tables["prometheus"], secret)
         faults += [f"prometheus.{fault}" for fault in more]
+    reading_logs = None
+    if "loki" in values:
+        reading_logs, more = loki.Settings.from_toml(tables["loki"], secret)
+        faults += more
     beating = None
     if "heartbeat" in values:
         beating, more = heartbeat.Settings.from_toml(tables["heartbeat"])
@@ -266,6 +272,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         nvml=nvml.Settings.from_toml(tables["nvml"], faults),
         proof=proving,
         links=_links(tables["links"], faults),
+        loki=reading_logs,
         heartbeat=beating,
         tracing=traced,
         targets={

@@ -96,7 +96,7 @@ CAUSES: tuple[Cause, ...] = (
         "restarts",
         "Containers restart",
         lambda signals: signals.bad("E3"),
-        speak=("E3", "U5"),
+        speak=("L1", "E3", "U5"),
         silent=("E4", "H1", "H2"),
         runbooks=("gpu-oom-restart-loop",),
     ),
