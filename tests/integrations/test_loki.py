@@ -1,12 +1,8 @@
 """Loki and the clusters' own logs over the wire: what is asked, and what comes of every kind of answer."""
 
 import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -15,6 +11,7 @@ from bot.contracts import Container, Permanent, Transient
 from bot.health.logs import ANY
 from bot.integrations.kubernetes import PreviousLog, Target
 from bot.integrations.loki import Loki, Settings
+from tests.integrations.answering import Server, answering
 from tests.servers import free_port
 
 NOW = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
@@ -22,49 +19,10 @@ VLLM = Container("chat", "vllm-0", "vllm")
 OOM = "torch.OutOfMemoryError: CUDA out of memory."
 
 
-@dataclass
-class Server:
-    """Answers every GET with `answer`; remembers what was asked."""
-
-    status: int = 200
-    answer: bytes = b""
-    kind: str = "application/json"
-    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    port: int = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def says(self, *streams: dict[str, Any]) -> None:
-        """As Loki answers a query for lines: every stream with its values, the newest first."""
-        data = {"resultType": "streams", "result": list(streams), "stats": {}}
-        self.answer = json.dumps({"status": "success", "data": data}).encode()
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            server.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-            self.send_response(server.status)
-            self.send_header("Content-Type", server.kind)
-            self.send_header("Content-Length", str(len(server.answer)))
-            self.end_headers()
-            self.wfile.write(server.answer)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        server.port = http.server_address[1]
-        thread = threading.Thread(target=http.serve_forever, args=(0.02,))
-        thread.start()
+    with answering() as server:
         yield server
-        http.shutdown()
-        thread.join()
 
 
 def loki(url: str, **keys: str) -> Loki:
