@@ -17,7 +17,7 @@ from tests.quality.scenarios import Scenario
 
 AT_ONCE = 2
 # What the labels call by one name and the diagnosis by a finer one.
-_COARSE = {"gpu-oom": "restarts", "host-oom": "restarts"}
+_COARSE = {"gpu-oom": "restarts", "host-oom": "restarts", "crash": "restarts"}
 
 
 @dataclass(frozen=True)
