@@ -46,6 +46,7 @@ from bot.health.chart import Mark
 from bot.health.courier import Courier as HealthCourier
 from bot.health.courier import Keeping
 from bot.health.freeze import PICTURE, Frozen, Piece, freeze
+from bot.health.probe import observations, waiting, weighed
 from bot.health.series import Recorder
 from bot.incident.change import Change, merged
 from bot.incident.due import next_due_at
@@ -53,8 +54,10 @@ from bot.incident.effects import pager_named
 from bot.incident.logbook import Record
 from bot.incident.run import Reading
 from bot.incident.state import Incident
-from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, pagerduty, prometheus
+from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, nvml, pagerduty, prometheus
 from bot.integrations.fallback import Fallback, Voice
+from bot.integrations.kubernetes.readiness import pods_ready
+from bot.integrations.probe import Probes
 from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
@@ -147,6 +150,19 @@ def telemetry_of(
         headers=headers,
         settings=yardsticks or config.health,
     )
+
+
+def health_report(
+    config: Config, telemetry: health.Telemetry, scope: health.Scope, now: datetime, changes: Sequence[Change] = ()
+) -> health.Report:
+    """The health report, with the second opinion of whoever is configured to be asked directly."""
+    probes = Probes(config.probes, pods_ready(config.targets["kubernetes"]))
+    direct = probes.begin(scope.model or None, telemetry.budget) if scope.whole or scope.model else None
+    report = health.survey(telemetry, scope, now, changes=changes, objectives=config.rules.kept)
+    answers = direct.finish(waiting(report)) if direct else ()
+    if config.nvml.enabled:
+        answers = (*answers, *nvml.look())
+    return weighed(report, observations(answers))
 
 
 def prover_of(config: Config) -> proof.Prover | None:
@@ -341,7 +357,7 @@ class App:
         """The health report of the fleet, or of one model, node or GPU."""
         if self.telemetry is None:
             raise LookupError("no Prometheus is configured")
-        return health.survey(self.telemetry, scope, self.journal.clock(), self.desk.suspects(scope.model))
+        return health_report(self.config, self.telemetry, scope, self.journal.clock(), self.desk.suspects(scope.model))
 
     def survey_of(self, word: str) -> health.Report:
         """The health report of what a person named: a model, a node, a GPU, or nothing for the fleet."""
@@ -386,7 +402,7 @@ class App:
     def _slack(self, settings: SlackSettings, clock: Clock, outside: Clock) -> SlackSide:
         client = connect(settings)
         directory = Directory(client, settings, clock)
-        context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles())
+        context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles(), self.config.links)
         survey = (lambda word: self.survey_of(word).to_dict()) if self.telemetry else None
         verbs = Verbs(self.desk, self.library, survey, context, self.drills, latest=self.latest_changes)
         listeners = Listeners(client, settings, self.desk, directory, verbs, self._direct)
@@ -404,7 +420,9 @@ class App:
     def _couriers(self) -> Mapping[str, Courier]:
         config = self.config
         couriers: dict[str, Courier] = {
-            "postmortem": PostmortemCourier(self.shelf, self.journal.entries, config.pages_url, self.picture)
+            "postmortem": PostmortemCourier(
+                self.shelf, self.journal.entries, config.pages_url, self.picture, config.links
+            )
         }
         if self.slack:
             couriers["slack"] = self.slack.courier
@@ -418,7 +436,8 @@ class App:
             couriers["changes"] = ChangesCourier(self._rollouts)
         prover = prover_of(config)
         if prover:
-            couriers["proof"] = proof.Courier(prover.prove)
+            # Recovery is waited for by threads of its own: whoever wants to resolve waits for nobody's.
+            couriers |= dict.fromkeys(("proof", "recovery"), proof.Courier(prover.prove))
         parts = runbook_parts(config)
         couriers["runbook"] = RunbookCourier(parts.acts, parts.checks, parts.measure, self._breakers)
         if self.tracing:
@@ -448,6 +467,7 @@ class App:
             Runbooks(self.books, config.targets),
             clock,
             policy=config.policy,
+            links=config.links,
             hosts=sorted(hosts),
             hands=Hands(self.desk),
             vitals=Vitals(
