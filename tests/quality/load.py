@@ -1,6 +1,6 @@
 """What each replica is asked, does and answers, as rates over time: the physics of README.md's kinds, in numpy."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 import numpy as np
@@ -90,12 +90,15 @@ class Load:
 
 @dataclass
 class Demand:
-    """What all users of a service ask for. requests: per second; tokens: factors on the tokens of one request."""
+    """What all users of a service ask for. requests: per second; prompt, output: factors on the tokens of one request.
+
+    held: a factor on what a request holds of the KV cache. Longer requests hold more; who merely spends more does not.
+    """
 
     requests: Floats
     prompt: Floats
     output: Floats
-    spend: Floats = field(default_factory=lambda: np.ones(0))
+    held: Floats
 
 
 def since(t: Floats, effect: Effect) -> Mask:
@@ -126,6 +129,7 @@ def demand(world: World, service: str, t: Floats) -> Demand:
         elif effect.kind == "length-change":
             asked.prompt = asked.prompt * (1 + (values["prompt_factor"] - 1) * rise)
             asked.output = asked.output * (1 + (values["output_factor"] - 1) * rise)
+            asked.held = (asked.prompt * PROMPT + asked.output * OUTPUT) / (PROMPT + OUTPUT)
         elif effect.kind == "token-growth":
             requests = values["requests_factor"]
             asked.requests = asked.requests * (1 + (requests - 1) * rise)
@@ -164,7 +168,7 @@ def _load(world: World, seed: int, slot: Slot, t: Floats, asked: Demand, share: 
     arrivals = share * noise.shake(rng, t.size)
     first, each, wait, queue, preemptions = (np.ones_like(t), np.ones_like(t), *(np.zeros_like(t) for _ in range(3)))
     kv = np.clip(rng.uniform(0.35, 0.55) * noise.shake(rng, t.size), 0.3, 0.6)
-    kv = np.minimum(kv * (asked.prompt * PROMPT + asked.output * OUTPUT) / (PROMPT + OUTPUT), 0.9)
+    kv = np.minimum(kv * asked.held, 0.9)
     shares = {how: np.zeros_like(t) for how in ("error", "abort", "http-5xx", "http-503")}
     shares["error"] += noise.background
     hung, held, util = np.zeros(t.shape, dtype=np.bool_), np.zeros_like(t), np.zeros_like(t)

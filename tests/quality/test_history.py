@@ -317,6 +317,7 @@ MOVES: dict[str, tuple[dict[str, Any], dict[str, Any], Check]] = {
             and rate(p, "vllm:request_success_total") == pytest.approx(24, rel=0.1)
             and rate(p, "litellm_total_tokens_metric_total", team="team-0")
             == pytest.approx(0.8 * rate(p, "litellm_total_tokens_metric_total"), rel=0.05)
+            and max(last(p, "vllm:kv_cache_usage_perc")) <= 0.6
         ),
     ),
     "caches are full": (

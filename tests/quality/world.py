@@ -341,23 +341,21 @@ def _ends(effect: Effect, rng: Random, never: bool) -> Iterator[End]:
 def _restart(world: World, effect: Effect, rng: Random) -> None:
     kind, _, rest = effect.target.partition(":")
     never = effect.values["log"] == "config"
-    ends = tuple(_ends(effect, rng, never))
     if kind == "pod" and not rest.endswith("/sidecar"):
-        node = rng.randrange(world.fleet.nodes)
-        pod = Pod(f"{rest}-{_name(rng, 5)}", rest, rest, "", f"{rest}:1", node, Span(-WEEK), ends=ends)
-        world.others.append(pod)
+        node, ends = rng.randrange(world.fleet.nodes), tuple(_ends(effect, rng, never))
+        name = f"{rest}-{_name(rng, 5)}"
+        world.others.append(Pod(name, rest, rest, "", f"{rest}:1", node, Span(-WEEK), ends=ends))
         return
     if kind == "pod":
         slot = world.touched("replica:" + rest.removesuffix("/sidecar"))[0]
+        ends = tuple(_ends(effect, rng, never))
         _change(slot, (replace(pod, sidecar_ends=ends) for pod in slot.pods))
         return
     for slot in world.touched(effect.target):
-        own = tuple(_ends(effect, rng, never))
-        gaps = tuple(Span(end.at, end.ready) for end in own)
-        pod = slot.pods[-1]
+        ends, pod = tuple(_ends(effect, rng, never)), slot.pods[-1]
         # A new revision that cannot start was never ready, from its first second on.
-        gaps = (Span(pod.life.begin), *gaps) if never else gaps
-        slot.pods[-1] = replace(pod, ends=own, away=(*pod.away, *gaps))
+        born = (Span(pod.life.begin),) if never else ()
+        slot.pods[-1] = replace(pod, ends=ends, away=(*pod.away, *born, *(Span(end.at, end.ready) for end in ends)))
 
 
 def _leave_pending(world: World, effect: Effect, rng: Random) -> None:
