@@ -229,10 +229,12 @@ def full_card(report: Mapping[str, Any], context: Context) -> Message:
 
 
 def numbers_message(found: ev.EvidenceCollected, incident: Incident) -> Message | None:
-    """The numbers behind a report, for the thread under it; None when they were taken out."""
+    """The numbers behind a report, for the thread under it; None when there are none, or they were taken out."""
     if not found.report:
         return None
     seen = Report.from_dict(found.report)
+    if all(check.status == "unknown" for check in seen.checks):
+        return None
     logs = _log_lines(seen)
     return message(
         f"{incident.ref}: the numbers of {found.evidence or seen.verdict}",
