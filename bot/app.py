@@ -46,6 +46,7 @@ from bot.health.chart import Mark
 from bot.health.courier import Courier as HealthCourier
 from bot.health.courier import Keeping
 from bot.health.freeze import PICTURE, Frozen, Piece, freeze
+from bot.health.probe import observations, waiting, weighed
 from bot.health.series import Recorder
 from bot.incident.change import Change, merged
 from bot.incident.due import next_due_at
@@ -53,10 +54,12 @@ from bot.incident.effects import pager_named
 from bot.incident.logbook import Record
 from bot.incident.run import Reading
 from bot.incident.state import Incident
-from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, pagerduty, prometheus
+from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, nvml, pagerduty, prometheus
 from bot.integrations.fallback import Fallback, Voice
 from bot.integrations.kubernetes import PreviousLog, Target
+from bot.integrations.kubernetes.readiness import pods_ready
 from bot.integrations.loki import Loki
+from bot.integrations.probe import Probes
 from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
@@ -159,6 +162,19 @@ def logs_of(config: Config) -> logs.Logs:
     return logs.Logs(tails)
 
 
+def health_report(
+    config: Config, telemetry: health.Telemetry, scope: health.Scope, now: datetime, changes: Sequence[Change] = ()
+) -> health.Report:
+    """The health report, with the second opinion of whoever is configured to be asked directly."""
+    probes = Probes(config.probes, pods_ready(config.targets["kubernetes"]))
+    direct = probes.begin(scope.model or None, telemetry.budget) if scope.whole or scope.model else None
+    report = health.survey(telemetry, scope, now, changes=changes, objectives=config.rules.kept, logs=logs_of(config))
+    answers = direct.finish(waiting(report)) if direct else ()
+    if config.nvml.enabled:
+        answers = (*answers, *nvml.look())
+    return weighed(report, observations(answers))
+
+
 def prover_of(config: Config) -> proof.Prover | None:
     """What says whether it is over, when a Prometheus is configured."""
     telemetry = telemetry_of(config, replace(config.health, window=config.proof.quiet), PROOF_BUDGET_S)
@@ -252,7 +268,6 @@ class App:
         self.runbooks = {book.runbook.id: book.runbook for book in self.books if not book.faults}
         self.library = Library(self.runbooks, config.targets)
         self.telemetry = telemetry_of(config)
-        self.logs = logs_of(config)
         self.recorder = recorder_of(config)
         self.shelf = Shelf(config.postmortems_dir)
         self.drills = Drills(self.desk, config.drills)
@@ -352,8 +367,7 @@ class App:
         """The health report of the fleet, or of one model, node or GPU."""
         if self.telemetry is None:
             raise LookupError("no Prometheus is configured")
-        now, suspects = self.journal.clock(), self.desk.suspects(scope.model)
-        return health.survey(self.telemetry, scope, now, suspects, self.logs)
+        return health_report(self.config, self.telemetry, scope, self.journal.clock(), self.desk.suspects(scope.model))
 
     def survey_of(self, word: str) -> health.Report:
         """The health report of what a person named: a model, a node, a GPU, or nothing for the fleet."""

@@ -9,7 +9,7 @@ from bot.terminal import CONFIG, config_at, desk_at
 
 @click.command()
 @CONFIG
-@click.argument("about", default="")
+@click.argument("about", default="", metavar="ABOUT")
 @click.option("--full", is_flag=True, help="With each check's query.")
 @click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the last 90 minutes as a PNG.")
 @click.option("--ratings", "rated", is_flag=True, help="Show how right the verdicts have been.")
@@ -18,8 +18,8 @@ def health(path: Path, about: str, full: bool, picture: Path | None, rated: bool
     if rated:
         _ratings(path)
         return
-    from bot.app import recorder_of, telemetry_of
-    from bot.health import lines, survey
+    from bot.app import health_report, recorder_of, telemetry_of
+    from bot.health import lines
     from bot.health.freeze import picture_of
     from bot.journal.clock import wall_clock
 
@@ -27,14 +27,14 @@ def health(path: Path, about: str, full: bool, picture: Path | None, rated: bool
     telemetry, recorder = telemetry_of(config), recorder_of(config)
     if telemetry is None or recorder is None:
         raise click.ClickException("no Prometheus is configured; add [prometheus] with its url")
-    report = survey(telemetry, telemetry.scope(about), wall_clock())
+    report = health_report(config, telemetry, telemetry.scope(about), wall_clock())
     for text in lines(report):
         click.echo(text)
     for check in report.checks if full else ():
         click.echo(f"\n{check.check} {check.title}: {check.text}\n  {check.query or 'not asked'}")
     if picture is None:
         return
-    drawn = picture_of(report, recorder.record(report.scope, report.at), (), config.health.sla_seconds)
+    drawn = picture_of(report, recorder.record(report), (), config.health.sla_seconds)
     if drawn is None:
         raise click.ClickException("the picture could not be drawn")
     try:

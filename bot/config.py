@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot import health
 from bot.audit import heartbeat
-from bot.health import proof
+from bot.health import promises, proof
+from bot.health.rules.pack import Scope
 from bot.incident.brake import Cap
 from bot.incident.events import Severity
 from bot.incident.links import MOST as MOST_LINKS
@@ -60,6 +61,7 @@ TABLES: Final = (
     "proof",
     "links",
     "loki",
+    "rules",
     "heartbeat",
     "retention",
     "tracing",
@@ -75,6 +77,7 @@ LONGEST_LOOK_BACK: Final = timedelta(days=1)
 """What was changed longer ago is not the first thing to look at, and the telemetry is asked for all of it."""
 SHORTEST_PATIENCE: Final = timedelta(seconds=10)
 """A pager that is handed the page gets at least two tries."""
+LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 DRILL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 ANYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
 
@@ -119,6 +122,7 @@ class Config:
     proof: proof.Settings
     links: Links
     loki: loki.Settings | None
+    rules: Scope
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
@@ -177,6 +181,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     epoch = top.text("database_epoch")
     commands = top.text("commands")
     tables = {name: top.mapping(name) for name in TABLES}
+    objectives = promises.objectives(top.tables("slo"), faults)
     if fault:
         top.fault("database", fault)
     canaries = canary.read_all(top.tables("canary"), secret, base, faults)
@@ -245,6 +250,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     asking = alertmanager.Settings.from_table(sources[alertmanager.SOURCE], secret)
     for table in sources.values():
         table.done()
+    measured = _health(tables["health"], faults)
     oncall, more = StaticOnCall.from_toml(tables["oncall"])
     faults += more
     proving = _proof(tables["proof"], faults)
@@ -267,7 +273,8 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         pagerduty=paging,
         fallbacks=fallbacks,
         prometheus=metrics,
-        health=_health(tables["health"], faults),
+        health=measured,
+        rules=promises.scope(Table("rules", tables["rules"], faults), objectives, measured, pages_url),
         probes=_probes(tables["probes"], tables["kubernetes"], secret, faults),
         nvml=nvml.Settings.from_toml(tables["nvml"], faults),
         proof=proving,
@@ -363,9 +370,21 @@ def _health(values: Mapping[str, Any], faults: list[str]) -> health.Settings:
         window=_look_back(table, "window", standard.window),
         sla_seconds=table.number("first_token_within_seconds", standard.sla_seconds, low=0.001, high=3600),
         change_seconds=_look_back(table, "change", standard.change_seconds),
+        limits=_limits(table.mapping("limits"), faults),
+        version_labels=_labels(table, "version_labels", standard.version_labels),
     )
     table.done()
     return settings
+
+
+def _labels(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of labels, which become part of queries."""
+    labels = table.texts(key, default)
+    for name in labels:
+        if not LABEL.fullmatch(name):
+            table.fault(key, f"{shown(name)} is no name of a label; letters, digits and _ make one")
+            return default
+    return labels
 
 
 def _probes(
@@ -397,6 +416,34 @@ def _proof(values: Mapping[str, Any], faults: list[str]) -> proof.Settings:
     )
     table.done()
     return settings
+
+
+def _limits(values: Mapping[str, Any], faults: list[str]) -> dict[str, health.Limits]:
+    """`U1 = {warn = 0.01, crit = 0.10}`: instead of the standard limits, in the unit of the check."""
+    checks = health.limited()
+    limits: dict[str, health.Limits] = {}
+    for name, value in values.items():
+        check = checks.get(name)
+        if check is None:
+            faults.append(f"health.limits.{shown(name)}: is no check with limits; there are {', '.join(checks)}")
+        elif not isinstance(value, dict):
+            faults.append(f"health.limits.{name}: is {shown(value)}, but must be a table such as {{warn = 1}}")
+        else:
+            limits[name] = _limit(Table(f"health.limits.{name}", value, faults), check)
+    return limits
+
+
+def _limit(table: Table, check: health.Check) -> health.Limits:
+    found = {
+        key: table.number(key, standard, low=0, high=1e9)
+        for key, standard in (("warn", check.warn), ("crit", check.crit))
+        if standard is not None
+    }
+    table.done()
+    warn, crit = found.get("warn"), found.get("crit")
+    if warn is not None and crit is not None and (warn < crit if check.direction == "below" else warn > crit):
+        table.fault("warn", f"is {warn:g}, which lies past crit, {crit:g}; a warning comes first")
+    return health.Limits(warn, crit)
 
 
 def _links(values: Mapping[str, Any], faults: list[str]) -> Links:

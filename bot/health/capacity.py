@@ -16,9 +16,10 @@ FULL = 0.9
 class Replica:
     """One engine as Prometheus sees it.
 
-    name: `namespace/pod`, else the scrape target. node: where it runs, "" when nobody tells. running, waiting:
-    requests. kv: share of its cache in use; None when the engine does not tell. most: most requests it ran at once in
-    the last hour. serving: it takes requests; False for one that is not ready or does not answer its scrape.
+    name: `namespace/pod`, else the scrape target. node: where it runs, "" when nobody tells. running, waiting: requests
+    now. kv: share of its cache in use; None when the engine does not tell. most: most requests it ran at once in the
+    last hour. serving: it takes requests; False for one that is not ready or does not answer its scrape. stalled: it
+    holds requests and produces nothing. broken, late: shares of its answers that broke off or began after the SLA.
     """
 
     name: str
@@ -29,6 +30,9 @@ class Replica:
     kv: float | None = None
     most: float = 0.0
     serving: bool = True
+    stalled: bool = False
+    broken: float | None = None
+    late: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

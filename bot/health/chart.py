@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Final, Literal
 
 from bot.health.observation import number
-from bot.health.series import Point, Recording
+from bot.health.series import YOUNG, Point, Recording
 from bot.health.strips import State, Strip, strips, together
 
 WIDTH, HEIGHT, DPI = 1200, 675, 100
@@ -23,6 +23,8 @@ STATES: Final[dict[State, str]] = {"ok": "#a9d5c3", "warn": "#e69f00", "crit": "
 LEFT, RIGHT = 0.072, 0.778
 ROWS: Final = 7
 """GPUs with a name of their own; the rest lies below, thin."""
+FEW_ROWS: Final = 4
+"""So few are all named."""
 THIN_ROWS: Final = 24
 """Above so many, the calm ones are one strip together."""
 MARK_LANES: Final = 3
@@ -126,7 +128,7 @@ def _users(axes: Any, picture: Picture) -> None:
     if yesterday:
         axes.plot(_times(yesterday), [min(value, top) for _, value in yesterday], color="#b8c1ca", lw=1.6, zorder=1)
     if latency:
-        axes.plot(_times(latency), [value for _, value in latency], color=BLUE, lw=3)
+        axes.plot(_times(latency), [value for _, value in latency], color=BLUE, lw=3, **_dot(latency))
         labels.append((latency[-1][1] / top, f"p99 TTFT {number(latency[-1][1], 'seconds')}", BLUE))
     axes.axhline(picture.sla, color=FAINT, lw=1.8, ls=(0, (5, 3)))
     labels.append((picture.sla / top, f"SLA {picture.sla:g} s", FAINT))
@@ -143,7 +145,7 @@ def _engines(axes: Any, recording: Recording) -> None:
     labels = []
     for points, name, colour in ((running, "running", BLUE), (waiting, "waiting", PURPLE)):
         if points:
-            axes.plot(_times(points), [value for _, value in points], color=colour, lw=2.6)
+            axes.plot(_times(points), [value for _, value in points], color=colour, lw=2.6, **_dot(points))
             labels.append((points[-1][1] / top, f"{points[-1][1]:.0f} {name}", colour))
     if ready:
         most = max(value for _, value in ready)
@@ -171,7 +173,7 @@ def _gpus(axes: Any, recording: Recording, rows: Sequence[Strip]) -> None:
     for nth, strip in enumerate(thin):
         _strip(axes, strip, len(named) + 0.07 + nth * share, share * 0.86)
     if rest and not thin:
-        _strip(axes, together(rest), len(named) + 0.10, height - len(named) - 0.20)
+        _strip(axes, together(rest, recording.of("gpus").step), len(named) + 0.10, height - len(named) - 0.20)
     if rest:
         calm = all(strip.calm for strip in rest)
         more = f"{'and ' if named else ''}{len(rest)} {'more ' if named else 'GPUs '}{'ok' if calm else 'GPUs'}"
@@ -181,7 +183,7 @@ def _gpus(axes: Any, recording: Recording, rows: Sequence[Strip]) -> None:
 
 def _shown(rows: Sequence[Strip]) -> tuple[list[Strip], list[Strip]]:
     """Those with a row and a name of their own, and the others; a few are all named."""
-    if len(rows) <= ROWS + 1:
+    if len(rows) <= FEW_ROWS:
         return list(rows), []
     troubled = [strip for strip in rows if not strip.calm][:ROWS]
     return troubled, [strip for strip in rows if strip not in troubled]
@@ -225,8 +227,9 @@ def _marks(figure: Any, panels: Sequence[Any], picture: Picture) -> None:
 def _frame(axes: Any, recording: Recording, *, dated: bool = False) -> None:
     from matplotlib.dates import DateFormatter, MinuteLocator
 
+    long = recording.end - recording.begin > YOUNG
     axes.set_xlim(_day(recording.begin.timestamp()), _day(recording.end.timestamp()))
-    axes.xaxis.set_major_locator(MinuteLocator(byminute=range(0, 60, 15), tz=UTC))  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(MinuteLocator(byminute=range(0, 60, 15 if long else 1), tz=UTC))  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))  # type: ignore[no-untyped-call]
     axes.tick_params(length=0, labelsize=_points(18), labelcolor=FAINT, labelbottom=dated)
     axes.grid(visible=True, color=GRID, lw=1)
@@ -281,6 +284,11 @@ def _points(pixels: float) -> float:
 
 def _times(points: Sequence[Point]) -> list[float]:
     return [_day(at) for at, _ in points]
+
+
+def _dot(points: Sequence[Point]) -> dict[str, Any]:
+    """A single point is no line, and would not be seen."""
+    return {"marker": "o", "markersize": 6} if len(points) == 1 else {}
 
 
 def _day(unix: float) -> float:

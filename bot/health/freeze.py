@@ -52,7 +52,7 @@ def evidence_id(key: str) -> str:
 
 def freeze(recorder: Recorder, report: Report, marks: Sequence[Mark], sla: float) -> Frozen:
     """Reads the last 90 minutes and draws them. Takes the recorder's budget and the time of a drawing."""
-    recording = recorder.record(report.scope, report.at)
+    recording = recorder.record(report)
     pieces: list[Piece] = []
     missing: dict[str, list[str]] = {}
     room = LARGEST
@@ -78,11 +78,20 @@ def freeze(recorder: Recorder, report: Report, marks: Sequence[Mark], sla: float
     return Frozen(tuple(pieces), points, felt_since(report, recording), said)
 
 
+def short_title(report: Report) -> str:
+    """The verdict first and in words, about whom, and the one thing to know."""
+    felt = [check for check in report.checks if check.group == "users" and check.bad]
+    worst = min(felt, key=lambda check: check.status != "crit", default=None)
+    short = report.headline_cause or (worst.text if worst else report.impact)
+    return f"[{report.verdict}] {report.about}: {short}"
+
+
 def picture_of(report: Report, recording: Recording, marks: Sequence[Mark], sla: float) -> bytes | None:
     """The PNG, with marks for deploys and Xids beside those given; None when it could not be drawn."""
+    title = short_title(report)
     all_marks = (*marks, *_deploys(report), *_xids(recording))
     try:
-        return draw(Picture(report.headline, recording, all_marks, sla))
+        return draw(Picture(title, recording, all_marks, sla))
     except Exception:
         # The numbers must not be lost, nor asked for again and again, because a library stumbles over a picture.
         log.exception("picture_not_drawn", about=report.about)

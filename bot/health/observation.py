@@ -61,6 +61,11 @@ class Observation:
         return self.status in {"warn", "crit"}
 
     @property
+    def number(self) -> str:
+        """The check that this is a part of: `H3` of `H3b`."""
+        return self.check.rstrip("abcdefgh")
+
+    @property
     def limit(self) -> float | None:
         """The limit it is held against: the one it is past, else the first it would meet."""
         if self.status == "crit" and self.crit is not None:
@@ -97,9 +102,26 @@ class Observation:
         return cls(**{**data, "series": series, "since": since})
 
 
-def unknown(check: Check, query: str, reason: str, scope: Literal["model", "fleet"]) -> Observation:
+def unknown(
+    check: Check, query: str, reason: str, scope: Literal["model", "fleet"], *, gone: bool = False
+) -> Observation:
     """No answer, and why. Never green."""
-    return Observation(check.id, check.group, check.title, "unknown", None, reason, "", query, scope)
+    return Observation(
+        check=check.id,
+        group=check.group,
+        title=check.title,
+        status="unknown",
+        value=None,
+        text=reason,
+        offender="",
+        query=query,
+        scope=scope,
+        unit=check.unit,
+        direction=check.direction,
+        warn=check.warn,
+        crit=check.crit,
+        gone=gone,
+    )
 
 
 def observe(
@@ -125,10 +147,15 @@ def observe(
         scope=scope,
         series=tuple(past[:KEPT] or ordered[:1]),
         unit=check.unit,
-        direction="below" if check.rule == "below" else "above",
+        direction=check.direction,
         warn=check.warn,
         crit=check.crit,
+        runbook=_runbook(check, worst) if past else "",
     )
+
+
+def _runbook(check: Check, sample: Sample) -> str:
+    return entry(sample).runbook if check.rule == "xid" else check.runbook
 
 
 def _badness(check: Check, sample: Sample) -> tuple[int, float, list[tuple[str, str]]]:
@@ -139,7 +166,7 @@ def _badness(check: Check, sample: Sample) -> tuple[int, float, list[tuple[str, 
 
 def _status(check: Check, sample: Sample) -> Status:
     if check.rule == "xid":
-        return _entry(sample).severity if sample.labels.get("xid") else "ok"
+        return entry(sample).severity if sample.labels.get("xid") else "ok"
     sign = -1 if check.rule == "below" else 1
     if check.crit is not None and sign * sample.value >= sign * check.crit:
         return "crit"
@@ -148,8 +175,8 @@ def _status(check: Check, sample: Sample) -> Status:
     return "ok"
 
 
-def _entry(sample: Sample) -> xid.Xid:
-    """`count_values` writes a number as `79`; an exporter's own label could be anything."""
+def entry(sample: Sample) -> xid.Xid:
+    """What its Xid means. `count_values` writes a number as `79`; an exporter's own label could be anything."""
     try:
         return xid.explain(int(float(sample.labels["xid"])))
     except (ValueError, OverflowError):
@@ -158,13 +185,13 @@ def _entry(sample: Sample) -> xid.Xid:
 
 def _text(check: Check, sample: Sample, status: Status) -> str:
     if check.rule == "xid" and sample.labels.get("xid"):
-        entry = _entry(sample)
-        return f"Xid {entry.number}, {entry.meaning}: {entry.do}"
+        meant = entry(sample)
+        return f"Xid {meant.number}, {meant.meaning}: {meant.do}"
     if check.calm and status == "ok":
         return check.calm
     value = number(sample.value, check.unit)
     if sample.labels.get("at_least"):
-        value = f"at least {value}"
+        value = f">= {sample.value:g} s"  # the histogram ends there
     text = check.phrase.replace("{value}", value)
     measure = sample.labels.get("measure", "")
     if measure:
@@ -183,6 +210,19 @@ def _offenders(samples: Sequence[Sample]) -> str:
     return f"{name} and {more if len(samples) < ASKED else f'at least {more}'} more"
 
 
+def pod_of(labels: Mapping[str, str]) -> str:
+    """The workload's pod as `namespace/pod`, under whichever names the exporter and the scrape have put it; or ""."""
+    for pod, namespace in (("exported_pod", "exported_namespace"), ("pod_name", "pod_namespace"), ("pod", "namespace")):
+        if labels.get(pod):
+            return f"{labels.get(namespace, '')}/{labels[pod]}"
+    return ""
+
+
+def uuid_of(labels: Mapping[str, str]) -> str:
+    """The GPU's UUID, or ""."""
+    return labels.get("UUID") or labels.get("uuid", "")
+
+
 def offender(labels: Mapping[str, str]) -> str:
     """Whom a series is about, in few words: `llama-70b`, `node-2 gpu 1 (llama-70b)`, `chat/vllm-0`."""
     host, model = labels.get("host", ""), labels.get("model_name", "")
@@ -191,9 +231,10 @@ def offender(labels: Mapping[str, str]) -> str:
         return f"{host}{gpu} ({model})" if model else f"{host}{gpu}"
     revision = labels.get("revision") or labels.get("replicaset", "")
     if model:
-        detail = revision.removeprefix(f"{model}-") or labels.get("feature", "")
+        detail = revision.removeprefix(f"{model}-") or labels.get("feature", "") or labels.get("canary", "")
         return f"{model} {detail}".strip()
-    return revision or labels.get("pod") or labels.get("deployment") or labels.get("job", "")
+    names = (revision, *(labels.get(name, "") for name in ("pod", "deployment", "team_alias", "job", "namespace")))
+    return next((name for name in names if name), "")
 
 
 def number(value: float, unit: Unit) -> str:
@@ -206,6 +247,8 @@ def number(value: float, unit: Unit) -> str:
         return duration(value)
     if unit == "rate":
         return f"{value:.2g}/s" if value < 10 else f"{value:.0f}/s"
+    if unit == "minute":
+        return f"{value:.0f} a minute"
     if unit == "times":
         return f"{value:.1f}x"
     if unit == "score":

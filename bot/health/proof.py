@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from bot.contracts import Again, Attempt, Delivered
-from bot.health.checks import Check, catalogue
+from bot.health.catalogue import catalogue
+from bot.health.checks import Check
 from bot.health.observation import Observation, duration, number
 from bot.health.promql import Settings as HealthSettings
 from bot.health.scope import Scope

@@ -7,6 +7,7 @@ images of its pods. A revision of KServe is a Deployment of its own, whose prede
 """
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -120,8 +121,9 @@ class _World:
 def find(telemetry: Telemetry, model: str, now: datetime, window: timedelta) -> Found:
     """The roll-outs within `window` before `now` that may concern the model; without one, all beside models.
 
-    Takes two rounds of questions, each within the telemetry's budget. Never raises for what Prometheus does.
+    Takes at most the telemetry's budget. Never raises for what Prometheus does.
     """
+    began = time.monotonic()
     w = f"{int(window.total_seconds())}s"
     asked = {
         "created": _CREATED.format(w=w),
@@ -139,7 +141,8 @@ def find(telemetry: Telemetry, model: str, now: datetime, window: timedelta) -> 
     if moved:
         names = {one.key[1] for one in world.sets if one.family in moved}
         which = f'owner_kind="ReplicaSet",owner_name=~{quote("|".join(map(re.escape, sorted(names))))}'
-        more, late = _split(telemetry.ask({"images": _IMAGES.format(w=w, which=which)}))
+        left = max(0.0, telemetry.budget - (time.monotonic() - began))
+        more, late = _split(telemetry.ask({"images": _IMAGES.format(w=w, which=which)}, left))
         answers |= more
         missing = missing or late
     _read_images(world, [*answers.get("others", ()), *answers.get("images", ())])

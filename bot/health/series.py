@@ -2,24 +2,35 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
+from urllib.parse import urlsplit
 
-from bot.health import queries as q
-from bot.health.checks import catalogue
-from bot.health.promql import Settings, narrows, render
+from bot.health.client import Conversation, Unreachable, Useless
+from bot.health.engines import ENGINES, Engine
+from bot.health.findings import Report
+from bot.health.observation import Observation
+from bot.health.promql import Settings, render
+from bot.health.queries import gpus
+from bot.health.queries.serving import named
 from bot.health.scope import FLEET, Scope
 
 SPAN: Final = timedelta(minutes=90)
 STEP_S: Final = 30
 GPU_STEP_S: Final = 60
+YOUNG: Final = timedelta(minutes=20)
+"""A Prometheus that remembers less is asked again, for that time alone and in finer steps."""
+SHORTEST: Final = timedelta(minutes=5)
+YOUNG_STEP_S: Final = 5
+GPU_SERIES: Final = frozenset({"gpus", "xids", "h3", "h4"})
 MOST_GPUS: Final = 512
 """Above, the presence of every GPU would be megabytes; the picture then shows those with trouble alone."""
 WORKERS: Final = 6
 _DAY: Final = timedelta(days=1)
+_YESTERDAY: Final = "ttft-yesterday"
 _GAP_STEPS: Final = 4
 """So many steps without trouble end it: a shorter pause is the same trouble."""
 
@@ -68,6 +79,12 @@ class Recording:
     end: datetime
     series: tuple[Series, ...]
 
+    @property
+    def earliest(self) -> float:
+        """Unix seconds of the oldest point of today; the end where there is none."""
+        ours = (one for one in self.series if one.name != _YESTERDAY)
+        return min((line.points[0][0] for one in ours for line in one.lines), default=self.end.timestamp())
+
     def of(self, name: str) -> Series:
         """The series of that name; an empty one when it was not asked for."""
         return next((one for one in self.series if one.name == name), Series(name, "", STEP_S, (), "not asked for"))
@@ -75,69 +92,57 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
+    """`filled`: taken from the report, where what a person typed stands in it already. `rare`: no answer is good."""
+
     name: str
-    template: str
+    query: str
     step: int = STEP_S
     ago: timedelta = timedelta()
     rare: bool = False
+    filled: bool = False
 
 
-def _any_of(families: Iterable[str], slot: str = "<model_name>") -> str:
-    return " or ".join(f"{family}{{{slot}}}" for family in families)
+def _any_of(told: Callable[[Engine], str]) -> str:
+    """The numbers of every server that tells them, its model under the name that all others use."""
+    selectors = ((engine, told(engine).replace("<m>", f"<{engine.label}>")) for engine in ENGINES if told(engine))
+    return " or ".join(named(engine, selector) for engine, selector in selectors)
 
 
-_WAITING: Final = (
-    "vllm:num_requests_waiting",
-    "sglang:num_queue_reqs",
-    "trtllm_num_requests_waiting",
-    "tgi_queue_size",
-    "dynamo_frontend_queued_requests",
-)
-_RUNNING: Final = (
-    "vllm:num_requests_running",
-    "sglang:num_running_reqs",
-    "trtllm_num_requests_running",
-    "tgi_batch_current_size",
-    "dynamo_frontend_inflight_requests",
-)
+_BUSY: Final = _any_of(lambda engine: engine.busy)
+_WAITING: Final = _any_of(lambda engine: engine.waiting)
 # What Kubernetes calls ready where it names the model; else the engines that answer their scrapes.
 _READY: Final = (
     'sum(kube_deployment_status_replicas_available{model_name!="",<model_name>}) '
-    f"or count(count by (job, instance, pod) ({_any_of(_RUNNING)}))"
+    f"or count(count by (job, instance, pod) ({_any_of(lambda engine: engine.presence)}))"
 )
-_FEW: Final = f"on () (count({q.TEMP}) <= {MOST_GPUS})"
-_XIDS: Final = f"{q.per_gpu(f'{q.XID} > 0')} or {q.per_gpu(f'{q.XID_COUNT} > 0', ', xid')}"
-_GPU_CHECKS: Final = ("H3", "H4")
-"""What makes a GPU's strip change its colour, besides Xids and silence."""
+_FEW: Final = f"on () (count({gpus.TEMP}) <= {MOST_GPUS})"
+_XIDS: Final = f"{gpus.per_gpu(f'{gpus.XID_GAUGE} > 0')} or {gpus.per_gpu(f'{gpus.XID_COUNTS[0]} > 0', ', xid')}"
+_TROUBLES: Final = ("H3", "H4")
+"""The checks that make a GPU's strip change its colour, besides Xids and silence."""
 
 
-def _questions(settings: Settings, model: str | None) -> list[_Question]:
-    """What is asked; the definitions of errors, latency and GPU trouble are the report's own."""
-    checks = {check.id: check for check in catalogue(settings)}
+def _questions(checks: Mapping[str, Observation]) -> list[_Question]:
+    """What is asked; of errors, latency and GPU trouble it is what the report asked, so both mean the same."""
 
-    def union(check: str) -> str:
-        known = checks.get(check)
-        sources = known.sources if known else ()
-        if model is not None and known is not None and known.group != "hardware":
-            sources = tuple(source for source in sources if narrows(source))
-        return " or ".join(f"({source})" for source in sources)
+    def worst(check: str) -> str:
+        query = checks[check].query if check in checks else ""
+        return f"max({query})" if query else ""
 
     asked = [
-        _Question("ttft", f"max({union('U2')})"),
-        _Question("ttft-yesterday", f"max({union('U2')})", ago=_DAY, rare=True),
-        _Question("errors", f"max({union('U1')})"),
-        _Question("waiting", f"sum({_any_of(_WAITING)} or {q.renamed('nv_inference_pending_request_count{<model>}')})"),
-        _Question("running", f"sum({_any_of(_RUNNING)})"),
+        _Question("ttft", worst("U2"), filled=True),
+        _Question(_YESTERDAY, worst("U2"), ago=_DAY, rare=True, filled=True),
+        _Question("errors", worst("U1"), filled=True),
+        _Question("waiting", f"sum({_WAITING})"),
+        _Question("running", f"sum({_BUSY})"),
         _Question("ready", _READY),
-        _Question("gpus", f"{q.per_gpu(q.TEMP)} and {_FEW}", GPU_STEP_S),
+        _Question("gpus", f"{gpus.per_gpu(gpus.TEMP)} and {_FEW}", GPU_STEP_S),
         _Question("xids", _XIDS, GPU_STEP_S, rare=True),
     ]
-    for check in _GPU_CHECKS:
-        known = checks.get(check)
-        limit = None if known is None else known.crit if known.warn is None else known.warn
-        if known is not None and limit is not None and known.rule == "above":
-            sign = ">" if known.warn is not None else ">="
-            asked.append(_Question(check.lower(), f"({union(check)}) {sign} {limit:g}", GPU_STEP_S, rare=True))
+    for check in (checks[name] for name in _TROUBLES if name in checks):
+        limit, sign = (check.warn, ">") if check.warn is not None else (check.crit, ">=")
+        if check.query and limit is not None:
+            query = f"({check.query}) {sign} {limit:g}"
+            asked.append(_Question(check.check.lower(), query, GPU_STEP_S, rare=True, filled=True))
     return asked
 
 
@@ -154,73 +159,79 @@ class Recorder:
         *,
         timeout: float = 5.0,
         budget: float = 8.0,
-        headers: Mapping[str, str] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._settings = settings
         self._timeout = timeout
         self._budget = budget
-        self._headers = dict(headers or {})
+        self._headers = headers
 
-    def record(self, scope: Scope, end: datetime, span: timedelta = SPAN) -> Recording:
-        """The series of the `span` before `end`; what Prometheus does not give is missing, and never an exception."""
-        # The client imports requests, which a bot that only takes alerts should not pay for at its start.
-        from prometheus_api_client import PrometheusConnect
-        from urllib3.util.retry import Retry
+    def record(self, report: Report) -> Recording:
+        """The series before the report; what Prometheus does not give is missing, and never an exception."""
+        recording = self._record(report, SPAN, 0)
+        known = report.at.timestamp() - recording.earliest
+        if not 0 < known < YOUNG.total_seconds():
+            return recording
+        return self._record(report, max(SHORTEST, timedelta(seconds=known)), YOUNG_STEP_S)
 
-        model = scope.model or None
-        client = PrometheusConnect(
-            url=self._url, headers=self._headers, timeout=self._timeout, retry=Retry(total=0, read=False)
-        )
-        asked = [(one, render(one.template, self._settings, model)) for one in _questions(self._settings, model)]
+    def _record(self, report: Report, span: timedelta, step: int) -> Recording:
+        scope, end = report.scope, report.at
+        models = (scope.model,) if scope.model else ()
+        questions = [
+            replace(
+                one,
+                query=one.query if one.filled else render(one.query, self._settings, models),
+                step=step or one.step,
+            )
+            for one in _questions({check.check: check for check in report.checks})
+        ]
+        parts = urlsplit(self._url)
+        name = f"{parts.hostname}:{parts.port}" if parts.port else f"{parts.hostname}"
+        conversation = Conversation(self._url, name, timeout=self._timeout, headers=self._headers)
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="series")
         try:
-            futures = [pool.submit(self._ask, client, one, query, end, span) for one, query in asked]
+            futures = [pool.submit(_ask, conversation, one, end, span) for one in questions]
             wait(futures, timeout=self._budget)
-            series = [self._answer(one, query, future) for (one, query), future in zip(asked, futures, strict=True)]
+            series = [self._answer(one, future) for one, future in zip(questions, futures, strict=True)]
         finally:
             # A query still on its way ends by its own time-out; nobody waits for it here.
             pool.shutdown(wait=False, cancel_futures=True)
-            client.close()
+            conversation.close()
         return Recording(end - span, end, tuple(_narrowed(one, scope) for one in series))
 
-    def _answer(self, asked: _Question, query: str, future: "Future[Series]") -> Series:
+    def _answer(self, asked: _Question, future: "Future[Series]") -> Series:
         if not future.done() or future.cancelled():
-            return Series(asked.name, query, asked.step, (), f"no answer within {self._budget:g} s")
+            return Series(asked.name, asked.query, asked.step, (), f"no answer within {self._budget:g} s")
         return future.result()
 
-    def _ask(self, client: Any, asked: _Question, query: str, end: datetime, span: timedelta) -> Series:
-        from prometheus_api_client.exceptions import PrometheusApiClientException
-        from requests import exceptions
 
-        until = end - asked.ago
-        # What requests and the client say holds the address, hence perhaps a password: never pass their words on.
-        try:
-            result = client.custom_query_range(
-                query, until - span, until, str(asked.step), params={"timeout": f"{self._timeout:g}"}
-            )
-            lines = tuple(_line(one, asked.ago.total_seconds()) for one in result)
-        except exceptions.Timeout:
-            return Series(asked.name, query, asked.step, (), f"Prometheus did not answer within {self._timeout:g} s")
-        except exceptions.ConnectionError:
-            return Series(asked.name, query, asked.step, (), "Prometheus cannot be reached")
-        except (PrometheusApiClientException, exceptions.RequestException):
-            return Series(asked.name, query, asked.step, (), "Prometheus refused the query")
-        except (LookupError, TypeError, ValueError, AttributeError):
-            return Series(asked.name, query, asked.step, (), "what answers does not speak Prometheus' API")
-        lines = tuple(line for line in lines if line.points)
-        return Series(asked.name, query, asked.step, lines, "" if lines or asked.rare else "no such metric")
+def _ask(conversation: Conversation, asked: _Question, end: datetime, span: timedelta) -> Series:
+    until = end - asked.ago
+    later = asked.ago.total_seconds()
 
+    def without(reason: str) -> Series:
+        return Series(asked.name, asked.query, asked.step, (), reason)
 
-def _line(series: Mapping[str, Any], later: float) -> Line:
-    labels = {str(name): str(value) for name, value in series["metric"].items()}
-    points = ((float(at) + later, float(value)) for at, value in series["values"])
-    return Line(labels, tuple(point for point in points if math.isfinite(point[1])))
+    if not asked.query or conversation.reason:
+        return without(conversation.reason or "no such metric")
+    try:
+        found = conversation.ranges(asked.query, until - span, until, asked.step)
+    except Unreachable as error:
+        return without(conversation.give_up(str(error)))
+    except Useless as error:
+        return without(str(error))
+    lines = (
+        Line(labels, tuple((at + later, value) for at, value in points if math.isfinite(value)))
+        for labels, points in found
+    )
+    told = tuple(line for line in lines if line.points)
+    return Series(asked.name, asked.query, asked.step, told, "" if told or asked.rare else "no such metric")
 
 
 def _narrowed(series: Series, scope: Scope) -> Series:
     """GPUs of the node, the GPU or the model asked about; one that names no model may be any model's."""
-    if scope == FLEET or series.step != GPU_STEP_S:
+    if scope == FLEET or series.name not in GPU_SERIES:
         return series
     lines = tuple(line for line in series.lines if _is_about(line.labels, scope))
     return Series(series.name, series.query, series.step, lines, series.missing)

@@ -45,6 +45,19 @@ class Xid:
     severity: Severity
     note: str = ""
 
+    @property
+    def runbook(self) -> str:
+        """The runbook for it, or "" where nothing is to be done on a node."""
+        if self.number in _MEMORY:
+            return "gpu-ecc-uncontained"
+        if self.number == 94:
+            return "gpu-ecc-contained"
+        return "gpu-off-the-bus" if self.severity == "crit" else ""
+
+
+_MEMORY = frozenset({48, 64, 95, 140, 171, 172})
+"""Memory errors that were not contained: what ran on the GPU then may be wrong."""
+
 
 def _xid(
     number: int,

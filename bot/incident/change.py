@@ -187,14 +187,15 @@ def is_news(known: Sequence[Change], change: Change) -> bool:
 def words(change: Change) -> str:
     """The change in one line, without its time: what, from which to which, by whom."""
     what = change.title or f"{_DONE[change.kind]} {change.subject}"
-    parts = [f"{what}: {moved}" if (moved := movement(change)) else what]
+    differs = [moved] if (moved := movement(change)) else []
     if change.settings:
         shown = [str(one) for one in change.settings[:_SHOWN_SETTINGS]]
         rest = len(change.settings) - len(shown)
         shown += [f"{rest} more {'setting' if rest == 1 else 'settings'}"] if rest else []
-        parts.append("; ".join(shown))
+        differs.append("; ".join(shown))
     elif change.diff:
-        parts.append(f"{len(change.diff.splitlines())} lines of configuration differ")
+        differs.append(f"{len(change.diff.splitlines())} lines of configuration differ")
+    parts = [f"{what}: {'; '.join(differs)}" if differs else what]
     if change.environment:
         parts.append(f"in {change.environment}")
     if change.by:

@@ -76,6 +76,7 @@ def draft(
         facts=[*_facts(incident, told, people, pages_url), *_elsewhere(incident, links or {})],
         summary=list(_summary(incident, told, times)),
         impacts=_said(told, ev.ImpactStated, people),
+        budgets=list(_budgets(evidence)),
         times=times,
         evidence=evidence[0] if evidence else None,
         checks=_checks(evidence[0]) if evidence else [],
@@ -217,6 +218,26 @@ def _checks(entry: Entry) -> list[Mapping[str, Any]]:
         raise TypeError(f"{entry.id} is no evidence")
     past = [check for check in entry.event.report.get("checks", ()) if check["status"] in ("warn", "crit")]
     return sorted(past, key=lambda check: check["status"] != "crit")
+
+
+def _budgets(evidence: Sequence[Entry]) -> Iterator[str]:
+    """What it cost of each error budget, between the first report that knew it and the last."""
+    seen: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for entry in evidence:
+        reports = entry.event.report if isinstance(entry.event, ev.EvidenceCollected) else {}
+        for slo in reports.get("slos", ()):
+            if slo["left"] is not None:
+                seen.setdefault((slo["name"], slo["service"], slo["model"]), []).append(slo)
+    for standings in seen.values():
+        first, last = standings[0], standings[-1]
+        left = f"{last['left']:.0%} of the {last['days']} days' error budget is left"
+        cost = first["left"] - last["left"]
+        if len(standings) == 1:
+            yield f"Objective {last['title']}: {left}."
+        elif cost > 0:
+            yield f"Objective {last['title']}: {cost:.1%} of the budget was used while this lasted, {left}."
+        else:
+            yield f"Objective {last['title']}: no budget was used while this lasted, {left}."
 
 
 def _candidates(evidence: Sequence[Entry]) -> list[str]:

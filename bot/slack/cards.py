@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from bot.health.slo import worst
 from bot.incident import change as changes
 from bot.incident.advice import Advice, Next, SixStep, advise, six_steps
 from bot.incident.events import Role
@@ -103,8 +104,9 @@ def incident_card(incident: Incident, context: Context) -> Message:
             section(_steps(incident, advice)),
             section(_impact(incident)),
             section(_evidence(incident)),
-            section(_changed(incident, context)),
+            section(_changed(incident)),
             section(tested(incident)),
+            small(_budget(incident)),
             section(_run(incident)),
             small(_last_update(incident)),
             _small_print(incident),
@@ -228,19 +230,25 @@ def _evidence(incident: Incident) -> str:
     return f"{mark} *Telemetry: {line(found.verdict, 40)}*{since} · {line(found.impact, 400)}\n{cause}"
 
 
-def _changed(incident: Incident, context: Context) -> str:
+def _changed(incident: Incident) -> str:
     """What was changed shortly before and since, the newest first: where to look before anywhere else."""
     if not incident.changes:
         return ""
     shown, left = incident.changes[:CHANGES_SHOWN], len(incident.changes) - CHANGES_SHOWN
     lines = [f"{clock(one.at)} {line(changes.words(one), 240)}{_to_its_page(one.url)}" for one in shown]
     lines += [f"_and {left} more_: `/incident changes {incident.ref}`"] if left > 0 else []
-    before = span(context.policy.changes_within)
-    return "\n".join([f":wrench: *What changed*, from {before} before", *lines])
+    return "\n".join([":wrench: *What changed* shortly before, and since", *lines])
 
 
 def _to_its_page(url: str) -> str:
     return f" · {link(url, 'open')}" if url else ""
+
+
+def _budget(incident: Incident) -> str:
+    """The error budget that stands worst, as the telemetry last said."""
+    found = incident.evidence
+    standing = worst(found.report.get("slos", ())) if found else None
+    return f":hourglass_flowing_sand: {line(standing['line'], 200)}" if standing else ""
 
 
 def _run(incident: Incident) -> str:

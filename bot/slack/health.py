@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+from bot.health import versions
 from bot.health.compare import compare
 from bot.health.findings import Report
+from bot.health.freeze import short_title
 from bot.health.logs import CHECK as LOG
 from bot.health.observation import Observation, number
-from bot.health.report import tally
+from bot.health.report import checked, tally
+from bot.health.versions import Comparison
 from bot.incident import events as ev
 from bot.incident.entry import Entry
 from bot.incident.state import Incident, Status
@@ -26,6 +29,8 @@ _CHECK_MARKS: Final[Mapping[str, str]] = {
     "unknown": ":black_circle:",
 }
 _USERS_SHOWN: Final = 4
+VERSIONS_SHOWN: Final = 3
+"""Models whose versions are shown side by side; the rest is in the terminal's report."""
 _QUERY_SHOWN: Final = 260
 
 
@@ -45,23 +50,28 @@ NOTHING_BESIDE: Final = Beside()
 
 def report_title(seen: Report) -> str:
     """The verdict first and in words, about whom, and the one thing to know; at most a header's 150 characters."""
-    worst = next((check.text for check in _felt(seen)), "")
-    short = seen.headline_cause or worst or seen.impact
-    return plain(f"[{seen.verdict}] {seen.about}: {short}", 150)
+    return plain(short_title(seen), 150)
 
 
 def report_blocks(seen: Report, context: Context, beside: Beside = NOTHING_BESIDE) -> list[Block | None]:
-    """The seven blocks, those left out that have nothing to say."""
+    """The seven blocks, those left out that have nothing to say; and one for each model that serves in two versions."""
     return [
         header(report_title(seen)),
         section(f"*Users:* {_users(seen, beside.since)}"),
         section("\n".join(beside.lines)),
         section("\n".join(_why(seen))),
         section("\n".join(_what_to_do(seen, context))),
+        *(section(side_by_side(one)) for one in seen.versions[:VERSIONS_SHOWN]),
         image(beside.picture, f"{report_title(seen)}. {_users(seen, None)}") if beside.picture else None,
         small(" · ".join(_small_print(seen, beside.notes))),
         actions(*beside.buttons),
     ]
+
+
+def side_by_side(comparison: Comparison) -> str:
+    """A model's versions as lines of mrkdwn."""
+    title, *rest = versions.lines(comparison)
+    return "\n".join([f":scales: *{line(title, 200)}*", *(line(text, 300) for text in rest[:12])])
 
 
 def _felt(seen: Report) -> list[Observation]:
@@ -72,7 +82,9 @@ def _felt(seen: Report) -> list[Observation]:
 def _users(seen: Report, since: datetime | None) -> str:
     felt = _felt(seen)
     begun = since or min((check.since for check in felt if check.since), default=None)
-    when = f", since {clock(begun)} ({span(max(seen.at, begun) - begun)})" if begun else ""
+    ago = max(seen.at, begun) - begun if begun else timedelta()
+    for_long = f" ({span(ago)})" if ago >= timedelta(minutes=1) else ""
+    when = f", since {clock(begun)}{for_long}" if begun else ""
     if not felt:
         return f"{line(seen.impact, 800)}{when}"
     return ", ".join(f"{line(check.text, 200)}{_limit(check)}" for check in felt[:_USERS_SHOWN]) + when
@@ -113,7 +125,7 @@ def _small_print(seen: Report, notes: Sequence[str]) -> list[str]:
     unseen = "; ".join(line(text, 120) for text in seen.unknowns[:3])
     more = f" and {len(seen.unknowns) - 3} more" if len(seen.unknowns) > 3 else ""
     blind = f" (not seen: {unseen}{more})" if unseen else ""
-    return [f"{len(seen.checks)} checks: {tally(seen)}{blind}", f"data of {clock(seen.at)}", *notes]
+    return [f"{checked(seen)} checks: {tally(seen)}{blind}", f"data of {clock(seen.at)}", *notes]
 
 
 def evidence_message(

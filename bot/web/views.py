@@ -260,9 +260,10 @@ def evidence_of(told: EvidenceCollected) -> EvidenceView:
 
 @dataclass(frozen=True, slots=True)
 class ChangeView:
-    """One change: when, what in a line, the settings and the text that differ, and where its author shows it."""
+    """One change: when, what kind, what in a line, which settings and text differ, and where its author shows it."""
 
     at: datetime
+    kind: str
     text: str
     settings: tuple[str, ...]
     diff: str
@@ -272,7 +273,9 @@ class ChangeView:
 def changes(incident: Incident) -> tuple[ChangeView, ...]:
     """What was changed shortly before the incident and since, the newest first."""
     return tuple(
-        ChangeView(one.at, words(one), tuple(str(setting) for setting in one.settings), one.diff, one.url)
+        ChangeView(
+            one.at, one.kind.value, words(one), tuple(str(setting) for setting in one.settings), one.diff, one.url
+        )
         for one in incident.changes
     )
 

@@ -23,6 +23,7 @@ from bot.workbench.fleet import Fleet, fleet_app
 from bot.workbench.monitoring import APT_LINE, Monitoring, MonitoringConfig
 from bot.workbench.pagerduty import PagerDuty, pagerduty_app
 from bot.workbench.panel import BotView, Panel, Service
+from bot.workbench.pipeline import Pipeline
 from bot.workbench.server import LOOPBACK, PortTaken, Servers, Site, bind, bind_for_later
 from bot.workbench.settings import FLAGS, PORT_OPTIONS, Ports, Secrets, write_bot_files
 from bot.workbench.slack.app import slack_app
@@ -74,11 +75,14 @@ class Workbench:
         clock, ports = self.options.clock, self.ports
         self.fleet = Fleet(clock, flags=self.directory / FLAGS)
         self.pagerduty = PagerDuty(self.secrets.pagerduty(ports), clock, self.options.post)
+        told = f"{ports.url('doors')}/hooks/change"
+        self.pipeline = Pipeline(self.fleet, told, self.secrets.change_token, clock, self.options.post)
         self.workspace = Workspace(self._workspace_config(manifest), clock=clock, post=self.options.post)
         self.monitoring = Monitoring(
             MonitoringConfig(
                 directory=self.directory / "monitoring",
                 fleet=f"{LOOPBACK}:{ports.fleet}",
+                bot=f"{LOOPBACK}:{ports.pages}",
                 webhook_url=f"{ports.url('doors')}/hooks/alertmanager",
                 webhook_token=self.secrets.alertmanager_token,
                 prometheus=f"{LOOPBACK}:{ports.prometheus}",
@@ -112,6 +116,7 @@ class Workbench:
         self._pumps = [
             threading.Thread(target=self._pump, args=(self.pagerduty.advance,), name="pagerduty", daemon=True),
             threading.Thread(target=self._pump, args=(self._tick_panel,), name="panel", daemon=True),
+            threading.Thread(target=self._pump, args=(self.pipeline.look,), name="pipeline", daemon=True),
         ]
 
     def __enter__(self) -> Workbench:

@@ -38,6 +38,11 @@ def test_from_the_fault_to_the_postmortem_in_three_minutes(newcomer: Newcomer) -
     expect(page.locator(".step-next")).to_contain_text("Roll back")
     newcomer.picture("04-acknowledged")
 
+    report = newcomer.message("[OUTAGE] llama-70b")
+    expect(report.locator("img.block-image")).to_be_visible()
+    newcomer.top_of(report)
+    newcomer.picture("04-report")
+
     newcomer.press(newcomer.pinned(), "Run: Roll back a model deploy")
     form = page.get_by_role("dialog", name="Mitigate INC-1")
     expect(form.get_by_label("Model")).to_have_value("llama-70b")
@@ -69,7 +74,7 @@ def test_from_the_fault_to_the_postmortem_in_three_minutes(newcomer: Newcomer) -
     expect(newcomer.message("Roll back a model deploy: done")).to_be_visible(timeout=90_000)
     expect(newcomer.pinned()).to_contain_text("Mitigated, not yet resolved")
     expect(newcomer.pinned()).to_contain_text("Alerts: 0 firing")
-    expect(newcomer.message("Telemetry: OK")).to_be_visible()
+    expect(newcomer.message("[OK] llama-70b")).to_be_visible()
     newcomer.picture("09-mitigated")
     newcomer.top_of(newcomer.pinned())
     newcomer.picture("09-mitigated-card")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from bot.health import Report, Scope, Settings, Telemetry, Verdict, lines, survey
+from bot.health.telemetry import WORKERS
 from tests.health.conftest import Exporter, eventually, prometheus
 
 NOW = datetime(2026, 11, 21, 3, 4, tzinfo=UTC)
@@ -79,7 +80,7 @@ def test_a_prometheus_that_does_not_answer_is_not_waited_for_by_every_check() ->
         report = survey(Telemetry(url, timeout=0.3), Scope(), NOW)
 
     assert time.monotonic() - began < 2
-    assert len(asked) <= 6
+    assert len(asked) <= 1 + WORKERS
     assert report.verdict is Verdict.BLIND
     assert report.unknowns[0].endswith("did not answer within 0.3 s")
 
@@ -120,7 +121,7 @@ def test_a_refusal_is_told_with_its_number_and_asked_only_once(status: int) -> N
         report = survey(Telemetry(url), Scope(), NOW)
 
     assert report.unknowns == (f"everything: Prometheus at {url[7:]} refused the query with HTTP {status}",)
-    assert len(asked) == len(report.checks)
+    assert len(asked) == len({*asked}) > len(report.checks)
 
 
 @pytest.mark.parametrize("url", ["", "prometheus:9090", "ftp://p", "http://", "file:///etc/passwd"])

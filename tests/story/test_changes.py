@@ -228,3 +228,26 @@ def test_what_pipelines_told_is_forgotten_after_its_time(tmp_path: Path) -> None
         night.tidies()
         assert deploys(night, 3 * 24 * 60)["new"], "the ledger does not know it any more"
         assert len(night.incident.changes) == 1, "the incident keeps its own"
+
+
+def test_the_fleets_own_pipeline_tells_of_a_bad_deploy_before_anybody_is_paged(night: Night) -> None:
+    night.bench.pipeline.look()
+    assert night.app.desk.changes() == [], "what has run for days is no news"
+    night.bench.fleet.set_fault("bad-deploy", True)
+    night.bench.pipeline.look()
+    night.burns()
+    assert "Deploy llama-70b r42: llama-70b:r41 -&gt; r42, in production, by Jonas" in told(night.card)
+    night.bench.fleet.set_fault("bad-deploy", False)
+    night.after(seconds=30)
+    night.bench.pipeline.look()
+    assert len(night.app.desk.changes()) == 1, "going back takes no pipeline"
+
+
+def test_a_pipeline_tries_again_while_the_bot_is_away(night: Night) -> None:
+    night.doors.stop()
+    night.bench.fleet.set_fault("bad-deploy", True)
+    night.bench.pipeline.look()
+    night.app.close()
+    night.start_bot()
+    night.bench.pipeline.look()
+    assert [one.revision for one in night.app.desk.changes("llama-70b")] == ["r42"]

@@ -210,6 +210,11 @@ class Fleet:
             self.advance(self._clock())
             return self._status(self._find(name))
 
+    def image(self, name: str, revision: str) -> str:
+        """What the containers of a model run at a revision; 404 when there is none of that name."""
+        with self._lock:
+            return self._find(name).image(revision)
+
     def deploy(self, name: str, revision: str) -> ModelStatus:
         """Roll `name` to `revision`, one replica after another over the warm-up time."""
         with self._lock:

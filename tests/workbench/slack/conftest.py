@@ -38,7 +38,7 @@ MANIFEST: dict[str, Any] = {
             "bot": [
                 *("app_mentions:read", "bookmarks:read", "bookmarks:write", "channels:history", "channels:join"),
                 *("channels:manage", "channels:read", "chat:write", "commands", "groups:history", "groups:read"),
-                *("groups:write", "im:history", "im:read", "im:write", "pins:read", "pins:write"),
+                *("files:write", "groups:write", "im:history", "im:read", "im:write", "pins:read", "pins:write"),
                 *("reactions:read", "reactions:write", "team:read", "usergroups:read", "users:read"),
                 "users:read.email",
             ]
