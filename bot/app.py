@@ -268,7 +268,6 @@ class App:
         self.runbooks = {book.runbook.id: book.runbook for book in self.books if not book.faults}
         self.library = Library(self.runbooks, config.targets)
         self.telemetry = telemetry_of(config)
-        self.logs = logs_of(config)
         self.recorder = recorder_of(config)
         self.shelf = Shelf(config.postmortems_dir)
         self.drills = Drills(self.desk, config.drills)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bot.health.logs import Kind, seen_in_log
+from bot.health.logs import Kind, ended
 from bot.health.observation import entry
 from bot.health.signals import FAULTS, USERS, Signals
 
@@ -73,7 +73,8 @@ def _ended_by(signals: Signals, *reasons: str) -> bool:
 
 def _log_tells(signals: Signals, *kinds: Kind) -> bool:
     """What the log of a container that restarts says last."""
-    return signals.bad("E3") and any(seen_in_log(signals.past("L1"), kind) for kind in kinds)
+    log = signals.get("L1")
+    return signals.bad("E3") and log is not None and ended(log) in kinds
 
 
 def _model_changed(signals: Signals) -> bool:

@@ -180,8 +180,7 @@ def _seen(status: str, text: str, series: tuple[Sample, ...] = ()) -> Observatio
     return Observation(CHECK, "engine", "Log", status, value, text, "", "", "model", series)  # type: ignore[arg-type]
 
 
-def seen_in_log(observations: Sequence[Observation], kind: Kind) -> bool:
-    """Whether a container's log told of such an end."""
-    return any(
-        sample.labels.get("kind") == kind for seen in observations if seen.check == CHECK for sample in seen.series
-    )
+def ended(log: Observation) -> Kind | None:
+    """How the container ended, by the observation of its log; None where the log does not tell."""
+    kinds = {sample.labels.get("kind") for sample in log.series}
+    return next((kind for kind in Kind if kind in kinds), None)

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.contracts import Container, Permanent, Transient
-from bot.health import Observation, Sample, Settings, catalogue, judge
-from bot.health.logs import LINES, LONGEST, Kind, Logs, log_signal, seen_in_log, telling
-from bot.health.situation import Situation
+from bot.health import Observation, Sample, Settings, Situation, catalogue, judge
+from bot.health.logs import LINES, LONGEST, Kind, Logs, ended, log_signal, telling
 
 NOW = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
 SERVES = "INFO 11-21 03:00:12 [async_llm.py:261] Added request cmpl-7a."
@@ -96,7 +95,7 @@ def test_a_gpu_out_of_memory_is_the_cause_in_words() -> None:
     assert log.status == "crit"
     assert log.text.startswith("GPU OOM seen in the log of chat/vllm-0: torch.OutOfMemoryError: CUDA out of memory.")
     assert [sample.labels["kind"] for sample in log.series] == ["GPU OOM", "GPU OOM"]
-    assert seen_in_log([log], Kind.GPU_OOM)
+    assert ended(log) is Kind.GPU_OOM
     users = [
         Observation(check.id, check.group, check.title, "ok", 0, check.id, "", "", "model")
         for check in catalogue(Settings())
