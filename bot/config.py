@@ -363,11 +363,21 @@ def _health(values: Mapping[str, Any], faults: list[str]) -> health.Settings:
         window=_look_back(table, "window", standard.window),
         sla_seconds=table.number("first_token_within_seconds", standard.sla_seconds, low=0.001, high=3600),
         change_seconds=_look_back(table, "change", standard.change_seconds),
-        limits=_limits(table.mapping("limits"), faults),
         version_labels=_labels(table, "version_labels", standard.version_labels),
+        mirror_label=_label(table, "mirror_label", standard.mirror_label),
+        limits=_limits(table.mapping("limits"), faults),
     )
     table.done()
     return settings
+
+
+def _label(table: Table, key: str, default: str) -> str:
+    """The name of a label, or nothing."""
+    name = table.text(key, default)
+    if name and not LABEL.fullmatch(name):
+        table.fault(key, f"{shown(name)} is no name of a label; letters, digits and _ make one")
+        return default
+    return name
 
 
 def _labels(table: Table, key: str, default: tuple[str, ...]) -> tuple[str, ...]:

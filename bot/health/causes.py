@@ -71,7 +71,9 @@ def _ended_by(signals: Signals, *reasons: str) -> bool:
 
 
 def _model_changed(signals: Signals) -> bool:
-    return signals.crit("M1", "M1b", "M1e", "M1f") or signals.bad("M1d", "M1f")
+    """Answers that are cut off because they fail or come late are no sign of the model itself."""
+    odd = signals.bad("M1d") and not signals.bad("U1", "U1b", "U2", "U2b")
+    return odd or signals.crit("M1", "M1b", "M1e") or signals.bad("M1f")
 
 
 CAUSES: tuple[Cause, ...] = (

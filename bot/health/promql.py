@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 # `<name>` cannot occur in PromQL: `<` is an operator there and needs an operand on its right that no `>` may follow.
 _SLOT = re.compile(r"<([a-z_]+)>")
 _MODEL_SLOTS = frozenset({"model_name", "model", "owner_name", "deployment", "job"})
+_SERVED_SLOTS = frozenset({"model_name", "model"})
+MIRRORED = ".*([Ss]hadow|[Mm]irror).*"
+"""What the label of a server says that only gets copies of users' requests; in PromQL's dialect and in Python's."""
 _STRINGS = re.compile(r'"(?:\\.|[^"\\])*"')
 _BRACES = re.compile(r"\{[^{}]*\}|\[[^\[\]]*\]")
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^()]*\)")
@@ -28,15 +31,17 @@ class Settings:
 
     window: seconds a rate looks back; at least two scrape intervals. sla_seconds: first token expected within; keep it
     on an edge of the engine's histogram (vLLM, SGLang: 0.5, 0.75, 1, 2.5, 5, 7.5, 10). change_seconds: how long a
-    deploy counts as recent, whatever the window. limits: by check id, instead of the standard ones. version_labels:
-    what tells two versions of a model apart, the first that does.
+    deploy counts as recent, whatever the window. version_labels: what tells two versions of a model apart, the first
+    that does. mirror_label: where servers say that they only get mirrored traffic; "" for nowhere. limits: by check id,
+    instead of the standard ones.
     """
 
     window: int = 300
     sla_seconds: float = 2.5
     change_seconds: int = 1800
-    limits: Mapping[str, Limits] = field(default_factory=dict)
     version_labels: tuple[str, ...] = ("model_version", "version", "revision", "variant", "track")
+    mirror_label: str = "track"
+    limits: Mapping[str, Limits] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.sla_seconds <= 0 or self.change_seconds < 1:
@@ -81,17 +86,15 @@ def narrows(template: str) -> bool:
 
 
 def names(template: str) -> frozenset[str]:
-    """The metrics it mentions by name. A selector by a pattern of names adds none."""
+    """The metrics it mentions by name. A selector by a pattern of names has none."""
     text = _BRACES.sub("", _STRINGS.sub('""', template))
     text = _GROUPING.sub("", _SLOT.sub("", text))
     return frozenset(_NAME.findall(text)) - _WORDS
 
 
 def answerable(sources: Sequence[str], known: Collection[str] | None) -> tuple[str, ...]:
-    """Those of the sources that mention a metric that is there, or none by name; all when nobody knows what is."""
-    if known is None:
-        return tuple(sources)
-    return tuple(source for source in sources if not (asked := names(source)) or not asked.isdisjoint(known))
+    """Those of the sources that mention a metric that is there; all when nobody knows what is."""
+    return tuple(source for source in sources if known is None or not names(source).isdisjoint(known))
 
 
 def expand(template: str, parts: Mapping[str, str]) -> str:
@@ -118,13 +121,18 @@ def render(template: str, settings: Settings, models: Sequence[str] = ()) -> str
 
     `<window>`, `<memory>`, `<day>` and their like become durations, `<sla>` and `<sla_ms>` a bucket edge;
     `<model_name>`, `<model>`, `<owner_name>`, `<deployment>` and `<job>` become a matcher on that label, or nothing
-    without models. A matcher's slot stands last between the braces, where PromQL permits the comma before it.
+    without models; the first two also leave mirrored traffic out. A matcher's slot stands last between the braces,
+    where PromQL permits the comma before it.
     """
     values = dict(_durations(settings))
     values |= {"sla": edge(settings.sla_seconds), "sla_ms": edge(1000 * settings.sla_seconds)}
 
     def fill(match: re.Match[str]) -> str:
         slot = match[1]
+        if slot in _SERVED_SLOTS:
+            # Nobody waits for the answers to mirrored traffic, so it is no part of how users are.
+            unmirrored = f"{settings.mirror_label}!~{quote(MIRRORED)}" if settings.mirror_label else ""
+            return ",".join(part for part in (matcher(slot, models), unmirrored) if part)
         if slot in _MODEL_SLOTS:
             return matcher(slot, models)
         return values[slot]

@@ -158,7 +158,7 @@ class Recorder:
         settings: Settings,
         *,
         timeout: float = 5.0,
-        budget: float = 8.0,
+        budget: float = 4.5,
         headers: dict[str, str] | None = None,
     ) -> None:
         self._url = url.rstrip("/")

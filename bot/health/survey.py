@@ -12,7 +12,7 @@ from bot.health.scope import Scope
 from bot.health.slo import STANDARD, Answer, Objective, Standing, questions, stand
 from bot.health.telemetry import Telemetry
 from bot.health.verdict import judge
-from bot.health.versions import compare
+from bot.health.versions import versions_of
 from bot.incident.change import Change
 
 
@@ -36,7 +36,7 @@ def survey(
         situation = telemetry.look(scope, now)
         left = telemetry.budget - (time.monotonic() - began)
         answers = any(one.status != "unknown" for one in situation.observations)
-        versions = compare(telemetry, scope.model or None, left) if of_models and answers and left > 0 else ()
+        versions = versions_of(telemetry, scope.model or None, left) if of_models and answers and left > 0 else ()
         told = with_changes(situation.observations, changes, now, telemetry.settings)
         report = judge(replace(situation, observations=told), now, scope)
         # Nobody promised the standard objective: that it cannot be told is no news.

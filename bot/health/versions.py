@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.health.observation import Sample, duration, number
-from bot.health.promql import Settings, quote
+from bot.health.promql import MIRRORED, Settings, quote
 from bot.health.statistics import Interval, Share, difference, quantile
 from bot.health.telemetry import Telemetry
 
@@ -23,7 +23,7 @@ WINDOWS: Final = 3
 """Windows of the report that are looked back: a canary gets few requests, and a short look says nothing of them."""
 PERCENTILE: Final = 0.99
 REPLICASET: Final = "replicaset"
-_SHADOW = re.compile(r"(^|[-_.])(shadow|mirror(ed)?)([-_.]|$)", re.IGNORECASE)
+_SHADOW = re.compile(MIRRORED)
 _RUNNING = "vllm:num_requests_running|sglang:num_running_reqs|trtllm_num_requests_running|nv_inference_request_success"
 _TTFT = ("vllm:time_to_first_token_seconds", "sglang:time_to_first_token_seconds", "trtllm_time_to_first_token_seconds")
 _WAITING = (
@@ -124,7 +124,7 @@ class Comparison:
         return cls(data["model"], data["by"], data["seconds"], data["sla"], versions)
 
 
-def compare(telemetry: Telemetry, model: str | None, within: float | None = None) -> tuple[Comparison, ...]:
+def versions_of(telemetry: Telemetry, model: str | None, within: float | None = None) -> tuple[Comparison, ...]:
     """A comparison for each model of which several versions serve now; for all, or the one that is named.
 
     `within` is how many seconds it may take. Empty where there is nothing to compare or nobody answers: the report says
@@ -133,7 +133,7 @@ def compare(telemetry: Telemetry, model: str | None, within: float | None = None
     until = None if within is None else time.monotonic() + within
     settings, asks = telemetry.settings, _Queries(telemetry.settings, model)
     found = telemetry.ask(asks.who(), within)
-    servers = _servers(_told(found, "who"), _told(found, "pods"), _told(found, "sets"), settings.version_labels)
+    servers = _servers(_told(found, "who"), _told(found, "pods"), _told(found, "sets"), settings)
     plural = {name: by for name, by in servers.items() if len({server.version for server in by}) > 1}
     left = None if until is None else until - time.monotonic()
     if not plural or (left is not None and left <= 0):
@@ -152,7 +152,7 @@ class _Queries:
 
     def __init__(self, settings: Settings, model: str | None) -> None:
         self._model = model
-        labels = ("model_name", "model", "namespace", "pod", "instance", *settings.version_labels)
+        labels = ("model_name", "model", "namespace", "pod", "instance", *_telling(settings))
         self._labels = ", ".join(dict.fromkeys(labels))
         self._w = f"{WINDOWS * settings.window}s"
 
@@ -199,6 +199,11 @@ class _Server:
     shadow: bool
 
 
+def _telling(settings: Settings) -> tuple[str, ...]:
+    """The labels that say which version a server is, and whether users get its answers."""
+    return tuple(dict.fromkeys(filter(None, (*settings.version_labels, settings.mirror_label))))
+
+
 def _place(labels: Mapping[str, str]) -> tuple[str, str, str]:
     """What a server's series have in common. Its target; what is counted before it, at a gateway, has none of ours."""
     return labels.get("namespace", ""), labels.get("pod", ""), labels.get("instance", "")
@@ -209,7 +214,7 @@ def _named(labels: Mapping[str, str]) -> str:
 
 
 def _servers(
-    who: Iterable[Sample], pods: Iterable[Sample], sets: Iterable[Sample], version_labels: Sequence[str]
+    who: Iterable[Sample], pods: Iterable[Sample], sets: Iterable[Sample], settings: Settings
 ) -> dict[str, list[_Server]]:
     """The servers of each model with their versions; models whose servers are all alike have none."""
     replicasets = {(one.labels.get("namespace"), one.labels.get("pod")): one.labels["owner_name"] for one in pods}
@@ -221,9 +226,11 @@ def _servers(
         series.setdefault(_named(sample.labels), []).append(sample.labels)
     servers: dict[str, list[_Server]] = {}
     for model, rows in series.items():
-        by = next((label for label in version_labels if len({row.get(label, "") for row in rows} - {""}) > 1), "")
+        by = next(
+            (label for label in settings.version_labels if len({row.get(label, "") for row in rows} - {""}) > 1), ""
+        )
         if by:
-            servers[model] = [_server(row, row.get(by, "") or "(none)", by, version_labels) for row in rows]
+            servers[model] = [_server(row, row.get(by, "") or "(none)", by, _telling(settings)) for row in rows]
             continue
         sets_of = [replicasets.get((row.get("namespace"), row.get("pod")), "") for row in rows]
         deployments = {owners.get((row.get("namespace"), of), "") for row, of in zip(rows, sets_of, strict=True)}
@@ -231,15 +238,15 @@ def _servers(
         if len(deployments) == 1 and "" not in deployments and "" not in sets_of:
             stem = f"{next(iter(deployments))}-"
             servers[model] = [
-                _server(row, of.removeprefix(stem), REPLICASET, version_labels)
+                _server(row, of.removeprefix(stem), REPLICASET, _telling(settings))
                 for row, of in zip(rows, sets_of, strict=True)
             ]
     return servers
 
 
-def _server(row: Mapping[str, str], version: str, by: str, version_labels: Sequence[str]) -> _Server:
-    said = (version, *(row.get(label, "") for label in version_labels))
-    return _Server(_place(row), version, by, any(map(_SHADOW.search, said)))
+def _server(row: Mapping[str, str], version: str, by: str, telling: Sequence[str]) -> _Server:
+    said = (version, *(row.get(label, "") for label in telling))
+    return _Server(_place(row), version, by, any(map(_SHADOW.fullmatch, said)))
 
 
 def _comparison(

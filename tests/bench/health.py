@@ -77,7 +77,7 @@ def measured(folder: Path) -> Measured:
             product = time.perf_counter() - began
             pairs.append(Pair(_one_by_one(url, report), product))
         now = datetime.now(UTC)
-        recording = Recorder(url, Settings()).record(Scope(model=MODEL), now)
+        recording = Recorder(url, Settings()).record(report)
         marks = (
             Mark(now - timedelta(minutes=20), "xid", "Xid 79"),
             Mark(now - timedelta(minutes=12), "alert", "alert"),

@@ -21,7 +21,7 @@ def main() -> None:
     before = _peak_mb()
     scope, settings, now = Scope(model=model), Settings(), datetime.now(UTC)
     report = survey(Telemetry(url), scope, now)
-    draw(Picture(report.headline, Recorder(url, settings).record(scope, now), (), settings.sla_seconds))
+    draw(Picture(report.headline, Recorder(url, settings).record(report), (), settings.sla_seconds))
     sys.stdout.write(f"{_peak_mb() - before:.1f}")
 
 

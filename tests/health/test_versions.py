@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.health import Report, Scope, Settings, Telemetry, lines, survey
-from bot.health.versions import Comparison, compare
+from bot.health.versions import Comparison, versions_of
 from bot.health.versions import lines as told
 from tests.health.conftest import Past
 from tests.servers import free_port
@@ -32,7 +32,7 @@ def vllm(
 
 
 def compared(start: Start, past: Past, model: str | None = "llama-70b") -> tuple[Comparison, ...]:
-    return compare(Telemetry(start(past), settings=Settings()), model)
+    return versions_of(Telemetry(start(past), settings=Settings()), model)
 
 
 def owned(past: Past, pod: str, replicaset: str, deployment: str = "llama-70b") -> None:
@@ -90,6 +90,16 @@ def test_mirrored_traffic_is_apart_and_nobody_is_held_against_it(remembering: St
     assert text[0].startswith("A version of llama-70b gets mirrored traffic")
     assert text[-1].startswith("next-shadow (mirrored traffic, no users): ")
     assert not any("against" in line for line in text)
+
+
+def test_what_fails_in_mirrored_traffic_is_no_trouble_of_users(remembering: Start) -> None:
+    past = Past()
+    vllm(past, "a", 2, 0.0, track="stable")
+    vllm(past, "b", 2, 1.0, SLOW, track="shadow")
+    seen = survey(Telemetry(remembering(past), settings=Settings()), Scope(model="llama-70b"), datetime.now(UTC))
+    status = {check.check: check.status for check in seen.checks}
+    assert (status["U1b"], status["U2"], status["U2b"]) == ("ok", "ok", "ok")
+    assert [one.name for one in seen.versions[0].versions if one.shadow] == ["shadow"]
 
 
 def test_pods_of_two_replicasets_of_one_deployment_are_two_versions(remembering: Start) -> None:
@@ -168,4 +178,4 @@ def test_a_report_from_before_there_were_comparisons_still_loads(remembering: St
 
 
 def test_a_prometheus_that_is_away_is_no_comparison() -> None:
-    assert compare(Telemetry(f"http://127.0.0.1:{free_port()}", settings=Settings()), "llama-70b") == ()
+    assert versions_of(Telemetry(f"http://127.0.0.1:{free_port()}", settings=Settings()), "llama-70b") == ()

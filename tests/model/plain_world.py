@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from tests.model.plain import OVERTAKEN_WITHIN, No, Plain, Words
+from tests.model.plain import CHANGES_WITHIN, OVERTAKEN_WITHIN, No, Plain, Words
 
 
 @dataclass
@@ -29,6 +29,8 @@ class World:
     alerts: dict[str, PlainAlert] = field(default_factory=dict)
     news: dict[str, int] = field(default_factory=dict)
     """By group: how many alerts began since its news were last worked in."""
+    changes: list[datetime] = field(default_factory=list)
+    """When something was changed, as pipelines told it; a change is known by its place."""
     known: set[str] = field(default_factory=set)
     """Keys of commands that made something happen; such a command counts once."""
 
@@ -98,8 +100,28 @@ class World:
         over = [one for one in self.alerts.values() if one.group == group and not one.fires]
         ended = sum(alert.home == incident.number for alert in over)
         words += incident.hears_of_alerts(now, len(burning), ended, began, worst)
+        words = self.with_changes(incident, now, words)
         incident.story += words
         return incident, words
+
+    # Changes
+
+    def is_changed(self, at: datetime) -> list[Plain]:
+        """A pipeline tells of a change; the live incidents that hear of it."""
+        self.changes.append(at)
+        heard = [incident for incident in self.incidents if incident.live]
+        for incident in heard:
+            incident.changes.add(len(self.changes) - 1)
+            incident.story += ["incident.change_found"]
+        return heard
+
+    def with_changes(self, incident: Plain, now: datetime, words: Words) -> Words:
+        """Who opens or returns hears at once of what was changed in the two hours before."""
+        if not {"incident.opened", "incident.reopened"} & set(words):
+            return words
+        new = {n for n, at in enumerate(self.changes) if now - at <= CHANGES_WITHIN} - incident.changes
+        incident.changes |= new
+        return words + ["incident.change_found"] * len(new)
 
     # People
 
@@ -115,4 +137,5 @@ class World:
             raise No
         incident = self.opens(at, "", severity)
         words = incident.open(at)
-        return incident, words + (incident.impact_is(impact) if impact else [])
+        words += incident.impact_is(impact) if impact else []
+        return incident, self.with_changes(incident, at, words)

@@ -10,6 +10,7 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from bot.incident import commands as cmd
 from bot.incident import events as ev
+from bot.incident.change import Change
 from bot.incident.people import BOT, Actor, ActorKind, Right
 from bot.incident.run import StepRun
 from bot.incident.runs import all_of
@@ -34,6 +35,7 @@ SEVERITIES: Final = st.sampled_from(list(ev.Severity))
 TEXTS: Final = st.sampled_from(["restarted the gateway", "users of chat see errors", "", "  "])
 WHICH: Final = st.integers(0, 2)
 PEOPLE: Final = st.sampled_from([RESPONDER] * 7 + [MEMBER, GUEST, STRANGER])
+EVIDENCE: Final = st.sampled_from(["EV-AAAAAAAA", "EV-BBBBBBBB"])
 STEP_NAMES: Final = st.sampled_from(["act", "check", "look"])
 SPANS: Final = st.sampled_from([timedelta(seconds=s) for s in (1, 30, 46, 60, 150, 301, 601, 1799, 1801, 3600)])
 MOODS: Final = st.sampled_from(["takes it"] * 3 + ["fails", "refuses", "dies"])
@@ -94,7 +96,7 @@ class Rules(Both):
         for incident_id in found:
             plain = self.world.incidents[self.number(incident_id) - 1]
             outcome = self.desk.check_timers(incident_id).result()
-            expected = plain.time_has_passed(now)
+            expected = self.world.with_changes(plain, now, plain.time_has_passed(now))
             assert outcome is not None
             told = named(outcome.entries)
             assert Counter(told) == Counter(expected), (told, expected)
@@ -180,6 +182,18 @@ class Rules(Both):
             self.the_clock_strikes()
         self.alerts_fire({name}, severity, again=False, drains=True)
 
+    # Changes
+
+    @rule(twice=st.booleans())
+    def a_pipeline_tells_of_a_change(self, twice: bool) -> None:
+        change = Change(f"run-{len(self.world.changes)}", "change", self.tick(), service="chat", model="llama-70b")
+        new, told = self.desk.note_change(change).result()
+        heard = self.world.is_changed(change.at)
+        assert new
+        assert sorted(told) == sorted(f"INC-{plain.number}" for plain in heard)
+        if twice:
+            assert self.desk.note_change(change).result() == (False, ())
+
     # People
 
     @rule(who=PEOPLE, severity=SEVERITIES, title=TEXTS, impact=st.sampled_from(["", "chat is down"]))
@@ -241,7 +255,10 @@ class Rules(Both):
     @HAS_INCIDENTS
     @rule(which=WHICH)
     def somebody_reopens_at_the_pager(self, which: int) -> None:
-        self.says(self.one(which), RESPONDER, cmd.Reopen, lambda plain, at: plain.returns_at_the_pager(at), there=True)
+        plainly: Plainly = lambda plain, at: self.world.with_changes(  # noqa: E731
+            plain, self.clock.now, plain.returns_at_the_pager(at)
+        )
+        self.says(self.one(which), RESPONDER, cmd.Reopen, plainly, there=True)
 
     @HAS_INCIDENTS
     @rule(which=WHICH, who=PEOPLE, severity=SEVERITIES)
@@ -270,6 +287,20 @@ class Rules(Both):
                 self.says(
                     self.one(which), who, cmd.PostUpdate, lambda plain, at: plain.stakeholders_hear(at, text), text=text
                 )
+
+    @HAS_INCIDENTS
+    @rule(which=WHICH, evidence=EVIDENCE)
+    def the_telemetry_is_looked_at(self, which: int, evidence: str) -> None:
+        plain = self.one(which)
+        looked = ev.EvidenceCollected("OUTAGE", "all fail", "a deploy", "", {"cause_id": "recent-change"}, evidence)
+        self.says(plain, BOT, cmd.RecordReceipt, lambda plain, _: plain.is_looked_at(evidence), events=(looked,))
+
+    @HAS_INCIDENTS
+    @rule(which=WHICH, who=PEOPLE, evidence=EVIDENCE, right=st.booleans(), text=TEXTS)
+    def somebody_rates_a_verdict(self, which: int, who: Actor, evidence: str, right: bool, text: str) -> None:
+        plainly: Plainly = lambda plain, _: plain.verdict_is_rated(who.id, evidence, right, text)  # noqa: E731
+        plain = self.one(which)
+        self.says(plain, who, cmd.RateVerdict, plainly, members=True, evidence=evidence, right=right, text=text)
 
     @precondition(lambda self: self.sent)
     @rule(which=st.integers(0, 1_000))

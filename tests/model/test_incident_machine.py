@@ -30,6 +30,7 @@ AT_LEAST: Final = {
 }
 """What even a short walk comes by."""
 IN_THE_END: Final = AT_LEAST | {
+    "incident.change_found",
     "incident.severity_changed",
     "incident.role_assigned",
     "incident.impact_stated",

@@ -45,6 +45,11 @@ _SERVING = f"({_OWNED} * on (namespace, pod) group_left (model_name) {_SERVING_P
 _DEPLOYMENTS = f"topk by (namespace, deployment) (1, group by (namespace, deployment, model_name) ({_SERVING}))"
 _PODS_OF_MODEL = f"({_OWNED} and on (namespace, deployment) {_DEPLOYMENTS})"
 
+# A target that no longer answers still knows which model it served, for as long as we remember.
+TARGETS_DOWN = (
+    f"1 - avg by (model_name) (up * on (job, instance) group_left (model_name) topk by (job, instance) (1, {SERVED}))"
+)
+
 _LOST = _replicas_lost("", "namespace, deployment")
 _LOST_BY_NAME = _replicas_lost("<deployment>", "namespace, deployment")
 REPLICAS_LOST = (
