@@ -19,7 +19,8 @@ class Check:
     order (slots: see `promql.render`); joined with `join`, so that the first that knows a label set wins and a mixed
     fleet is covered in one round trip. phrase: the answer in words, with `{value}` where the number goes. warn, crit:
     past `warn`, or at or past `crit`, in the direction of `rule`; rule `xid` asks the Xid table instead. calm: said
-    instead of the phrase when all is well. missing: what an empty answer means. runbook: for when it is bad. whole:
+    instead of the phrase when all is well. missing: what an empty answer means; left at NO_METRIC,
+    metrics that were there within the hour make it an alarm. runbook: for when it is bad. whole:
     looked at as a whole even when one model is asked about; of other checks, a source without a slot for the model is
     left out then. Group `context` is told and judged by, and counts neither as good nor as bad.
     """

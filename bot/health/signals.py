@@ -121,11 +121,16 @@ class Signals:
 
     def ill(self) -> list[Replica]:
         """The replicas whose own answers break off, or that hang."""
-        return [one for one in self.found.replicas if one.stalled or (one.broken or 0.0) > BROKEN]
+        return [one for one in self._troubled() if one.stalled or (one.broken or 0.0) > BROKEN]
 
     def late(self) -> list[Replica]:
         """The replicas whose first tokens come after the SLA."""
-        return [one for one in self.found.replicas if (one.late or 0.0) > BROKEN]
+        return [one for one in self._troubled() if (one.late or 0.0) > BROKEN]
+
+    def _troubled(self) -> list[Replica]:
+        """The replicas of the models in trouble; of all when nobody names them."""
+        troubled = self.models(*USERS)
+        return [one for one in self.found.replicas if not troubled or one.model in troubled]
 
     def confined(self, where: list[Replica], *, late: bool) -> bool | None:
         """Whether the trouble is on these replicas and not on the others; None when the replicas do not tell."""

@@ -151,7 +151,7 @@ class _Round:
         """The observations, and the replicas and GPUs that the whole of Prometheus knows."""
         self._discover()
         if scope.node or scope.gpu:
-            facts = self._facts(())
+            facts = self._facts()
             host = scope.node or _host_of(scope.gpu, facts)
             replicas = replicas_of(facts)
             models = tuple(sorted(_models_on(scope, host, facts)))
@@ -162,7 +162,8 @@ class _Round:
             questions = [self._question(check, models, "", "") for check in checks]
             parts = [part for part, sources in FACTS.items() if answerable(sources, self._known)]
             asked: list[Callable[[], object]] = [partial(self._ask, question) for question in questions]
-            asked += [partial(self._fact, part, models) for part in parts]
+            # Of every model: what is known to be another's trouble is not this one's.
+            asked += [partial(self._fact, part) for part in parts]
             answers = self._all(asked)
             fetched = zip(parts, answers[len(questions) :], strict=True)
             facts = {part: samples for part, samples in fetched if isinstance(samples, list)}
@@ -186,7 +187,7 @@ class _Round:
         """What has a name."""
         self._discover()
         queries = [kubernetes.SERVED, gpus.HELD, gpus.NODES_NAMED]
-        answers = self._all([partial(self._fetch, (query,), ()) for query in queries])
+        answers = self._all([partial(self._fetch, (query,)) for query in queries])
         served, held, nodes = (answer if isinstance(answer, list) else [] for answer in answers)
         known = gpus_of(held)
         return Inventory(
@@ -226,8 +227,8 @@ class _Round:
         texts = [render(expand(source, self._slots), self._settings, models) for source in sources]
         return f" {join} ".join(f"({text})" for text in texts)
 
-    def _fetch(self, sources: Sequence[str], models: Sequence[str]) -> list[Sample]:
-        return self._query(self._rendered(sources, models))
+    def _fetch(self, sources: Sequence[str]) -> list[Sample]:
+        return self._query(self._rendered(sources, ()))
 
     def _query(self, query: str) -> list[Sample]:
         if self._conversation.reason:
@@ -237,12 +238,12 @@ class _Round:
         except Unreachable as error:
             raise Unreachable(self._conversation.give_up(str(error))) from None
 
-    def _fact(self, part: str, models: Sequence[str]) -> list[Sample]:
-        return self._fetch(answerable(FACTS[part], self._known), models)
+    def _fact(self, part: str) -> list[Sample]:
+        return self._fetch(answerable(FACTS[part], self._known))
 
-    def _facts(self, models: Sequence[str]) -> Facts:
+    def _facts(self) -> Facts:
         parts = [part for part, sources in FACTS.items() if answerable(sources, self._known)]
-        answers = self._all([partial(self._fact, part, models) for part in parts])
+        answers = self._all([partial(self._fact, part) for part in parts])
         return {part: samples for part, samples in zip(parts, answers, strict=True) if isinstance(samples, list)}
 
     def _question(self, check: Check, models: tuple[str, ...], host: str, gpu: str) -> _Question:

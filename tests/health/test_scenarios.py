@@ -234,11 +234,13 @@ def test_a_mixed_fleet_is_judged_model_by_model(remembering: Remembering) -> Non
     ill = Fleet("triton", "new", model="ranker", first_node=11, past=past)
     ill.all(Replica(ago=5 * MINUTE, failing=0.3))
     Fleet("sglang", model="qwen", first_node=21, past=past).write()
+    ill.xids["node-12:0"] = (79, 240)
     ill.write()
     url = remembering(past)
 
     assert report(url).impact.startswith("30.0% of requests fail (ranker)")
-    assert report(url, Scope(model="llama")).verdict is Verdict.OK
+    llama = report(url, Scope(model="llama"))
+    assert (llama.verdict, llama.cause_id) == (Verdict.OK, "none"), why(llama)
     assert report(url, Scope(model="qwen")).verdict is Verdict.OK
     assert report(url, Scope(model="ranker")).verdict is Verdict.OUTAGE
 

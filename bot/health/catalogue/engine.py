@@ -64,6 +64,7 @@ def checks(settings: Settings) -> tuple[Check, ...]:
             sources=kubernetes.PENDING,
             phrase="{value} pods wait for a GPU",
             calm="no pod waits for a GPU",
+            missing="no pod asks for a GPU",
             unit="count",
             warn=0.0,
             runbook="fall-back-to-smaller-model",

@@ -84,6 +84,7 @@ def checks(settings: Settings) -> tuple[Check, ...]:
             group="users",
             sources=(*kubernetes.REPLICAS_LOST, kubernetes.TARGETS_DOWN, *kubernetes.OTHERS_LOST),
             phrase="{value} of replicas are down",
+            missing="nothing tells how many replicas there are",
             unit="share",
             warn=0.0,
             crit=0.5,
