@@ -285,11 +285,17 @@ class App:
         if self.tracing:
             self.tracing.close()
 
-    def survey(self, model: str) -> health.Report:
-        """The health report of a model, or of the fleet when it is empty."""
+    def survey(self, scope: health.Scope) -> health.Report:
+        """The health report of the fleet, or of one model, node or GPU."""
         if self.telemetry is None:
             raise LookupError("no Prometheus is configured")
-        return health.survey(self.telemetry, model or None, self.journal.clock(), self.config.rules.kept)
+        return health.survey(self.telemetry, scope, self.journal.clock(), self.config.rules.kept)
+
+    def survey_of(self, word: str) -> health.Report:
+        """The health report of what a person named: a model, a node, a GPU, or nothing for the fleet."""
+        if self.telemetry is None:
+            raise LookupError("no Prometheus is configured")
+        return self.survey(self.telemetry.scope(word))
 
     def link(self, incident: Incident) -> str:
         """The incident's page."""
@@ -299,7 +305,7 @@ class App:
         client = connect(settings)
         directory = Directory(client, settings, clock)
         context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles())
-        survey = (lambda model: self.survey(model).to_dict()) if self.telemetry else None
+        survey = (lambda word: self.survey_of(word).to_dict()) if self.telemetry else None
         verbs = Verbs(self.desk, self.library, survey, context, self.drills)
         listeners = Listeners(client, settings, self.desk, directory, verbs, self._direct)
         return SlackSide(

@@ -80,9 +80,9 @@ def _connections(config: Config) -> list[tuple[str, bool]]:
 
 @main.command()
 @CONFIG
-@click.argument("model", default="")
-def health(path: Path, model: str) -> None:
-    """Ask the telemetry how a model, or the whole fleet, is doing."""
+@click.argument("about", default="", metavar="ABOUT")
+def health(path: Path, about: str) -> None:
+    """Ask the telemetry how a model, a node, a GPU (UUID or NODE:INDEX) or the whole fleet is doing."""
     from bot.app import telemetry_of
     from bot.health import lines, survey
     from bot.journal.clock import wall_clock
@@ -91,7 +91,7 @@ def health(path: Path, model: str) -> None:
     telemetry = telemetry_of(config)
     if telemetry is None:
         raise click.ClickException("no Prometheus is configured; add [prometheus] with its url")
-    for text in lines(survey(telemetry, model or None, wall_clock(), config.rules.kept)):
+    for text in lines(survey(telemetry, telemetry.scope(about), wall_clock(), config.rules.kept)):
         click.echo(text)
 
 

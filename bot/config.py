@@ -335,9 +335,38 @@ def _health(values: Mapping[str, Any], faults: list[str]) -> health.Settings:
         window=_look_back(table, "window", standard.window),
         sla_seconds=table.number("first_token_within_seconds", standard.sla_seconds, low=0.001, high=3600),
         change_seconds=_look_back(table, "change", standard.change_seconds),
+        limits=_limits(table.mapping("limits"), faults),
     )
     table.done()
     return settings
+
+
+def _limits(values: Mapping[str, Any], faults: list[str]) -> dict[str, health.Limits]:
+    """`U1 = {warn = 0.01, crit = 0.10}`: instead of the standard limits, in the unit of the check."""
+    checks = health.limited()
+    limits: dict[str, health.Limits] = {}
+    for name, value in values.items():
+        check = checks.get(name)
+        if check is None:
+            faults.append(f"health.limits.{shown(name)}: is no check with limits; there are {', '.join(checks)}")
+        elif not isinstance(value, dict):
+            faults.append(f"health.limits.{name}: is {shown(value)}, but must be a table such as {{warn = 1}}")
+        else:
+            limits[name] = _limit(Table(f"health.limits.{name}", value, faults), check)
+    return limits
+
+
+def _limit(table: Table, check: health.Check) -> health.Limits:
+    found = {
+        key: table.number(key, standard, low=0, high=1e9)
+        for key, standard in (("warn", check.warn), ("crit", check.crit))
+        if standard is not None
+    }
+    table.done()
+    warn, crit = found.get("warn"), found.get("crit")
+    if warn is not None and crit is not None and (warn < crit if check.direction == "below" else warn > crit):
+        table.fault("warn", f"is {warn:g}, which lies past crit, {crit:g}; a warning comes first")
+    return health.Limits(warn, crit)
 
 
 def _look_back(table: Table, key: str, default: int) -> int:

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from bot.health import xid
-from bot.health.checks import Check, Unit
+from bot.health.checks import Check, Direction, Unit
 
 Status = Literal["ok", "warn", "crit", "unknown"]
 
@@ -31,6 +32,9 @@ class Observation:
     value: of the worst series, in the check's unit; None when unknown. text: one clause for a person, without a full
     stop. offender: whom it is about, or "". series: those past a limit, the worst first, at most KEPT; else the one
     nearest to it. scope: "fleet" where one model was asked about but the check looks at everything.
+    unit, direction, warn, crit: how `value` is read and where its limits lie; None where there is none. runbook: the id
+    for when it is bad, or "". since: when it went past its limit, None when it is not or nobody knows. gone: unknown
+    now although it was known within the last hour, or because the telemetry did not answer.
     """
 
     check: str
@@ -43,11 +47,30 @@ class Observation:
     query: str
     scope: Literal["model", "fleet"]
     series: tuple[Sample, ...] = ()
+    unit: Unit = "count"
+    direction: Direction = "above"
+    warn: float | None = None
+    crit: float | None = None
+    runbook: str = ""
+    since: datetime | None = None
+    gone: bool = False
 
     @property
     def bad(self) -> bool:
         """Past a limit."""
         return self.status in {"warn", "crit"}
+
+    @property
+    def number(self) -> str:
+        """The check that this is a part of: `H3` of `H3b`."""
+        return self.check.rstrip("abcdefgh")
+
+    @property
+    def limit(self) -> float | None:
+        """The limit it is held against: the one it is past, else the first it would meet."""
+        if self.status == "crit" and self.crit is not None:
+            return self.crit
+        return self.crit if self.warn is None else self.warn
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -62,18 +85,43 @@ class Observation:
             "query": self.query,
             "scope": self.scope,
             "series": [{"labels": dict(sample.labels), "value": sample.value} for sample in self.series],
+            "unit": self.unit,
+            "direction": self.direction,
+            "warn": self.warn,
+            "crit": self.crit,
+            "runbook": self.runbook,
+            "since": self.since.isoformat() if self.since else None,
+            "gone": self.gone,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Observation":
-        """What `to_dict` wrote."""
+        """What `to_dict` wrote, now or by an older version, whose observations had fewer fields."""
         series = tuple(Sample(dict(sample["labels"]), sample["value"]) for sample in data["series"])
-        return cls(**{**data, "series": series})
+        since = datetime.fromisoformat(data["since"]) if data.get("since") else None
+        return cls(**{**data, "series": series, "since": since})
 
 
-def unknown(check: Check, query: str, reason: str, scope: Literal["model", "fleet"]) -> Observation:
+def unknown(
+    check: Check, query: str, reason: str, scope: Literal["model", "fleet"], *, gone: bool = False
+) -> Observation:
     """No answer, and why. Never green."""
-    return Observation(check.id, check.group, check.title, "unknown", None, reason, "", query, scope)
+    return Observation(
+        check=check.id,
+        group=check.group,
+        title=check.title,
+        status="unknown",
+        value=None,
+        text=reason,
+        offender="",
+        query=query,
+        scope=scope,
+        unit=check.unit,
+        direction=check.direction,
+        warn=check.warn,
+        crit=check.crit,
+        gone=gone,
+    )
 
 
 def observe(
@@ -98,7 +146,16 @@ def observe(
         query=query,
         scope=scope,
         series=tuple(past[:KEPT] or ordered[:1]),
+        unit=check.unit,
+        direction=check.direction,
+        warn=check.warn,
+        crit=check.crit,
+        runbook=_runbook(check, worst) if past else "",
     )
+
+
+def _runbook(check: Check, sample: Sample) -> str:
+    return entry(sample).runbook if check.rule == "xid" else check.runbook
 
 
 def _badness(check: Check, sample: Sample) -> tuple[int, float, list[tuple[str, str]]]:
@@ -109,7 +166,7 @@ def _badness(check: Check, sample: Sample) -> tuple[int, float, list[tuple[str, 
 
 def _status(check: Check, sample: Sample) -> Status:
     if check.rule == "xid":
-        return _entry(sample).severity if sample.labels.get("xid") else "ok"
+        return entry(sample).severity if sample.labels.get("xid") else "ok"
     sign = -1 if check.rule == "below" else 1
     if check.crit is not None and sign * sample.value >= sign * check.crit:
         return "crit"
@@ -118,8 +175,8 @@ def _status(check: Check, sample: Sample) -> Status:
     return "ok"
 
 
-def _entry(sample: Sample) -> xid.Xid:
-    """`count_values` writes a number as `79`; an exporter's own label could be anything."""
+def entry(sample: Sample) -> xid.Xid:
+    """What its Xid means. `count_values` writes a number as `79`; an exporter's own label could be anything."""
     try:
         return xid.explain(int(float(sample.labels["xid"])))
     except (ValueError, OverflowError):
@@ -128,13 +185,13 @@ def _entry(sample: Sample) -> xid.Xid:
 
 def _text(check: Check, sample: Sample, status: Status) -> str:
     if check.rule == "xid" and sample.labels.get("xid"):
-        entry = _entry(sample)
-        return f"Xid {entry.number}, {entry.meaning}: {entry.do}"
+        meant = entry(sample)
+        return f"Xid {meant.number}, {meant.meaning}: {meant.do}"
     if check.calm and status == "ok":
         return check.calm
     value = number(sample.value, check.unit)
     if sample.labels.get("at_least"):
-        value = f"at least {value}"
+        value = f">= {sample.value:g} s"  # the histogram ends there
     text = check.phrase.replace("{value}", value)
     measure = sample.labels.get("measure", "")
     if measure:
@@ -153,6 +210,19 @@ def _offenders(samples: Sequence[Sample]) -> str:
     return f"{name} and {more if len(samples) < ASKED else f'at least {more}'} more"
 
 
+def pod_of(labels: Mapping[str, str]) -> str:
+    """The workload's pod as `namespace/pod`, under whichever names the exporter and the scrape have put it; or ""."""
+    for pod, namespace in (("exported_pod", "exported_namespace"), ("pod_name", "pod_namespace"), ("pod", "namespace")):
+        if labels.get(pod):
+            return f"{labels.get(namespace, '')}/{labels[pod]}"
+    return ""
+
+
+def uuid_of(labels: Mapping[str, str]) -> str:
+    """The GPU's UUID, or ""."""
+    return labels.get("UUID") or labels.get("uuid", "")
+
+
 def offender(labels: Mapping[str, str]) -> str:
     """Whom a series is about, in few words: `llama-70b`, `node-2 gpu 1 (llama-70b)`, `chat/vllm-0`."""
     host, model = labels.get("host", ""), labels.get("model_name", "")
@@ -161,9 +231,10 @@ def offender(labels: Mapping[str, str]) -> str:
         return f"{host}{gpu} ({model})" if model else f"{host}{gpu}"
     revision = labels.get("revision") or labels.get("replicaset", "")
     if model:
-        detail = revision.removeprefix(f"{model}-") or labels.get("feature", "")
+        detail = revision.removeprefix(f"{model}-") or labels.get("feature", "") or labels.get("canary", "")
         return f"{model} {detail}".strip()
-    return revision or labels.get("pod") or labels.get("deployment") or labels.get("job", "")
+    names = (revision, *(labels.get(name, "") for name in ("pod", "deployment", "team_alias", "job", "namespace")))
+    return next((name for name in names if name), "")
 
 
 def number(value: float, unit: Unit) -> str:
@@ -176,6 +247,8 @@ def number(value: float, unit: Unit) -> str:
         return duration(value)
     if unit == "rate":
         return f"{value:.2g}/s" if value < 10 else f"{value:.0f}/s"
+    if unit == "minute":
+        return f"{value:.0f} a minute"
     if unit == "times":
         return f"{value:.1f}x"
     if unit == "score":

@@ -1,11 +1,25 @@
 """Turns a query template into PromQL: windows from the settings, label matchers from whatever a person typed."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 # `<name>` cannot occur in PromQL: `<` is an operator there and needs an operand on its right that no `>` may follow.
 _SLOT = re.compile(r"<([a-z_]+)>")
-_MODEL_SLOTS = frozenset({"model_name", "model", "owner_name"})
+_MODEL_SLOTS = frozenset({"model_name", "model", "owner_name", "deployment", "job"})
+_STRINGS = re.compile(r'"(?:\\.|[^"\\])*"')
+_BRACES = re.compile(r"\{[^{}]*\}|\[[^\[\]]*\]")
+_GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^()]*\)")
+_NAME = re.compile(r"(?<![\w:])([a-zA-Z_:][\w:]*)(?!\s*\()(?![\w:])")
+_WORDS = frozenset({"and", "or", "unless", "bool", "offset", "on", "ignoring", "by", "without", "group_left", "Inf"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a check becomes a warning, and where it is critical; None leaves the standard in place."""
+
+    warn: float | None = None
+    crit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +28,13 @@ class Settings:
 
     window: seconds a rate looks back; at least two scrape intervals. sla_seconds: first token expected within; keep it
     on an edge of the engine's histogram (vLLM, SGLang: 0.5, 0.75, 1, 2.5, 5, 7.5, 10). change_seconds: how long a
-    deploy counts as recent, whatever the window.
+    deploy counts as recent, whatever the window. limits: by check id, instead of the standard ones.
     """
 
     window: int = 300
     sla_seconds: float = 2.5
     change_seconds: int = 1800
+    limits: Mapping[str, Limits] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.sla_seconds <= 0 or self.change_seconds < 1:
@@ -60,27 +75,63 @@ def edge(seconds: float) -> str:
 
 def narrows(template: str) -> bool:
     """Whether the template can be asked about one model."""
-    return any(slot in _MODEL_SLOTS for slot in _SLOT.findall(template))
+    return any(slot in _MODEL_SLOTS or slot == "served" for slot in _SLOT.findall(template))
 
 
-def render(template: str, settings: Settings, model: str | None) -> str:
+def names(template: str) -> frozenset[str]:
+    """The metrics it mentions by name. A selector by a pattern of names has none."""
+    text = _BRACES.sub("", _STRINGS.sub('""', template))
+    text = _GROUPING.sub("", _SLOT.sub("", text))
+    return frozenset(_NAME.findall(text)) - _WORDS
+
+
+def answerable(sources: Sequence[str], known: Collection[str] | None) -> tuple[str, ...]:
+    """Those of the sources that mention a metric that is there; all when nobody knows what is."""
+    return tuple(source for source in sources if known is None or not names(source).isdisjoint(known))
+
+
+def expand(template: str, parts: Mapping[str, str]) -> str:
+    """`template` with these slots filled by templates."""
+    return _SLOT.sub(lambda match: parts.get(match[1], match[0]), template)
+
+
+def _durations(settings: Settings) -> Iterator[tuple[str, str]]:
+    window = settings.window
+    yield "window", f"{window}s"
+    yield "memory", f"{settings.memory}s"
+    yield "day", f"{24 * settings.memory}s"
+    # Two minutes without a token are a hang; at a scrape every half minute that is four samples.
+    yield "short", f"{max(2 * window // 5, 1)}s"
+    yield "quarter", f"{3 * window}s"
+    yield "quarter_s", f"{3 * window}"
+    yield "restarts", f"{3 * window}s"
+    yield "slowed", f"{2 * window}s"
+    yield "minute", f"{max(window // 5, 1)}s"
+
+
+def render(template: str, settings: Settings, models: Sequence[str] = ()) -> str:
     """`template` with its slots filled, in one pass: what a person typed is never read as a template again.
 
-    `<window>`, `<memory>` and `<day>` become durations, `<sla>` a bucket edge; `<model_name>`, `<model>` and
-    `<owner_name>` become a matcher on that label, or nothing without a model. A matcher's slot stands last between
-    the braces, where PromQL permits the comma before it.
+    `<window>`, `<memory>`, `<day>` and their like become durations, `<sla>` and `<sla_ms>` a bucket edge;
+    `<model_name>`, `<model>`, `<owner_name>`, `<deployment>` and `<job>` become a matcher on that label, or nothing
+    without models. A matcher's slot stands last between the braces, where PromQL permits the comma before it.
     """
-    values = {
-        "window": f"{settings.window}s",
-        "memory": f"{settings.memory}s",
-        "day": f"{24 * settings.memory}s",
-        "sla": edge(settings.sla_seconds),
-    }
+    values = dict(_durations(settings))
+    values |= {"sla": edge(settings.sla_seconds), "sla_ms": edge(1000 * settings.sla_seconds)}
 
     def fill(match: re.Match[str]) -> str:
         slot = match[1]
         if slot in _MODEL_SLOTS:
-            return "" if model is None else f"{slot}={quote(model)}"
+            return matcher(slot, models)
         return values[slot]
 
     return _SLOT.sub(fill, " ".join(template.split()))
+
+
+def matcher(label: str, values: Sequence[str]) -> str:
+    """A matcher for one of `values`; nothing without any."""
+    if not values:
+        return ""
+    if len(values) == 1:
+        return f"{label}={quote(values[0])}"
+    return f"{label}=~{quote('|'.join(re.escape(value) for value in values))}"

@@ -1,260 +1,54 @@
-"""From observations to a judgement: how bad it is for users, why, how sure we are, and what to do first. Pure."""
+"""From a situation to a judgement: how bad it is for users, why, how sure we are, and what to do first. Pure."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
 
-from bot.health.observation import Observation
-from bot.health.slo import Standing
+from bot.health.capacity import Drain, Replica, drains
+from bot.health.causes import CACHE, DRAINING, ROLLBACK, SCALE_OUT, SMALLER, Cause, explanations, headline, untimely
+from bot.health.findings import Certainty, Report, Verdict
+from bot.health.observation import Observation, Sample
+from bot.health.scope import FLEET, Scope
+from bot.health.signals import FAULTS, USERS, Signals
+from bot.health.situation import Situation
 
-ROLLBACK = "rollback-model-deploy"
-CACHE = "serve-from-cache"
-USERS = ("U1", "U1b", "U2", "U2b", "U3", "U4", "U5")
-
-
-class Verdict(StrEnum):
-    """How it is for users. BLIND: nobody can say, which is never good news."""
-
-    OUTAGE = "OUTAGE"
-    DEGRADED = "DEGRADED"
-    OK = "OK"
-    BLIND = "BLIND"
+BLIND_SHARE = 0.5
+"""Of the checks that could answer an hour ago, when so many no longer do, no explanation is to be trusted."""
+FEWEST_GONE = 3
+"""One exporter that is restarted takes a check or two along; that is not blindness."""
+SLOWED = ("H4", "H4b")
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The health report, as data.
-
-    model: the model asked about, or None for the fleet. cause_id: see CAUSES; `none` when nothing explains it. agree of
-    signals: how many of the signals that could speak for or against the cause do speak for it. second: the next cause
-    that would hold, or "". runbooks: ids to propose, the best first; the bot may not have them all. not_advised: what a
-    person may be tempted to do, with the reason against. unknowns: what was not seen, and why, each reason once.
-    slos: how the objectives stand; reports stored before there were any have none.
-    """
-
-    at: datetime
-    model: str | None
-    verdict: Verdict
-    impact: str
-    cause_id: str
-    cause: str
-    agree: int
-    signals: int
-    second: str
-    runbooks: tuple[str, ...]
-    not_advised: tuple[str, ...]
-    unknowns: tuple[str, ...]
-    checks: tuple[Observation, ...] = field(repr=False)
-    slos: tuple[Standing, ...] = field(default=(), repr=False)
-
-    @property
-    def runbook(self) -> str | None:
-        """The one to propose, were every runbook there."""
-        return self.runbooks[0] if self.runbooks else None
-
-    def propose(self, available: Container[str]) -> str:
-        """The best of those that are there, or ""."""
-        return next((runbook for runbook in self.runbooks if runbook in available), "")
-
-    @property
-    def confidence(self) -> str:
-        """`4 of 5 signals`; "" where there is no cause to be sure of."""
-        return f"{self.agree} of {self.signals} signals" if self.signals else ""
-
-    @property
-    def headline(self) -> str:
-        """One line that stands alone, for a phone: the verdict first, in words."""
-        return f"[{self.verdict}] {self.model or 'fleet'}: {self.impact}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON, for the incident's journal."""
-        return {
-            "at": self.at.isoformat(),
-            "model": self.model,
-            "verdict": str(self.verdict),
-            "impact": self.impact,
-            "cause_id": self.cause_id,
-            "cause": self.cause,
-            "agree": self.agree,
-            "signals": self.signals,
-            "second": self.second,
-            "runbooks": list(self.runbooks),
-            "not_advised": list(self.not_advised),
-            "unknowns": list(self.unknowns),
-            "checks": [check.to_dict() for check in self.checks],
-            "slos": [standing.to_dict() for standing in self.slos],
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Report":
-        """What `to_dict` wrote."""
-        return cls(
-            **{
-                **data,
-                "at": datetime.fromisoformat(data["at"]),
-                "verdict": Verdict(data["verdict"]),
-                "runbooks": tuple(data["runbooks"]),
-                "not_advised": tuple(data["not_advised"]),
-                "unknowns": tuple(data["unknowns"]),
-                "checks": tuple(Observation.from_dict(check) for check in data["checks"]),
-                "slos": tuple(Standing.from_dict(standing) for standing in data.get("slos", ())),
-            }
-        )
-
-
-class Signals:
-    """The observations by check id, and the questions the causes ask of them."""
-
-    def __init__(self, observations: Sequence[Observation]) -> None:
-        self._by_id = {observation.check: observation for observation in observations}
-
-    def get(self, check: str) -> Observation | None:
-        """The observation, if this check was made."""
-        return self._by_id.get(check)
-
-    def known(self, *checks: str) -> bool:
-        """All of them were answered."""
-        return all((seen := self.get(check)) is not None and seen.status != "unknown" for check in checks)
-
-    def ok(self, *checks: str) -> bool:
-        """All of them are known and within their limits."""
-        return all((seen := self.get(check)) is not None and seen.status == "ok" for check in checks)
-
-    def bad(self, *checks: str) -> bool:
-        """One of them is past a limit."""
-        return any((seen := self.get(check)) is not None and seen.bad for check in checks)
-
-    def crit(self, *checks: str) -> bool:
-        """One of them is critical."""
-        return any((seen := self.get(check)) is not None and seen.status == "crit" for check in checks)
-
-    def models(self, *checks: str) -> frozenset[str]:
-        """The models past a limit in any of these checks, as far as their series name one."""
-        past = [seen for check in checks if (seen := self.get(check)) and seen.bad]
-        return frozenset(sample.labels.get("model_name", "") for seen in past for sample in seen.series) - {""}
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """One explanation. `holds` decides; `speak` are the checks that agree when past a limit, `silent` those that agree
-    when within it. Together they give the confidence; what is unknown counts on neither side."""
-
-    id: str
-    title: str
-    holds: Callable[[Signals], bool]
-    speak: tuple[str, ...]
-    silent: tuple[str, ...] = ()
-    runbooks: tuple[str, ...] = ()
-
-
-def _recent_change(signals: Signals) -> bool:
-    """A deploy and trouble of the same model. A deployment whose model nobody names may be anyone's."""
-    if not (signals.bad("E4") and signals.bad(*USERS, "E3")):
-        return False
-    changed, troubled = signals.models("E4"), signals.models(*USERS)
-    return not changed or not troubled or bool(changed & troubled)
-
-
-# In this order the first that holds is named, the next one as second hypothesis. A recent change comes first because
-# rolling back is quick, safe and most often right; hardware next because it explains what follows from it.
-CAUSES: tuple[Cause, ...] = (
-    Cause(
-        "recent-change",
-        "Recent change",
-        _recent_change,
-        speak=("E4", "U1", "U1b", "U2", "E3"),
-        silent=("H1", "H2", "H3"),
-        runbooks=(ROLLBACK,),
-    ),
-    Cause(
-        "hardware",
-        "Hardware",
-        lambda signals: signals.crit("H1", "H2", "H3"),
-        speak=("H1", "H2", "H3", "U5"),
-        silent=("E4",),  # what to do depends on the Xid, and the alert about it names its runbook
-    ),
-    Cause(
-        "stall",
-        "Engine hangs",
-        lambda signals: signals.bad("U4"),
-        speak=("U4", "U3", "U2"),
-        silent=("E4", "H1", "H2"),
-        runbooks=("engine-stalled",),
-    ),
-    Cause(
-        "restarts",
-        "Containers restart",
-        lambda signals: signals.bad("E3"),
-        speak=("E3", "U5"),
-        silent=("E4", "H1", "H2"),
-        runbooks=("gpu-oom-restart-loop",),
-    ),
-    Cause(
-        "saturation",
-        "Saturation",
-        lambda signals: signals.bad("U3") and signals.bad("E1", "E2"),
-        speak=("U3", "E1", "E2", "U2"),
-        silent=("E4", "H1", "U5"),
-        runbooks=("kv-cache-saturated", CACHE),
-    ),
-    Cause(
-        "token-spike",
-        "Token spike",
-        lambda signals: signals.bad("M2"),
-        speak=("M2", "E1"),
-        silent=("E4",),
-        runbooks=("token-cost-spike",),
-    ),
-    Cause(
-        "drift",
-        "Drift",
-        lambda signals: signals.crit("M1"),
-        speak=("M1",),
-        silent=("U1", "U2"),
-        runbooks=("drift-threshold-crossed",),
-    ),
-    Cause(
-        "capacity",
-        "Replicas are down, why is not visible from here",
-        lambda signals: signals.bad("U5"),
-        speak=("U5", "U1", "U3"),
-        silent=("E4", "H1", "H2"),
-        runbooks=(CACHE,),
-    ),
-    Cause(
-        "demand",
-        "More arrives than is served",
-        lambda signals: signals.bad("U3"),
-        speak=("U3", "U2"),
-        silent=("E4", "U5", "H1"),
-        runbooks=("queue-scale-out",),
-    ),
-)
-
-
-def judge(observations: Sequence[Observation], now: datetime, model: str | None = None) -> Report:
-    """The report over these observations, made at `now` (timezone-aware), about `model` or the whole fleet."""
-    signals = Signals(observations)
+def judge(found: Situation, now: datetime, scope: Scope = FLEET) -> Report:
+    """The report over this situation, made at `now` (timezone-aware), about `scope`."""
+    signals = Signals(found, now)
+    model = scope.model or None
     verdict = _verdict(signals)
-    causes = [] if verdict is Verdict.BLIND else [cause for cause in CAUSES if cause.holds(signals)]
-    cause = causes[0] if causes else None
+    causes = explanations(signals)
+    blind = verdict is Verdict.BLIND or _gone(signals)
+    cause = None if blind or not causes else causes[0]
+    second = next(iter(causes[0 if blind else 1 :]), None)
     agree, spoken = _agreement(signals, cause)
+    drained = _drains(signals, cause)
     return Report(
         at=now,
         model=model,
         verdict=verdict,
         impact=_impact(signals, verdict, model),
-        cause_id=cause.id if cause else "blind" if verdict is Verdict.BLIND else "none",
-        cause=_cause_sentence(signals, verdict, cause, model),
+        cause_id=cause.id if cause else "blind" if blind else "none",
+        cause=_cause_sentence(signals, verdict, cause, model, blind=blind),
         agree=agree,
         signals=spoken,
-        second=_evidence(signals, causes[1], model) if len(causes) > 1 else "",
-        runbooks=_runbooks(signals, verdict, cause),
-        not_advised=_not_advised(signals, verdict, cause, model),
-        unknowns=_unknowns(observations),
-        checks=tuple(observations),
+        second=_evidence(signals, second, model) if second else "",
+        runbooks=_runbooks(signals, verdict, cause, drained),
+        not_advised=_not_advised(signals, verdict, cause, model, drained),
+        unknowns=_unknowns(found.observations),
+        checks=found.observations,
+        scope=scope,
+        certainty=_certainty(signals, cause, second, agree, spoken),
+        headline_cause=headline(signals, cause) if cause else "Telemetry is blind" if blind else "",
+        second_id=second.id if second else "",
+        drains=drained,
     )
 
 
@@ -266,7 +60,8 @@ def _verdict(signals: Signals) -> Verdict:
     """
     hung = signals.get("U4")
     all_hung = hung is not None and hung.value is not None and hung.value >= 1
-    if signals.crit("U1", "U1b") or all_hung or (signals.crit("U5") and not signals.ok("U1")):
+    felt = not signals.ok("U1") or signals.bad("U1b", "U2", "U2b", "U3")
+    if signals.crit("U1", "U1b") or all_hung or (signals.crit("U5") and felt):
         return Verdict.OUTAGE
     if signals.bad(*USERS):
         return Verdict.DEGRADED
@@ -274,6 +69,23 @@ def _verdict(signals: Signals) -> Verdict:
     if signals.ok("U1", "U2"):
         return Verdict.OK
     return Verdict.BLIND
+
+
+def _gone(signals: Signals) -> bool:
+    """Whether half of what could be known cannot be asked any more."""
+    states = _by_number(signals.found.observations)
+    gone = sum(all(one.status == "unknown" for one in parts) and any(one.gone for one in parts) for parts in states)
+    known = sum(any(one.status != "unknown" for one in parts) for parts in states)
+    return gone >= FEWEST_GONE and gone >= BLIND_SHARE * (gone + known)
+
+
+def _by_number(observations: Sequence[Observation]) -> list[list[Observation]]:
+    """The observations by the check that they are a part of; what is only told beside them is left out."""
+    numbers: dict[str, list[Observation]] = {}
+    for seen in observations:
+        if seen.group != "context":
+            numbers.setdefault(seen.number, []).append(seen)
+    return list(numbers.values())
 
 
 def _impact(signals: Signals, verdict: Verdict, model: str | None) -> str:
@@ -286,7 +98,7 @@ def _impact(signals: Signals, verdict: Verdict, model: str | None) -> str:
         names = " and ".join(seen.title.lower() for seen in missing) or "errors and first token"
         reasons = ", ".join(dict.fromkeys(seen.text for seen in missing)) or "nothing was asked"
         return f"cannot say how users are: {names} unknown ({reasons})"
-    trouble = [seen for check in USERS if signals.bad(check) and (seen := signals.get(check))]
+    trouble = signals.past(*USERS)
     told = [_clause(seen, model) for seen in sorted(trouble, key=lambda seen: seen.status != "crit")]
     if signals.bad("C1") and signals.ok("U1"):
         told.append("users are answered from the cache")
@@ -300,15 +112,17 @@ def _clause(seen: Observation, model: str | None) -> str:
 
 
 def _evidence(signals: Signals, cause: Cause, model: str | None) -> str:
-    told = [_clause(seen, model) for check in cause.speak if signals.bad(check) and (seen := signals.get(check))]
+    told = [_clause(seen, model) for seen in signals.past(*cause.speak)]
     return f"{cause.title}: {'; '.join(told)}"
 
 
-def _cause_sentence(signals: Signals, verdict: Verdict, cause: Cause | None, model: str | None) -> str:
+def _cause_sentence(signals: Signals, verdict: Verdict, cause: Cause | None, model: str | None, *, blind: bool) -> str:
     if cause is not None:
         return _evidence(signals, cause, model)
     if verdict is Verdict.BLIND:
         return "What users get cannot be seen from here: look at the service itself"
+    if blind:
+        return "Half of what could be seen an hour ago no longer answers: mend the telemetry before trusting a cause"
     if verdict is Verdict.OK:
         return "Nothing to explain"
     return "No cause found in these signals"
@@ -322,26 +136,76 @@ def _agreement(signals: Signals, cause: Cause | None) -> tuple[int, int]:
     return sum(agree), len(agree)
 
 
-def _runbooks(signals: Signals, verdict: Verdict, cause: Cause | None) -> tuple[str, ...]:
+def _certainty(signals: Signals, cause: Cause | None, second: Cause | None, agree: int, spoken: int) -> Certainty:
+    """In words. A cause whose time does not fit is a guess; one with a rival whose time fits as well is not sure."""
+    if cause is None or not spoken:
+        return ""
+    share = agree / spoken
+    if share < 0.5 or untimely(signals, cause):
+        return "low"
+    rival = second is not None and second.own and cause.own and not untimely(signals, second)
+    return "high" if share >= 0.6 and spoken >= 3 and not rival else "medium"
+
+
+def _drains(signals: Signals, cause: Cause | None) -> tuple[Drain, ...]:
+    """What draining the nodes that are at fault would do; asked only where a drain could come to mind."""
+    if cause is None or cause.id not in {"hardware", "throttle", "recent-change", "stall"}:
+        return ()
+    faulty = signals.faulty(*FAULTS) or signals.faulty(*SLOWED, critical=False)
+    nodes = {sample.labels.get("host", "") for sample in faulty}
+    replicas = [_at(signals, sample, faulty) for sample in signals.found.replicas]
+    return drains(replicas, nodes)
+
+
+def _at(signals: Signals, replica: Replica, faulty: Sequence[Sample]) -> Replica:
+    """The replica, at the node of the faulty GPU that its pod holds, where it does not say itself where it runs."""
+    if replica.node:
+        return replica
+    host = next((one.labels.get("host", "") for one in faulty if replica in signals.touched([one])), "")
+    return replace(replica, node=host)
+
+
+def _too_risky(signals: Signals, drained: Sequence[Drain]) -> str:
+    """Why no node is to be drained now; "" when nothing speaks against it."""
+    refused = [drain for drain in drained if drain.refused]
+    if refused:
+        return f"draining {refused[0].where}: {'; '.join(drain.reason for drain in refused)}"
+    if drained:
+        return ""
+    if signals.crit("U5"):
+        return "draining the node before other replicas serve: half of the capacity is already gone"
+    if signals.bad("U3", "E1"):
+        return "draining the node before there is more capacity: the other replicas are full"
+    return ""
+
+
+def _runbooks(signals: Signals, verdict: Verdict, cause: Cause | None, drained: Sequence[Drain]) -> tuple[str, ...]:
     """Users first: with a model down and nothing to roll back, answer from the cache before mending anything."""
     wanted = cause.runbooks if cause else ()
+    if cause is not None and cause.by_check:
+        wanted = tuple(seen.runbook for seen in signals.past(*cause.own) if seen.runbook)
+    if DRAINING & {*wanted} and _too_risky(signals, drained):
+        relief = SMALLER if signals.bad("E5") else SCALE_OUT
+        wanted = (relief, *(runbook for runbook in wanted if runbook not in DRAINING))
     if verdict is Verdict.OUTAGE:
         wanted = (*wanted, CACHE) if ROLLBACK in wanted else (CACHE, *wanted)
     done = {CACHE} if signals.bad("C1") else set()
     return tuple(runbook for runbook in dict.fromkeys(wanted) if runbook not in done)
 
 
-def _not_advised(signals: Signals, verdict: Verdict, cause: Cause | None, model: str | None) -> tuple[str, ...]:
+def _not_advised(
+    signals: Signals, verdict: Verdict, cause: Cause | None, model: str | None, drained: Sequence[Drain]
+) -> tuple[str, ...]:
     out = []
-    if verdict in {Verdict.OUTAGE, Verdict.DEGRADED} and (cause is None or ROLLBACK not in cause.runbooks):
-        change = signals.get("E4")
-        if change is not None and change.status == "ok":
+    change = signals.get("E4")
+    troubled = verdict in {Verdict.OUTAGE, Verdict.DEGRADED}
+    if troubled and change is not None and (cause is None or ROLLBACK not in cause.runbooks):
+        if change.status == "ok":
             out.append(f"rollback: nothing changed lately, {_clause(change, model)}")
-    if cause is not None and cause.id == "hardware":
-        if signals.crit("U5"):
-            out.append("draining the node before other replicas serve: half of the capacity is already gone")
-        elif signals.bad("U3", "E1"):
-            out.append("draining the node before there is more capacity: the other replicas are full")
+        elif change.bad and (at := signals.changed) and (onset := signals.onset) and onset < at:
+            out.append(f"rollback: the trouble is older than the change, {_clause(change, model)}")
+    if cause is not None and cause.id in {"hardware", "throttle"} and (risk := _too_risky(signals, drained)):
+        out.append(risk)
     xid = signals.get("H2")
     if xid is not None and xid.status == "ok" and xid.value:
         out.append(f"GPU reset: {_clause(xid, model)}")
@@ -349,9 +213,11 @@ def _not_advised(signals: Signals, verdict: Verdict, cause: Cause | None, model:
 
 
 def _unknowns(observations: Sequence[Observation]) -> tuple[str, ...]:
+    """What was not checked, by reason. A part that nobody exports is not worth a word when the check has another."""
+    known = {seen.number for seen in observations if seen.status != "unknown"}
     by_reason: dict[str, list[str]] = {}
     for seen in observations:
-        if seen.status == "unknown":
+        if seen.status == "unknown" and seen.group != "context" and (seen.gone or seen.number not in known):
             by_reason.setdefault(seen.text, []).append(seen.title)
     if len(by_reason) == 1 and all(seen.status == "unknown" for seen in observations):
         return (f"everything: {next(iter(by_reason))}",)

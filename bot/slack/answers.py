@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from bot.health.findings import Report
 from bot.health.observation import Observation
-from bot.health.report import tally
-from bot.health.verdict import Report
+from bot.health.report import checked, tally
 from bot.incident.brake import Brake
 from bot.incident.drill import Drill
 from bot.incident.entry import Entry
@@ -191,7 +191,7 @@ def health_card(report: Mapping[str, Any], context: Context, incident_id: str = 
             actions(run),
             *(section("\n".join(group)) for group in groups),
             small("\n".join(f":black_circle: Not seen: {line(text)}" for text in seen.unknowns[:10])),
-            small(f"{count(len(seen.checks), 'check')} at {clock(seen.at)}: {tally(seen)}"),
+            small(f"{count(checked(seen), 'check')} at {clock(seen.at)}: {tally(seen)}"),
         ],
     )
 

@@ -138,9 +138,11 @@ def has_cause(found: EvidenceCollected) -> bool:
 
 
 def confidence(found: EvidenceCollected) -> str:
-    """` (4 of 5 signals)`, as the health report counted them; empty where it names no cause to be sure of."""
+    """` (high, 4 of 5 signals)`, as the health report counted them; empty where it names no cause to be sure of."""
     agree, signals = found.report.get("agree", 0), found.report.get("signals", 0)
-    return f" ({agree} of {signals} signals)" if signals else ""
+    certainty = found.report.get("certainty", "")
+    sure = f"{certainty}, " if certainty else ""
+    return f" ({sure}{agree} of {signals} signals)" if signals else ""
 
 
 def trouble(failed: DeliveryFailed) -> str:

@@ -13,7 +13,7 @@ from slack_sdk import WebClient
 from urllib3.util import Retry
 
 from bot.contracts import Attempt, Transient
-from bot.health import Telemetry, Verdict, survey
+from bot.health import Scope, Telemetry, Verdict, survey
 from bot.incident import effects as ef
 from bot.integrations import pagerduty, prometheus
 from bot.integrations.pagerduty import wire
@@ -117,7 +117,7 @@ def test_the_prometheus_client_waits_for_ever_for_one_that_is_silent() -> None:
 def test_ours_gives_a_silent_one_up_in_its_time() -> None:
     with sink(silent) as server:
         began = time.monotonic()
-        report = survey(Telemetry(server.url, timeout=0.3), None, START)
+        report = survey(Telemetry(server.url, timeout=0.3), Scope(), START)
         assert report.verdict is Verdict.BLIND
         measuring = prometheus.Prometheus(prometheus.Settings(server.url, 0.3, Secret("")))
         with pytest.raises(Transient, match=r"did not answer in 0\.3 s"):

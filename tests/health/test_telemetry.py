@@ -7,16 +7,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote_plus
+from urllib.request import urlopen
 
 import pytest
 
-from bot.health import Report, Settings, Telemetry, Verdict, lines, survey
-from tests.health.conftest import Exporter, eventually, prometheus
+from bot.health import Report, Scope, Settings, Telemetry, Verdict, lines, survey
+from bot.health.telemetry import WORKERS
+from tests.health.conftest import Exporter, Past, eventually, prometheus
+from tests.health.fleet import Fleet
 
 NOW = datetime(2026, 11, 21, 3, 4, tzinfo=UTC)
 
@@ -65,7 +69,7 @@ def closed_port() -> int:
 
 def test_an_unreachable_prometheus_is_said_once_and_without_its_password() -> None:
     port = closed_port()
-    report = survey(Telemetry(f"http://anna:s3cret@127.0.0.1:{port}"), "llama-70b", NOW)
+    report = survey(Telemetry(f"http://anna:s3cret@127.0.0.1:{port}"), Scope(model="llama-70b"), NOW)
 
     assert report.verdict is Verdict.BLIND
     assert report.unknowns == (f"everything: Prometheus at 127.0.0.1:{port} cannot be reached",)
@@ -76,17 +80,17 @@ def test_an_unreachable_prometheus_is_said_once_and_without_its_password() -> No
 def test_a_prometheus_that_does_not_answer_is_not_waited_for_by_every_check() -> None:
     with answering(200, b"{}", threading.Event()) as (url, asked):
         began = time.monotonic()
-        report = survey(Telemetry(url, timeout=0.3), None, NOW)
+        report = survey(Telemetry(url, timeout=0.3), Scope(), NOW)
 
     assert time.monotonic() - began < 2
-    assert len(asked) <= 6
+    assert len(asked) <= 1 + WORKERS
     assert report.verdict is Verdict.BLIND
     assert report.unknowns[0].endswith("did not answer within 0.3 s")
 
 
 def test_the_budget_ends_a_survey_whose_queries_are_each_within_their_time() -> None:
     with answering(200, b"{}", threading.Event()) as (url, _):
-        report = survey(Telemetry(url, timeout=20, budget=0.3), None, NOW)
+        report = survey(Telemetry(url, timeout=20, budget=0.3), Scope(), NOW)
 
     assert report.unknowns == (f"everything: Prometheus at {url[7:]} gave no answer within 0.3 s",)
 
@@ -109,7 +113,7 @@ def test_the_budget_ends_a_survey_whose_queries_are_each_within_their_time() -> 
 )
 def test_an_answer_that_is_not_prometheus_is_unknown_and_no_crash(body: bytes) -> None:
     with answering(200, body) as (url, _):
-        report = survey(Telemetry(url), None, NOW)
+        report = survey(Telemetry(url), Scope(), NOW)
 
     assert report.unknowns == (f"everything: what answers at {url[7:]} does not speak Prometheus' API",)
 
@@ -117,10 +121,58 @@ def test_an_answer_that_is_not_prometheus_is_unknown_and_no_crash(body: bytes) -
 @pytest.mark.parametrize("status", [401, 422, 500, 503])
 def test_a_refusal_is_told_with_its_number_and_asked_only_once(status: int) -> None:
     with answering(status, b'{"error": "token abc is wrong"}') as (url, asked):
-        report = survey(Telemetry(url), None, NOW)
+        report = survey(Telemetry(url), Scope(), NOW)
 
     assert report.unknowns == (f"everything: Prometheus at {url[7:]} refused the query with HTTP {status}",)
-    assert len(asked) == len(report.checks)
+    assert len(asked) == len({*asked}) > len(report.checks)
+
+
+def asked_of(past: Past, start: Callable[[Past], str], *, refuse_names: bool) -> tuple[Report, list[str]]:
+    """A report through a proxy that keeps what it passes on, and may not know the call for names."""
+    target = start(past)
+    asked: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(unquote_plus(self.path))
+            if refuse_names and "/label/" in self.path:
+                self.send_error(404)
+                return
+            with urlopen(target + self.path, timeout=20) as answer:
+                body = answer.read()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        report = survey(Telemetry(f"http://127.0.0.1:{server.server_address[1]}"), Scope(), NOW)
+        server.shutdown()
+        thread.join()
+    return report, asked
+
+
+def test_one_call_tells_what_there_is_and_only_that_is_asked(remembering: Callable[[Past], str]) -> None:
+    _, asked = asked_of(Fleet("sglang").write(), remembering, refuse_names=False)
+
+    assert sum("/label/" in path for path in asked) == 1
+    assert any("sglang:num_queue_reqs" in path for path in asked)
+    assert [path for path in asked if "vllm:" in path and "/query" in path] == []
+    assert not any("model_drift_score" in path and "/query" in path for path in asked)
+    assert len(asked) == len({*asked})
+
+
+def test_where_that_call_is_unknown_everything_is_asked(remembering: Callable[[Past], str]) -> None:
+    report, asked = asked_of(Fleet("sglang").write(), remembering, refuse_names=True)
+
+    assert report.verdict is Verdict.OK
+    assert any("vllm:num_requests_waiting" in path for path in asked)
+    assert any("model_drift_score" in path for path in asked)
 
 
 @pytest.mark.parametrize("url", ["", "prometheus:9090", "ftp://p", "http://", "file:///etc/passwd"])
@@ -159,8 +211,8 @@ def test_a_live_scrape_is_judged_from_end_to_end(exporter: Exporter, tmp_path: P
     scrape = f'{{job_name: all, static_configs: [{{targets: ["127.0.0.1:{exporter.port}"]}}]}}'
     with prometheus(tmp_path, f"global: {{scrape_interval: 1s}}\nscrape_configs: [{scrape}]\n") as url:
         telemetry = Telemetry(url, settings=Settings(window=10))
-        eventually(lambda: survey(telemetry, "llama", NOW).verdict is Verdict.OUTAGE, 30)
-        report = survey(telemetry, "llama", NOW)
+        eventually(lambda: survey(telemetry, Scope(model="llama"), NOW).verdict is Verdict.OUTAGE, 30)
+        report = survey(telemetry, Scope(model="llama"), NOW)
 
     assert (report.cause_id, report.runbook) == ("recent-change", "rollback-model-deploy")
     assert report.impact.endswith("of requests fail")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.health import Observation, Report, Sample, Settings, Verdict, catalogue, judge, lines
+from bot.health import Observation, Report, Sample, Scope, Settings, Situation, Verdict, catalogue, judge, lines
+from bot.health.causes import CAUSES
 from bot.health.observation import Status, duration, number, observe
-from bot.health.verdict import CAUSES
 
 NOW = datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC)
 CHECKS = {check.id: check for check in catalogue(Settings())}
@@ -25,13 +25,29 @@ VALUES: dict[str, tuple[float, float, float]] = {
     "E2": (0, 0.1, 4),
     "E3": (0, 1, 5),
     "E4": (300_000, 240, 240),
+    "E5": (0, 3, 3),
+    "T1": (1, 1, 1),
     "C1": (0, 1, 1),
     "H1": (0, 1, 1),
     "H1b": (0, 1, 1),
     "H2": (0, 0, 0),
     "H3": (0, 1, 1),
+    "H3b": (0, 1, 1),
+    "H3c": (0, 1, 1),
+    "H4": (0, 0.2, 0.9),
+    "H4b": (1, 0.5, 0.5),
+    "H5": (0, 20, 200),
+    "H5b": (0, 4, 4),
+    "H6": (0, 1, 1),
     "M1": (0.04, 0.15, 0.34),
+    "M1b": (0.04, 0.15, 0.34),
+    "M1c": (3600, 100_000, 100_000),
+    "M1d": (1, 3, 3),
+    "M1e": (0, 2, 2),
+    "M1f": (1, 0.8, 0.2),
     "M2": (0.8, 5, 20),
+    "M2b": (0.8, 5, 20),
+    "M2c": (9e6, 2e5, 3600),
 }
 XID = {"ok": "", "warn": "63", "crit": "79"}
 
@@ -45,13 +61,20 @@ def observation(check: str, status: Status, model: str = "llama") -> Observation
     if check == "H2":
         labels["xid"] = XID[status]
     seen = observe(spec, "query", [Sample(labels, value)], 300, "model")
-    assert seen.status in {status, "warn" if spec.crit is None and spec.rule != "xid" else "crit"}
+    instead = "warn" if spec.crit is None and spec.rule != "xid" else "crit"
+    assert spec.group == "context" or seen.status in {status, instead}
     return seen
+
+
+def situation(*observations: Observation) -> Situation:
+    return Situation(observations)
 
 
 def report(model: str | None = "llama", rest: Status = "ok", **found: Status) -> Report:
     """The judgement when these checks say so and all others say `rest`."""
-    return judge([observation(check, found.get(check, rest)) for check in CHECKS], NOW, model)
+    return judge(
+        situation(*(observation(check, found.get(check, rest)) for check in CHECKS)), NOW, Scope(model=model or "")
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,10 +110,10 @@ def test_the_verdict_is_what_users_feel_and_nothing_else(found: dict[str, Status
         ({"E4": "warn", "U2": "warn"}, "recent-change", "", "rollback-model-deploy"),
         ({"E4": "warn", "E3": "warn"}, "recent-change", "Containers restart", "rollback-model-deploy"),
         ({"E4": "warn", "U1": "crit", "H2": "crit"}, "recent-change", "Hardware", "rollback-model-deploy"),
-        ({"H1": "crit", "U5": "warn"}, "hardware", "Replicas are down", None),
+        ({"H1": "crit", "U5": "warn"}, "hardware", "Replicas are down", "gpu-off-the-bus"),
         ({"H2": "crit", "U1": "crit"}, "hardware", "", "serve-from-cache"),
         ({"U4": "warn", "U3": "warn"}, "stall", "More arrives", "engine-stalled"),
-        ({"E3": "warn"}, "restarts", "", "gpu-oom-restart-loop"),
+        ({"E3": "warn"}, "gpu-oom", "", "gpu-oom-restart-loop"),
         ({"U3": "crit", "E1": "crit", "U2": "warn"}, "saturation", "More arrives", "kv-cache-saturated"),
         ({"U3": "crit", "E2": "warn", "M2": "warn"}, "saturation", "Token spike", "kv-cache-saturated"),
         ({"M2": "warn"}, "token-spike", "", "token-cost-spike"),
@@ -117,15 +140,15 @@ def test_a_change_of_another_model_explains_nothing() -> None:
     observations = [observation(check, "ok") for check in CHECKS if check not in {"E4", "U1"}]
     trouble = observation("U1", "crit", "llama")
 
-    elsewhere = judge([*observations, trouble, observation("E4", "warn", "mistral")], NOW)
-    here = judge([*observations, trouble, observation("E4", "warn", "llama")], NOW)
+    elsewhere = judge(situation(*observations, trouble, observation("E4", "warn", "mistral")), NOW)
+    here = judge(situation(*observations, trouble, observation("E4", "warn", "llama")), NOW)
 
     assert (elsewhere.cause_id, here.cause_id) == ("none", "recent-change")
 
 
 def test_confidence_counts_who_agrees_among_those_who_could_speak() -> None:
-    assert report(E4="warn", U1="crit", U2="crit", U1b="unknown", E3="unknown").confidence == "6 of 6 signals"
-    assert report(E4="warn", U1="crit", H2="crit").confidence == "4 of 8 signals"
+    assert report(E4="warn", U1="crit", U2="crit", U1b="unknown", E3="unknown").confidence == "high, 6 of 6 signals"
+    assert report(E4="warn", U1="crit", H2="crit").confidence == "medium, 4 of 8 signals"
     assert report().confidence == ""
 
 
@@ -135,7 +158,7 @@ def test_with_nothing_known_there_is_no_cause_no_runbook_and_no_green() -> None:
     assert judged.verdict is Verdict.BLIND
     assert (judged.cause_id, judged.runbook, judged.confidence) == ("blind", None, "")
     assert judged.unknowns == ("everything: no such metric",)
-    assert judge([], NOW).verdict is Verdict.BLIND
+    assert judge(situation(), NOW).verdict is Verdict.BLIND
 
 
 def test_a_hardware_fault_under_blind_telemetry_is_not_made_the_cause() -> None:
@@ -181,7 +204,7 @@ def test_the_impact_names_the_worst_first_and_the_model_only_where_the_title_doe
 def test_a_model_whose_name_begins_another_ones_is_not_cut_off() -> None:
     other = observe(CHECKS["U1"], "q", [Sample({"model_name": "llama-70b"}, 0.2)], 300, "model")
 
-    assert judge([other], NOW, "llama").impact == "20.0% of requests fail (llama-70b)"
+    assert judge(situation(other), NOW, Scope(model="llama")).impact == "20.0% of requests fail (llama-70b)"
 
 
 @given(st.dictionaries(st.sampled_from(sorted(CHECKS)), st.sampled_from(["ok", "warn", "crit", "unknown"])))
@@ -211,11 +234,11 @@ def test_the_terminal_report_says_verdict_cause_and_next_step_before_the_numbers
     assert text[:5] == [
         "[OUTAGE] llama",
         "Users:       31.0% of requests fail",
-        "Cause:       Recent change: deployed 4 min ago; 31.0% of requests fail (4 of 7 signals)",
+        "Cause:       Recent change: deployed 4 min ago; 31.0% of requests fail (medium, 4 of 7 signals)",
         "Do now:      runbook rollback-model-deploy",
         "Then:        serve-from-cache",
     ]
-    assert "Not seen:    Xid: no such metric" in text
+    assert "Not checked: Xid: no such metric" in text
     assert "18 checks at 2026-11-21 03:04:05 UTC: 15 ok, 1 warn, 1 crit, 1 unknown" in text
 
 

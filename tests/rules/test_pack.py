@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from bot.cli import main
 from bot.config import read
-from bot.health.checks import catalogue as checks
+from bot.health.catalogue import catalogue as checks
 from bot.health.promql import Settings
 from bot.health.rules.counters import COUNTERS
 from bot.health.rules.engines import ENGINES

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from bot.cli import main
-from bot.health import Objective, Report, Standing, Telemetry, lines, standings, survey
+from bot.health import Objective, Report, Scope, Standing, Telemetry, lines, standings, survey
 from bot.health.slo import STANDARD, worst
 from bot.incident import commands as cmd
 from bot.slack import cards
@@ -48,7 +48,7 @@ def test_a_budget_says_what_is_left_and_how_fast_it_burns(remembering: Callable[
     assert coder.line == "Budget of coder-7b availability: 100% left, too few requests to tell how fast it burns"
     assert coder.state == "ok"
 
-    report = survey(telemetry, "llama-70b", NOW, [STANDARD])
+    report = survey(telemetry, Scope(model="llama-70b"), NOW, [STANDARD])
     assert [one.model for one in report.slos] == ["llama-70b"]
     assert llama.line in lines(report)
     assert Report.from_dict(report.to_dict()) == report
@@ -67,7 +67,7 @@ def test_a_spent_budget_is_overspent_and_an_objective_of_another_model_is_not_to
         Objective("first-token", sli="ttft", target=0.95, within=2.5, model="llama-70b"),
         Objective("coder", model="coder-7b"),
     ]
-    report = survey(telemetry, "llama-70b", NOW, promised)
+    report = survey(telemetry, Scope(model="llama-70b"), NOW, promised)
     assert [one.line for one in report.slos] == ["Budget of llama-70b first-token: overspent by 60%, burning 1.6x"]
     assert report.slos[0].state == "crit"
     by_name = {one.name: one for one in standings(telemetry, promised)}
@@ -81,8 +81,8 @@ def test_without_the_recording_rules_only_what_was_promised_is_said_to_be_unknow
     past = Past()
     past.gauge("up", {"job": "vllm"}, 1)
     telemetry = Telemetry(remembering(past))
-    assert survey(telemetry, None, NOW, [STANDARD]).slos == ()
-    (promised,) = survey(telemetry, None, NOW, [Objective("chat", service="chat")]).slos
+    assert survey(telemetry, Scope(), NOW, [STANDARD]).slos == ()
+    (promised,) = survey(telemetry, Scope(), NOW, [Objective("chat", service="chat")]).slos
     assert promised.line == (
         "Budget of chat chat: unknown, nothing recorded: load the rules that `fixfirst rules generate` writes"
     )
@@ -142,6 +142,6 @@ def test_the_postmortem_says_what_the_incident_cost_of_the_budget() -> None:
 
 def test_a_report_stored_before_there_were_objectives_still_loads() -> None:
     telemetry = Telemetry(f"http://127.0.0.1:{free_port()}", timeout=1.0)
-    old = survey(telemetry, None, NOW + timedelta(hours=1)).to_dict()
+    old = survey(telemetry, Scope(), NOW + timedelta(hours=1)).to_dict()
     del old["slos"]
     assert Report.from_dict(old).slos == ()

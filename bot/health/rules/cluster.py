@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from bot.health import queries as q
+from bot.health.queries import kubernetes as q
 from bot.health.rules.limits import Limits
 from bot.health.rules.proofs import OWNER, growing, steady
 from bot.health.rules.rule import Alert, Case, Group, series

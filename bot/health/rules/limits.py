@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from bot.health.checks import Check, catalogue
+from bot.health.catalogue import catalogue
+from bot.health.checks import Check
 from bot.health.promql import Settings
 
 

@@ -1,0 +1,290 @@
+"""What can be wrong with an inference fleet, and which explanation comes first. Pure.
+
+The order is documented and simple; timing and place correct it. What began long after the users' trouble is its
+consequence; what was there long before does not explain it; and a fault on one GPU explains what only its replicas do.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bot.health.observation import entry
+from bot.health.signals import FAULTS, USERS, Signals
+
+ROLLBACK = "rollback-model-deploy"
+CACHE = "serve-from-cache"
+SCALE_OUT = "queue-scale-out"
+SMALLER = "fall-back-to-smaller-model"
+DRAINING = frozenset({"gpu-off-the-bus", "gpu-ecc-uncontained", "gpu-thermal-throttling"})
+"""The runbooks that drain a node."""
+
+BEFORE = timedelta(minutes=2)
+"""A rate looks back, and a roll-out begins before its first pod serves: so much earlier, trouble is not a change's."""
+SOON = timedelta(minutes=15)
+"""A change shows within this: weights load for minutes, and replicas are replaced one after the other."""
+AFTER = timedelta(minutes=5)
+"""What begins so much later than the trouble is a consequence of it."""
+CHRONIC = timedelta(minutes=20)
+"""What was there so much earlier than the trouble does not explain why it began when it did."""
+GREW = 1.5
+"""So many times the requests of the hour before are more demand, and not the noise of a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One explanation. `holds` decides; `speak` are the checks that agree when past a limit, `silent` those that agree
+    when within it: together they give the confidence, and what is unknown counts on neither side. own: the checks whose
+    beginning is the cause's; empty where it is the users' own. runbooks: the best first; `by_check` takes those of the
+    checks in `own` that are bad."""
+
+    id: str
+    title: str
+    holds: Callable[[Signals], bool]
+    speak: tuple[str, ...]
+    silent: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    runbooks: tuple[str, ...] = ()
+    by_check: bool = False
+
+
+def _recent_change(signals: Signals) -> bool:
+    """A deploy, then trouble of the same model. A deployment whose model nobody names may be anyone's."""
+    if not (signals.bad("E4") and signals.bad(*USERS, "E3")):
+        return False
+    changed, troubled = signals.models("E4"), signals.models(*USERS)
+    if changed and troubled and not changed & troubled and len(changed) == len(_changes(signals)):
+        return False
+    at, onset = signals.changed, signals.onset or signals.since("E3")
+    return at is None or onset is None or onset >= at - BEFORE
+
+
+def _changes(signals: Signals) -> list[str]:
+    change = signals.get("E4")
+    return [sample.labels.get("model_name", "") for sample in change.series] if change else []
+
+
+def _ended_by(signals: Signals, *reasons: str) -> bool:
+    restarts = signals.get("E3")
+    if restarts is None or not restarts.bad:
+        return False
+    return any(sample.labels.get("reason") in reasons for sample in restarts.series)
+
+
+def _model_changed(signals: Signals) -> bool:
+    """Answers that are cut off because they fail or come late are no sign of the model itself."""
+    odd = signals.bad("M1d") and not signals.bad("U1", "U1b", "U2", "U2b")
+    return odd or signals.crit("M1", "M1b", "M1e") or signals.bad("M1f")
+
+
+CAUSES: tuple[Cause, ...] = (
+    Cause(
+        "recent-change",
+        "Recent change",
+        _recent_change,
+        speak=("E4", "U1", "U1b", "U2", "E3"),
+        silent=("H1", "H2", "H3"),
+        own=("E4",),
+        runbooks=(ROLLBACK,),
+    ),
+    Cause(
+        "hardware",
+        "Hardware",
+        lambda signals: signals.crit(*FAULTS),
+        speak=(*FAULTS, "U5"),
+        silent=("E4",),
+        own=FAULTS,
+        by_check=True,
+    ),
+    Cause(
+        "stall",
+        "Engine hangs",
+        lambda signals: signals.bad("U4"),
+        speak=("U4", "U3", "U2"),
+        silent=("E4", "H1", "H2"),
+        runbooks=("engine-stalled",),
+    ),
+    Cause(
+        "host-oom",
+        "Containers run out of host memory",
+        lambda signals: _ended_by(signals, "OOMKilled"),
+        speak=("E3", "U5"),
+        silent=("E4", "H1", "H2"),
+        own=("E3",),
+        runbooks=("gpu-oom-restart-loop",),
+    ),
+    Cause(
+        "gpu-oom",
+        "Containers restart, most often out of GPU memory",
+        lambda signals: signals.bad("E3"),
+        speak=("E3", "U5"),
+        silent=("E4", "H1", "H2"),
+        own=("E3",),
+        runbooks=("gpu-oom-restart-loop",),
+    ),
+    Cause(
+        "saturation",
+        "Saturation",
+        lambda signals: signals.bad("U3") and signals.bad("E1", "E2"),
+        speak=("U3", "E1", "E2", "U2"),
+        silent=("E4", "H1", "U5"),
+        runbooks=("kv-cache-saturated", CACHE),
+    ),
+    Cause(
+        "no-capacity",
+        "No capacity",
+        lambda signals: signals.bad("E5"),
+        speak=("E5", "U5", "U3"),
+        silent=("E4", "H1", "H2"),
+        own=("E5",),
+        runbooks=(SMALLER, CACHE),
+    ),
+    Cause(
+        "throttle",
+        "GPUs are slowed down",
+        lambda signals: signals.bad("H4", "H4b", "H5", "H5b"),
+        speak=("H4", "H4b", "H5", "H5b", "U2"),
+        silent=("E4", "H1", "H2"),
+        own=("H4", "H4b", "H5", "H5b"),
+        by_check=True,
+    ),
+    Cause(
+        "token-spike",
+        "Token spike",
+        lambda signals: signals.bad("M2", "M2b") or signals.crit("M2c"),
+        speak=("M2", "M2b", "M2c", "E1"),
+        silent=("E4",),
+        own=("M2", "M2b", "M2c"),
+        runbooks=("token-cost-spike",),
+    ),
+    Cause(
+        "drift",
+        "The model no longer answers as it did",
+        _model_changed,
+        speak=("M1", "M1b", "M1d", "M1e", "M1f"),
+        silent=("U1", "U2"),
+        own=("M1", "M1b", "M1d", "M1e", "M1f"),
+        runbooks=("drift-threshold-crossed",),
+    ),
+    Cause(
+        "capacity",
+        "Replicas are down, why is not visible from here",
+        lambda signals: signals.bad("U5"),
+        speak=("U5", "U1", "U3"),
+        silent=("E4", "H1", "H2"),
+        runbooks=(CACHE,),
+    ),
+    Cause(
+        "demand",
+        "More arrives than is served",
+        lambda signals: signals.bad("U3"),
+        speak=("U3", "U2"),
+        silent=("E4", "U5", "H1"),
+        runbooks=(SCALE_OUT,),
+    ),
+)
+RANK = {cause.id: place for place, cause in enumerate(CAUSES)}
+
+
+def explanations(signals: Signals) -> list[Cause]:
+    """The causes that hold, the likeliest first."""
+    holding = [cause for cause in CAUSES if cause.holds(signals)]
+    ids = {cause.id for cause in holding}
+    first = _first(signals, ids)
+    return sorted(
+        holding,
+        key=lambda cause: (_elsewhere(signals, cause), cause.id != first, untimely(signals, cause), RANK[cause.id]),
+    )
+
+
+def _elsewhere(signals: Signals, cause: Cause) -> bool:
+    """Its fault is known to lie where those in trouble do not run. Without trouble it is the one thing to tell."""
+    if not signals.bad(*USERS) or cause.id not in {"hardware", "throttle", "host-oom", "gpu-oom", "no-capacity"}:
+        return False
+    if cause.id == "hardware":
+        return signals.idle(signals.faulty(*FAULTS))
+    if cause.id == "throttle":
+        return signals.idle(signals.faulty(*cause.own, critical=False))
+    models, troubled = signals.models(*cause.own), signals.models(*USERS)
+    unnamed = any(not sample.labels.get("model_name") for seen in signals.past(*cause.own) for sample in seen.series)
+    return bool(models and troubled) and not unnamed and not models & troubled
+
+
+def untimely(signals: Signals, cause: Cause) -> bool:
+    """It began long after the users' trouble, or was there long before."""
+    onset = signals.onset
+    if onset is None or not cause.own:
+        return False
+    if cause.id == "recent-change":
+        return (at := signals.changed) is not None and onset - at > SOON
+    began = [seen.since for seen in signals.past(*cause.own) if seen.since]
+    return bool(began) and all(at > onset + AFTER or at < onset - CHRONIC for at in began)
+
+
+def _first(signals: Signals, ids: set[str]) -> str:
+    """The cause that timing and place put before the documented order; "" for none."""
+    if {"recent-change", "hardware"} <= ids and _fault_explains_more(signals):
+        return "hardware"
+    if "recent-change" in ids and ids & {"saturation", "demand"} and _demand_explains_more(signals):
+        return "saturation" if "saturation" in ids else "demand"
+    if ids & {"recent-change", "hardware", "stall", "host-oom", "gpu-oom"}:
+        return ""
+    if {"saturation", "no-capacity"} <= ids and _came_first(signals, "E5"):
+        return "no-capacity"
+    if "throttle" in ids and ids & {"saturation", "demand"} and _slowness_is_local(signals):
+        return "throttle"
+    return ""
+
+
+def _demand_grew(signals: Signals) -> bool:
+    grew = signals.value("T1", next(iter(sorted(signals.models("U3"))), ""))
+    return grew is not None and grew >= GREW
+
+
+def _demand_explains_more(signals: Signals) -> bool:
+    """Whether more users, and not the change, make people wait. A deploy brings no users, and where nothing fails they
+    are no retries either."""
+    if not _demand_grew(signals) or signals.bad("U1", "U1b", "E3", "U5"):
+        return False
+    at, onset = signals.changed, signals.onset
+    return at is None or onset is None or onset - at > AFTER
+
+
+def _came_first(signals: Signals, check: str) -> bool:
+    """It was there when the users' trouble began."""
+    began, onset = signals.since(check), signals.onset
+    return began is not None and onset is not None and began <= onset + BEFORE
+
+
+def _fault_explains_more(signals: Signals) -> bool:
+    """Whether a faulty GPU explains the trouble better than the change does: by place where the replicas tell, else by
+    what came last before it."""
+    faulty = signals.faulty(*FAULTS)
+    if signals.idle(faulty):
+        return False
+    confined = signals.confined(signals.touched(faulty), late=False)
+    if confined is not None:
+        return confined
+    fault, change, onset = signals.since(*FAULTS), signals.changed, signals.onset
+    if fault is None or change is None or onset is None:
+        return False
+    return change < fault - BEFORE and fault <= onset + BEFORE
+
+
+def _slowness_is_local(signals: Signals) -> bool:
+    """Whether the slowed GPUs, and not more demand, make people wait."""
+    where = signals.touched(signals.faulty("H4", "H4b", "H5", "H5b", critical=False))
+    confined = signals.confined(where, late=True)
+    if confined is not None:
+        return confined
+    return signals.crit("H4") and _came_first(signals, "H4") and not _demand_grew(signals)
+
+
+def headline(signals: Signals, cause: Cause) -> str:
+    """The cause in a few words: `Xid 79 on node-7 gpu 3`, `Saturation`."""
+    if cause.id != "hardware":
+        return cause.title
+    worst = next((seen for seen in signals.past(*FAULTS) if seen.status == "crit"), None)
+    if worst is None:
+        return cause.title
+    what = f"Xid {entry(worst.series[0]).number}" if worst.unit == "xid" else worst.title
+    return f"{what} on {worst.offender}" if worst.offender else what
