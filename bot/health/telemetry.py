@@ -32,7 +32,7 @@ DISCOVERY_S = 2.0
 KNOWN = (
     "vllm:.+|ray_vllm_.+|sglang:.+|trtllm_.+|tgi_.+|nv_.+|ray_serve_.+|dynamo_.+|num_requests_.+|request_.+_total|"
     "(time_to_first_token_seconds|e2e_request_latency_seconds)_.+|(prompt|generation)_tokens_total|gpu_cache_usage_perc|"
-    "http_requests_total|up|kube_.+|DCGM_.+|model_.+|gateway_.+|litellm_.+"
+    "http_requests_total|up|kube_.+|DCGM_.+|model_.+|gateway_.+|litellm_.+|slo:.+"
 )
 """The names that any of our queries may hold."""
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -76,6 +77,18 @@ def test_a_mixed_fleet_with_its_own_objectives_and_limits_is_proven_too(tmp_path
         whole_answer=20.0,
     )
     proven(written(tmp_path, scope))
+
+
+def test_a_pack_with_other_limits_is_proven_by_other_numbers(tmp_path: Path) -> None:
+    told = "[health.limits]\nU1 = {warn = 0.002, crit = 0.02}\nU2b = {crit = 0.3}\nU3 = {warn = 40, crit = 200}\n"
+    told += "E1 = {warn = 0.8, crit = 0.9}\nE3 = {crit = 6}\nM1 = {crit = 0.3}\nM2 = {warn = 5}\n"
+    told += '[rules]\nexporters = ["ksm", "drift", "litellm"]\n'
+    config, faults = read(tomllib.loads(told), tmp_path, lambda _: None)
+    assert config is not None, faults
+    exprs = {alert.name: alert.expr for alert in alerts(config.rules)}
+    assert "> 0.002 " in exprs["LLMErrorRatioHigh"]
+    assert "> 40 " in exprs["LLMQueueGrowing"]
+    proven(written(tmp_path, config.rules))
 
 
 def test_every_alert_has_a_proof_that_it_fires_and_one_that_it_does_not() -> None:

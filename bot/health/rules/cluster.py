@@ -102,7 +102,7 @@ def _restarts(limits: Limits) -> Iterable[Alert]:
             **_gpu_pod(),
         }
 
-    once, often = "0x22 1x98", growing(0.5)
+    once, often = "0x22 1x98", growing((many + 2) / 10)
     yield Alert(
         name="LLMRestartLoop",
         expr=f"{restarts} > {many:g}",
@@ -114,7 +114,7 @@ def _restarts(limits: Limits) -> Iterable[Alert]:
         "not fit. Read the log of the container before.",
         runbook="gpu-oom-restart-loop",
         cases=(
-            Case("a restart every two minutes", pod(often, "Error"), (_INSIDE,)),
+            Case("a restart every few minutes", pod(often, "Error"), (_INSIDE,)),
             Case("one restart", pod(once, "Error")),
         ),
     )

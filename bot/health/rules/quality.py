@@ -159,8 +159,13 @@ def _tokens(engines: Sequence[Engine], limits: Limits) -> Iterator[Alert]:
             case
             for engine in known
             for case in (
-                Case(f"{engine.title}: five times as many", tokens(engine, 5), (bench(engine).seen,), f"{end + 25}m"),
-                Case(f"{engine.title}: twice as many", tokens(engine, 2), at=f"{end + 25}m"),
+                Case(
+                    f"{engine.title}: far more than usual",
+                    tokens(engine, 1.7 * times),
+                    (bench(engine).seen,),
+                    f"{end + 25}m",
+                ),
+                Case(f"{engine.title}: more than usual", tokens(engine, 0.7 * times), at=f"{end + 25}m"),
             )
         ),
     )
@@ -199,9 +204,9 @@ def drift(limits: Limits) -> Group:
                 "quick, and its answers may be wrong. See what changed upstream.",
                 runbook="drift-threshold-crossed",
                 cases=(
-                    Case("PSI 0.35", score("psi", 0.35), ({**_SEEN, **feature},)),
-                    Case("PSI 0.15", score("psi", 0.15)),
-                    Case("another method's 0.35", score("js", 0.35)),
+                    Case("PSI far over it", score("psi", 1.75 * limit), ({**_SEEN, **feature},)),
+                    Case("PSI under it", score("psi", 0.75 * limit)),
+                    Case("another method's score", score("js", 1.75 * limit)),
                 ),
             ),
             Alert(
@@ -315,8 +320,8 @@ def spend(limits: Limits) -> Group:
                 description="A loop in an agent, retries or a leaked key. Cap the key that grows.",
                 runbook="token-cost-spike",
                 cases=(
-                    Case("ten times as much", spending(10), (team,), f"{end + 80}m"),
-                    Case("twice as much", spending(2), at=f"{end + 80}m"),
+                    Case("far more than usual", spending(3 * times), (team,), f"{end + 80}m"),
+                    Case("more than usual", spending(0.7 * times), at=f"{end + 80}m"),
                 ),
             ),
             Alert(

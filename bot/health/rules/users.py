@@ -31,12 +31,18 @@ def engine(engines: Sequence[Engine], limits: Limits) -> Group:
     return Group("fixfirst-engine", (*_stall(engines), *_queue(engines, limits), *_kv(engines, limits)), (s.GROUP,))
 
 
+def _around(limit: float) -> tuple[float, float]:
+    """Of a thousand, how many are clearly past the limit, and how many clearly within it."""
+    return min(900.0, 3000 * limit), 500 * limit
+
+
 def _ratio() -> str:
     return f"{s.FAILURES} / {s.REQUESTS}"
 
 
 def _errors(engines: Sequence[Engine], limits: Limits) -> Alert:
     limit = limits.warn("U1")
+    over, under = _around(limit)
     return Alert(
         name="LLMErrorRatioHigh",
         expr=f"{_ratio()} > {limit:g} and {s.FAILURES} * 300 >= {FEWEST_FAILURES}",
@@ -50,8 +56,12 @@ def _errors(engines: Sequence[Engine], limits: Limits) -> Alert:
             case
             for engine in engines
             for case in (
-                Case(f"{engine.title} fails 3 in 100", bench(engine).requests(97, 3), (bench(engine).seen,)),
-                Case(f"{engine.title} fails 5 in 1000", bench(engine).requests(995, 5)),
+                Case(
+                    f"{engine.title} fails {over:g} in 1000",
+                    bench(engine).requests(1000 - over, over),
+                    (bench(engine).seen,),
+                ),
+                Case(f"{engine.title} fails {under:g} in 1000", bench(engine).requests(1000 - under, under)),
                 Case(f"{engine.title} has not failed once", bench(engine).requests(100, 0)),
                 Case(f"{engine.title}: one of few requests failed", bench(engine).requests(1, 0.2)),
             )
@@ -61,6 +71,7 @@ def _errors(engines: Sequence[Engine], limits: Limits) -> Alert:
 
 def _many_errors(engines: Sequence[Engine], limits: Limits) -> Alert:
     limit = limits.crit("U1")
+    over, under = _around(limit)
     return Alert(
         name="LLMErrorRatioCritical",
         expr=f"{_ratio()} >= {limit:g} and {s.FAILURES} * 300 >= {FEWEST_FAILURES}",
@@ -74,8 +85,12 @@ def _many_errors(engines: Sequence[Engine], limits: Limits) -> Alert:
             case
             for engine in engines
             for case in (
-                Case(f"{engine.title} fails every fifth", bench(engine).requests(80, 20), (bench(engine).seen,)),
-                Case(f"{engine.title} fails 3 in 100", bench(engine).requests(97, 3)),
+                Case(
+                    f"{engine.title} fails {over:g} in 1000",
+                    bench(engine).requests(1000 - over, over),
+                    (bench(engine).seen,),
+                ),
+                Case(f"{engine.title} fails {under:g} in 1000", bench(engine).requests(1000 - under, under)),
             )
         ),
     )
@@ -86,6 +101,7 @@ def _broken(engines: Sequence[Engine], limits: Limits) -> Iterator[Alert]:
     if not known:
         return
     limit = limits.warn("U1b")
+    over, under = _around(limit)
 
     def ended(engine: Engine, fine: float, broken: float) -> dict[str, str]:
         counter, one = known[engine], bench(engine)
@@ -108,8 +124,12 @@ def _broken(engines: Sequence[Engine], limits: Limits) -> Iterator[Alert]:
             case
             for engine in known
             for case in (
-                Case(f"{engine.title} breaks 5 in 100 off", ended(engine, 95, 5), (bench(engine).seen,)),
-                Case(f"{engine.title} breaks 5 in 1000 off", ended(engine, 995, 5)),
+                Case(
+                    f"{engine.title} breaks {over:g} in 1000 off",
+                    ended(engine, 1000 - over, over),
+                    (bench(engine).seen,),
+                ),
+                Case(f"{engine.title} breaks {under:g} in 1000 off", ended(engine, 1000 - under, under)),
             )
         ),
     )
@@ -126,6 +146,7 @@ def _latency(
     runbook: str,
 ) -> list[Alert]:
     few, many = limits.warn("U2b"), limits.crit("U2b")
+    over, under = _around(many)
 
     def cases(late: float, fires: bool) -> Iterator[Case]:
         for engine, histogram in known.items():
@@ -156,7 +177,7 @@ def _latency(
             + f"{{{{ $value | humanizePercentage }}}} of requests wait over {seconds:g} s for the {what}",
             description=f"At least {many:.0%} come later than promised; {few:.0%} is what a p99 allows.",
             runbook=runbook,
-            cases=(*cases(30, fires=True), *cases(5, fires=False)),
+            cases=(*cases(over / 10, fires=True), *cases(under / 10, fires=False)),
         ),
     ]
 
@@ -225,7 +246,7 @@ def _queue(engines: Sequence[Engine], limits: Limits) -> list[Alert]:
             "is served. Scale out where a GPU is free, else shed load.",
             runbook="queue-scale-out",
             cases=(
-                *cases(growing(1), "the queue grows", True),
+                *cases(growing(max(1.0, long / 10)), "the queue grows", True),
                 *cases(steady(long * 0.5), "a short queue stays", False),
                 *cases(falling, "a queue is worked off", False),
             ),
@@ -256,8 +277,8 @@ def _kv(engines: Sequence[Engine], limits: Limits) -> Iterator[Alert]:
     for engine in known:
         one = bench(engine)
         for generation, name in enumerate(engine.kv):
-            brim = one.gauge(engine.kv, steady(0.99), generation)
-            cases.append(Case(f"{engine.title}: {name} is at 99 %", brim, (one.seen,)))
+            brim = one.gauge(engine.kv, steady((1 + brimming) / 2), generation)
+            cases.append(Case(f"{engine.title}: {name} is brimming", brim, (one.seen,)))
         nearly = one.gauge(engine.kv, steady((full + brimming) / 2))
         cases.append(Case(f"{engine.title}: nearly full, nothing put back", nearly))
         if engine.preempted:
