@@ -33,19 +33,20 @@ from bot.audit.pressure import LOOK_EVERY_S as PRESSURE_EVERY_S
 from bot.audit.pressure import Pressure, disk_of
 from bot.audit.reconcile import Reconciler
 from bot.config import Config
-from bot.contracts import Check, Courier, Permanent, Transient
+from bot.contracts import Check, Courier, Permanent, Tail, Transient
 from bot.desk import Desk
 from bot.drills import TIDY_EVERY_S, Drills
 from bot.engine import Engine
 from bot.engine.leaving import Leaving
 from bot.engine.local import Chore, LocalEngine
 from bot.hands import Hands
-from bot.health import proof, rollouts
+from bot.health import logs, proof, rollouts
 from bot.health.changes import Courier as ChangesCourier
 from bot.health.chart import Mark
 from bot.health.courier import Courier as HealthCourier
 from bot.health.courier import Keeping
 from bot.health.freeze import PICTURE, Frozen, Piece, freeze
+from bot.health.probe import observations, waiting, weighed
 from bot.health.series import Recorder
 from bot.incident.change import Change, merged
 from bot.incident.due import next_due_at
@@ -53,8 +54,12 @@ from bot.incident.effects import pager_named
 from bot.incident.logbook import Record
 from bot.incident.run import Reading
 from bot.incident.state import Incident
-from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, pagerduty, prometheus
+from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, nvml, pagerduty, prometheus
 from bot.integrations.fallback import Fallback, Voice
+from bot.integrations.kubernetes import PreviousLog, Target
+from bot.integrations.kubernetes.readiness import pods_ready
+from bot.integrations.loki import Loki
+from bot.integrations.probe import Probes
 from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
@@ -147,6 +152,27 @@ def telemetry_of(
         headers=headers,
         settings=yardsticks or config.health,
     )
+
+
+def logs_of(config: Config) -> logs.Logs:
+    """What reads the logs of containers that restart: Loki, and else the clusters themselves."""
+    tails: list[Tail] = [Loki(config.loki, logs.ANY, logs.LINES)] if config.loki else []
+    clusters = [target for target in config.targets["kubernetes"].values() if isinstance(target, Target)]
+    tails += [PreviousLog.over(clusters, logs.BUDGET_S)] if clusters else []
+    return logs.Logs(tails)
+
+
+def health_report(
+    config: Config, telemetry: health.Telemetry, scope: health.Scope, now: datetime, changes: Sequence[Change] = ()
+) -> health.Report:
+    """The health report, with the second opinion of whoever is configured to be asked directly."""
+    probes = Probes(config.probes, pods_ready(config.targets["kubernetes"]))
+    direct = probes.begin(scope.model or None, telemetry.budget) if scope.whole or scope.model else None
+    report = health.survey(telemetry, scope, now, changes=changes, objectives=config.rules.kept, logs=logs_of(config))
+    answers = direct.finish(waiting(report)) if direct else ()
+    if config.nvml.enabled:
+        answers = (*answers, *nvml.look())
+    return weighed(report, observations(answers))
 
 
 def prover_of(config: Config) -> proof.Prover | None:
@@ -341,7 +367,7 @@ class App:
         """The health report of the fleet, or of one model, node or GPU."""
         if self.telemetry is None:
             raise LookupError("no Prometheus is configured")
-        return health.survey(self.telemetry, scope, self.journal.clock(), self.desk.suspects(scope.model))
+        return health_report(self.config, self.telemetry, scope, self.journal.clock(), self.desk.suspects(scope.model))
 
     def survey_of(self, word: str) -> health.Report:
         """The health report of what a person named: a model, a node, a GPU, or nothing for the fleet."""
@@ -386,7 +412,7 @@ class App:
     def _slack(self, settings: SlackSettings, clock: Clock, outside: Clock) -> SlackSide:
         client = connect(settings)
         directory = Directory(client, settings, clock)
-        context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles())
+        context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles(), self.config.links)
         survey = (lambda word: self.survey_of(word).to_dict()) if self.telemetry else None
         verbs = Verbs(self.desk, self.library, survey, context, self.drills, latest=self.latest_changes)
         listeners = Listeners(client, settings, self.desk, directory, verbs, self._direct)
@@ -404,7 +430,9 @@ class App:
     def _couriers(self) -> Mapping[str, Courier]:
         config = self.config
         couriers: dict[str, Courier] = {
-            "postmortem": PostmortemCourier(self.shelf, self.journal.entries, config.pages_url, self.picture)
+            "postmortem": PostmortemCourier(
+                self.shelf, self.journal.entries, config.pages_url, self.picture, config.links
+            )
         }
         if self.slack:
             couriers["slack"] = self.slack.courier
@@ -418,7 +446,8 @@ class App:
             couriers["changes"] = ChangesCourier(self._rollouts)
         prover = prover_of(config)
         if prover:
-            couriers["proof"] = proof.Courier(prover.prove)
+            # Recovery is waited for by threads of its own: whoever wants to resolve waits for nobody's.
+            couriers |= dict.fromkeys(("proof", "recovery"), proof.Courier(prover.prove))
         parts = runbook_parts(config)
         couriers["runbook"] = RunbookCourier(parts.acts, parts.checks, parts.measure, self._breakers)
         if self.tracing:
@@ -448,6 +477,7 @@ class App:
             Runbooks(self.books, config.targets),
             clock,
             policy=config.policy,
+            links=config.links,
             hosts=sorted(hosts),
             hands=Hands(self.desk),
             vitals=Vitals(

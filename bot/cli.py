@@ -9,7 +9,18 @@ from typing import Any
 import click
 import structlog
 
-from bot import cli_canary, cli_changes, cli_drift, cli_drill, cli_hands, cli_health, cli_journal, cli_lint, cli_run
+from bot import (
+    cli_canary,
+    cli_changes,
+    cli_drift,
+    cli_drill,
+    cli_hands,
+    cli_health,
+    cli_journal,
+    cli_lint,
+    cli_rules,
+    cli_run,
+)
 from bot.config import Config, load, shipped_runbooks
 from bot.terminal import CONFIG, config_at
 
@@ -103,6 +114,7 @@ for group in (
     cli_health,
     cli_journal,
     cli_lint,
+    cli_rules,
     cli_run,
 ):
     for command in group.COMMANDS:

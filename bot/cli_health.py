@@ -18,8 +18,8 @@ def health(path: Path, about: str, full: bool, picture: Path | None, rated: bool
     if rated:
         _ratings(path)
         return
-    from bot.app import recorder_of, telemetry_of
-    from bot.health import lines, survey
+    from bot.app import health_report, recorder_of, telemetry_of
+    from bot.health import lines
     from bot.health.freeze import picture_of
     from bot.journal.clock import wall_clock
 
@@ -27,7 +27,7 @@ def health(path: Path, about: str, full: bool, picture: Path | None, rated: bool
     telemetry, recorder = telemetry_of(config), recorder_of(config)
     if telemetry is None or recorder is None:
         raise click.ClickException("no Prometheus is configured; add [prometheus] with its url")
-    report = survey(telemetry, telemetry.scope(about), wall_clock())
+    report = health_report(config, telemetry, telemetry.scope(about), wall_clock())
     for text in lines(report):
         click.echo(text)
     for check in report.checks if full else ():

@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot import health
 from bot.audit import heartbeat
-from bot.health import proof
+from bot.health import promises, proof
+from bot.health.rules.pack import Scope
 from bot.incident.brake import Cap
 from bot.incident.events import Severity
+from bot.incident.links import MOST as MOST_LINKS
+from bot.incident.links import Links
+from bot.incident.links import faults as link_faults
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
-from bot.integrations import CHANGES, PAGERS, SOURCES, TARGETS, alertmanager, nvml, pagerduty, prometheus, shell
+from bot.integrations import CHANGES, PAGERS, SOURCES, TARGETS, alertmanager, loki, nvml, pagerduty, prometheus, shell
 from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
 from bot.integrations.probe import Probe
@@ -55,6 +59,9 @@ TABLES: Final = (
     "probes",
     "nvml",
     "proof",
+    "links",
+    "rules",
+    "loki",
     "heartbeat",
     "retention",
     "tracing",
@@ -113,6 +120,9 @@ class Config:
     probes: Mapping[str, Probe]
     nvml: nvml.Settings
     proof: proof.Settings
+    links: Links
+    rules: Scope
+    loki: loki.Settings | None
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
@@ -171,6 +181,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     epoch = top.text("database_epoch")
     commands = top.text("commands")
     tables = {name: top.mapping(name) for name in TABLES}
+    objectives = promises.objectives(top.tables("slo"), faults)
     if fault:
         top.fault("database", fault)
     canaries = canary.read_all(top.tables("canary"), secret, base, faults)
@@ -215,6 +226,10 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     if "prometheus" in values:
         metrics, more = prometheus.Settings.from_toml(tables["prometheus"], secret)
         faults += [f"prometheus.{fault}" for fault in more]
+    reading_logs = None
+    if "loki" in values:
+        reading_logs, more = loki.Settings.from_toml(tables["loki"], secret)
+        faults += more
     beating = None
     if "heartbeat" in values:
         beating, more = heartbeat.Settings.from_toml(tables["heartbeat"])
@@ -235,6 +250,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     asking = alertmanager.Settings.from_table(sources[alertmanager.SOURCE], secret)
     for table in sources.values():
         table.done()
+    measured = _health(tables["health"], faults)
     oncall, more = StaticOnCall.from_toml(tables["oncall"])
     faults += more
     proving = _proof(tables["proof"], faults)
@@ -257,10 +273,13 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         pagerduty=paging,
         fallbacks=fallbacks,
         prometheus=metrics,
-        health=_health(tables["health"], faults),
+        health=measured,
+        rules=promises.scope(Table("rules", tables["rules"], faults), objectives, measured, pages_url),
         probes=_probes(tables["probes"], tables["kubernetes"], secret, faults),
         nvml=nvml.Settings.from_toml(tables["nvml"], faults),
         proof=proving,
+        links=_links(tables["links"], faults),
+        loki=reading_logs,
         heartbeat=beating,
         tracing=traced,
         targets={
@@ -435,6 +454,18 @@ def _limit(table: Table, check: health.Check) -> health.Limits:
     if warn is not None and crit is not None and (warn < crit if check.direction == "below" else warn > crit):
         table.fault("warn", f"is {warn:g}, which lies past crit, {crit:g}; a warning comes first")
     return health.Limits(warn, crit)
+
+
+def _links(values: Mapping[str, Any], faults: list[str]) -> Links:
+    """Where else people look, by the name they read."""
+    table = Table("links", values, faults)
+    templates = {name: table.text(name, required=True) for name in values}
+    for name, template in templates.items():
+        for fault in link_faults(name, template) if template else ():
+            table.fault(name, fault)
+    if len(templates) > MOST_LINKS:
+        faults.append(f"links: has {len(templates)} links, but people find their way among {MOST_LINKS} at most")
+    return templates
 
 
 def _look_back(table: Table, key: str, default: int) -> int:

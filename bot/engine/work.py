@@ -16,7 +16,17 @@ from bot.outbox import Outbox
 log = structlog.get_logger()
 
 STAND_INS: Final = "stand-ins"
-WORKERS: Final = {"pager": 2, STAND_INS: 2, "slack": 4, "runbook": 2, "health": 1, "changes": 1, "postmortem": 1}
+WORKERS: Final = {
+    "pager": 2,
+    STAND_INS: 2,
+    "slack": 4,
+    "runbook": 2,
+    "proof": 2,
+    "recovery": 1,
+    "health": 1,
+    "changes": 1,
+    "postmortem": 1,
+}
 """Threads per courier: a dead chat can fill only its own, and a dead pager not those of who stands in for it."""
 GROUP_PAUSE: Final = timedelta(seconds=1)
 """A group's news are worked in at most this often once it has an incident: a storm edits one card, not a thousand."""

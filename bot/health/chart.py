@@ -23,6 +23,8 @@ STATES: Final[dict[State, str]] = {"ok": "#a9d5c3", "warn": "#e69f00", "crit": "
 LEFT, RIGHT = 0.072, 0.778
 ROWS: Final = 7
 """GPUs with a name of their own; the rest lies below, thin."""
+FEW_ROWS: Final = 4
+"""So few are all named."""
 THIN_ROWS: Final = 24
 """Above so many, the calm ones are one strip together."""
 MARK_LANES: Final = 3
@@ -181,7 +183,7 @@ def _gpus(axes: Any, recording: Recording, rows: Sequence[Strip]) -> None:
 
 def _shown(rows: Sequence[Strip]) -> tuple[list[Strip], list[Strip]]:
     """Those with a row and a name of their own, and the others; a few are all named."""
-    if len(rows) <= ROWS + 1:
+    if len(rows) <= FEW_ROWS:
         return list(rows), []
     troubled = [strip for strip in rows if not strip.calm][:ROWS]
     return troubled, [strip for strip in rows if strip not in troubled]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from bot.health.capacity import Drain
 from bot.health.observation import Observation
 from bot.health.scope import FLEET, Scope
+from bot.health.slo import Standing
 from bot.health.versions import Comparison
 
 Certainty = Literal["high", "medium", "low", ""]
@@ -34,6 +35,7 @@ class Report:
     what was asked about; its model is `model`. certainty: how sure we are of the cause; "" without one. headline_cause:
     the cause in a few words, for a title. second_id: the second cause's id. drains: what draining the faulty nodes
     would do to each model there. versions: where a model is served in several versions at once, each beside the others.
+    slos: how the objectives stand.
     """
 
     at: datetime
@@ -55,6 +57,7 @@ class Report:
     second_id: str = ""
     drains: tuple[Drain, ...] = ()
     versions: tuple[Comparison, ...] = ()
+    slos: tuple[Standing, ...] = field(default=(), repr=False)
 
     @property
     def about(self) -> str:
@@ -103,6 +106,7 @@ class Report:
             "second_id": self.second_id,
             "drains": [drain.to_dict() for drain in self.drains],
             "versions": [comparison.to_dict() for comparison in self.versions],
+            "slos": [standing.to_dict() for standing in self.slos],
         }
 
     @classmethod
@@ -121,5 +125,6 @@ class Report:
                 "scope": scope,
                 "drains": tuple(Drain.from_dict(drain) for drain in data.get("drains", ())),
                 "versions": tuple(Comparison.from_dict(one) for one in data.get("versions", ())),
+                "slos": tuple(Standing.from_dict(standing) for standing in data.get("slos", ())),
             }
         )

@@ -92,6 +92,12 @@ def _reasons(answers: Iterable[Answer]) -> str:
     return ", ".join(dict.fromkeys(answer.text for answer in answers))
 
 
+def waiting(report: Report) -> dict[str, float]:
+    """Requests in the queue per replica, by model, as far as the report's telemetry knows."""
+    queues = [seen for seen in report.checks if seen.check == "U3" and seen.status != "unknown"]
+    return {sample.labels.get("model_name", ""): sample.value for seen in queues for sample in seen.series}
+
+
 def weighed(report: Report, seen: Sequence[Observation]) -> Report:
     """The report with the second opinion in it.
 

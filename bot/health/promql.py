@@ -86,17 +86,15 @@ def narrows(template: str) -> bool:
 
 
 def names(template: str) -> frozenset[str]:
-    """The metrics it mentions by name. A selector by a pattern of names adds none."""
+    """The metrics it mentions by name. A selector by a pattern of names has none."""
     text = _BRACES.sub("", _STRINGS.sub('""', template))
     text = _GROUPING.sub("", _SLOT.sub("", text))
     return frozenset(_NAME.findall(text)) - _WORDS
 
 
 def answerable(sources: Sequence[str], known: Collection[str] | None) -> tuple[str, ...]:
-    """Those of the sources that mention a metric that is there, or none by name; all when nobody knows what is."""
-    if known is None:
-        return tuple(sources)
-    return tuple(source for source in sources if not (asked := names(source)) or not asked.isdisjoint(known))
+    """Those of the sources that mention a metric that is there; all when nobody knows what is."""
+    return tuple(source for source in sources if known is None or not names(source).isdisjoint(known))
 
 
 def expand(template: str, parts: Mapping[str, str]) -> str:

@@ -23,6 +23,7 @@ def lines(report: Report) -> list[str]:
             out += [f"Then:        {', '.join(report.runbooks[1:])}"]
     out += [f"Not advised: {what}" for what in report.not_advised]
     out += [f"Not checked: {what}" for what in report.unknowns]
+    out += [standing.line for standing in report.slos]
     out += ["", f"{checked(report)} checks at {report.at:%Y-%m-%d %H:%M:%S %Z}: {tally(report)}"]
     width = max((len(seen.title) for seen in report.checks), default=0)
     for seen in report.checks:

@@ -92,15 +92,12 @@ def of_model(sample: Sample, replicas: Sequence[Replica]) -> str:
     return ""
 
 
-def with_model(observation: Observation, replicas: Sequence[Replica]) -> Observation:
-    """The observation, its series named after their models where these can be told."""
-    series = tuple(
-        sample if sample.labels.get("model_name") or not (model := of_model(sample, replicas)) else named(sample, model)
-        for sample in observation.series
-    )
-    return replace(observation, series=series)
+def with_model(sample: Sample, replicas: Sequence[Replica]) -> Sample:
+    """The series with its model beside its other labels, where that can be told."""
+    model = of_model(sample, replicas)
+    return Sample({**sample.labels, "model_name": model}, sample.value) if model else sample
 
 
-def named(sample: Sample, model: str) -> Sample:
-    """The series with its model beside its other labels."""
-    return Sample({**sample.labels, "model_name": model}, sample.value)
+def told_apart(observation: Observation, replicas: Sequence[Replica]) -> Observation:
+    """The observation with the model of each of its series, which the words about whom it is do not need."""
+    return replace(observation, series=tuple(with_model(sample, replicas) for sample in observation.series))

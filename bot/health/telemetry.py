@@ -24,7 +24,7 @@ from bot.health.observation import ASKED, Observation, Sample, observe, unknown,
 from bot.health.promql import Settings, answerable, expand, names, narrows, quote, render
 from bot.health.queries import gpus, kubernetes, serving
 from bot.health.scope import FLEET, Inventory, Scope
-from bot.health.situation import Facts, Situation, gpus_of, of_model, replicas_of, with_model
+from bot.health.situation import Facts, Situation, gpus_of, of_model, replicas_of, told_apart, with_model
 
 WORKERS = 6
 DISCOVERY_S = 2.0
@@ -250,7 +250,7 @@ class _Round:
         scoped = bool(models or host or gpu)
         if scoped and not check.whole:
             sources = tuple(s for s in sources if narrows(s)) if models else ()
-        known = tuple(s for s in sources if self._there(names(expand(s, self._slots)) or {"up"}))
+        known = tuple(s for s in sources if self._there(names(expand(s, self._slots))))
         union = self._rendered(known or sources, models, check.join)
         if check.whole and host:
             union = f'({union}) and on (host) label_replace(vector(1), "host", {_replacement(host)}, "", "")'
@@ -263,11 +263,9 @@ class _Round:
     def _ask(self, question: _Question) -> list[Sample]:
         if not question.query:
             raise Useless("cannot be told for one model" if question.models else "no model is known to run there")
-        if (
-            not self._conversation.reason
-            and self._known is not None
-            and not any(self._there(names(s) or {"up"}) for s in question.sources)
-        ):
+        if self._conversation.reason:
+            raise Unreachable(self._conversation.reason)
+        if self._known is not None and not any(self._there(names(expand(s, self._slots))) for s in question.sources):
             return []
         return self._query(question.query)
 
@@ -281,8 +279,9 @@ class _Round:
         samples = [sample for sample in answer if isinstance(sample, Sample)] if isinstance(answer, list) else []
         if check.whole:
             samples = [sample for sample in samples if _concerns(sample, scope, replicas)]
+        samples = [with_model(sample, replicas) if sample.labels.get("gpu") else sample for sample in samples]
         if samples:
-            return with_model(observe(check, query, samples, self._settings.window, question.scope), replicas)
+            return told_apart(observe(check, query, samples, self._settings.window, question.scope), replicas)
         gone = scope.whole and check.missing == NO_METRIC and self._known is not None and self._was_there(question)
         if gone:
             return unknown(check, query, "no longer reports, and did within the hour", question.scope, gone=True)
@@ -302,7 +301,7 @@ class _Round:
         told = onset.question(question.check, seen, union)
         if told is None or self._conversation.reason:
             return None
-        step = max(self._settings.window // 10, 1)
+        step = max(self._settings.window // 5, 1)
         began = told.began(self._conversation.past(told.query, self._settings.memory, step))
         return None if began is None else now - timedelta(seconds=max(0.0, time.time() - began))
 

@@ -2,9 +2,11 @@
 
 An Xid is an error number that the driver writes to the kernel log and that the DCGM exporter repeats. Most of them are
 the application's doing and leave the GPU usable, so a number alone must never turn a report red: the kind decides.
-Sources: NVIDIA's Xid catalogue (immediate and investigatory action), the fatal list of the EKS node monitoring agent,
-and the overrides of gpud and NVSentinel. Where they disagree, `note` says so and we take the milder
-action that is safe.
+
+The facts are NVIDIA's Xid catalogue (docs.nvidia.com/deploy/xid-errors: number, meaning, immediate and investigatory
+action), the fatal list of the EKS node monitoring agent (aws/eks-node-monitoring-agent), and the overrides of gpud
+(leptonai/gpud) and NVSentinel (NVIDIA/NVSentinel), restated in our words and classes. Where they disagree, `note` says
+so and we take the milder action that is safe.
 """
 
 from collections.abc import Iterable
@@ -55,7 +57,7 @@ class Xid:
         return "gpu-off-the-bus" if self.severity == "crit" else ""
 
 
-_MEMORY = frozenset({48, 64, 95, 140, 171, 172})
+_MEMORY = frozenset({48, 95, 171, 172})
 """Memory errors that were not contained: what ran on the GPU then may be wrong."""
 
 
@@ -77,7 +79,7 @@ def _engines(name: str, units: dict[int, int]) -> Iterable[Xid]:
     return [_xid(number, "app", "app", f"{name} {unit} error") for number, unit in units.items()]
 
 
-_ASK_SUBCODE = "whether it is fatal stands in the kernel log's sub-code (intrinfo), which Prometheus lacks"
+_ASK_SUBCODE = "NVIDIA: reset; EKS: event only. Whether it is fatal stands in the kernel log's sub-code (intrinfo)"
 _UNSORTED = "newer than the catalogue's action buckets"
 _BESIDE_48 = "comes beside Xid 48 and tells where the memory fault lies; " + _UNSORTED
 _GPUD_FATAL = "NVIDIA: ignore; gpud: fatal"

@@ -188,7 +188,7 @@ class ProveHealth(Effect):
 class AwaitHealth(Effect):
     """Ask the telemetry again and again whether it is over, until it is, or nobody waits for that any more."""
 
-    courier = "proof"
+    courier = "recovery"
     lane = "recovery"
     latest_wins = True
 

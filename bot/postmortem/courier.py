@@ -2,13 +2,14 @@
 
 import errno
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bot.contracts import Attempt, Delivered, Permanent, Transient
 from bot.incident.effects import DraftPostmortem, Effect
 from bot.incident.entry import Entry
 from bot.incident.events import PostmortemDrafted, Reopened, Resolved
+from bot.incident.links import Links
 from bot.incident.state import Incident
 from bot.postmortem.draft import draft, pictured
 from bot.postmortem.shelf import Restless, Shelf, TooLarge, picture_name
@@ -28,13 +29,14 @@ class Courier:
     entries: Callable[[str], Sequence[Entry]]
     pages_url: str
     picture: Callable[[str, str], bytes | None]
+    links: Links = field(default_factory=dict)
 
     def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:
         """Writes the draft and says where it is. A repeat finds nothing to change. Raises Transient, Permanent."""
         if not isinstance(effect, DraftPostmortem):
             raise TypeError(f"a postmortem cannot carry out {type(effect).__name__}")
         entries = self.entries(incident.id)
-        markdown = draft(incident, entries, attempt.now, self.pages_url)
+        markdown = draft(incident, entries, attempt.now, self.pages_url, self.links)
         try:
             self._put_pictures(incident)
             name = self.shelf.write(incident, markdown)

@@ -12,6 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from bot.incident import events as ev
 from bot.incident.entry import Entry
 from bot.incident.events import Role
+from bot.incident.links import Links, links_of
 from bot.incident.run import Run, StepRun, StepStatus
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import count, span
@@ -57,11 +58,13 @@ class ToldRun:
     steps: tuple[ToldStep, ...]
 
 
-def draft(incident: Incident, entries: Sequence[Entry], now: datetime, pages_url: str) -> str:
+def draft(
+    incident: Incident, entries: Sequence[Entry], now: datetime, pages_url: str, links: Links | None = None
+) -> str:
     """The postmortem as Markdown, as far as the journal knows it at `now` (UTC).
 
     `entries` are the incident's own, in order. `pages_url` is where people read incidents, without a slash at the end;
-    empty leaves the links out.
+    empty leaves the links out. `links` are the templates of where else to look.
     """
     told = [entry for entry in entries if not isinstance(entry.event, ev.PostmortemDrafted)]
     people = People(incident, told)
@@ -70,9 +73,10 @@ def draft(incident: Incident, entries: Sequence[Entry], now: datetime, pages_url
     return _template().render(
         incident=incident,
         now=now,
-        facts=list(_facts(incident, told, people, pages_url)),
+        facts=[*_facts(incident, told, people, pages_url), *_elsewhere(incident, links or {})],
         summary=list(_summary(incident, told, times)),
         impacts=_said(told, ev.ImpactStated, people),
+        budgets=list(_budgets(evidence)),
         times=times,
         evidence=evidence[0] if evidence else None,
         checks=_checks(evidence[0]) if evidence else [],
@@ -137,6 +141,12 @@ def _facts(incident: Incident, entries: Sequence[Entry], people: People, pages_u
     books = dict.fromkeys(run.runbook for run in incident.runs.values())
     if books:
         yield "Runbooks", Markdown(", ".join(_runbook(book, pages_url) for book in books))
+
+
+def _elsewhere(incident: Incident, links: Links) -> Iterator[tuple[str, str]]:
+    made = [link(name, url) for name, url in links_of(incident, links)]
+    if made:
+        yield "Look", Markdown(", ".join(made))
 
 
 def _runbook(book: str, pages_url: str) -> Markdown:
@@ -208,6 +218,26 @@ def _checks(entry: Entry) -> list[Mapping[str, Any]]:
         raise TypeError(f"{entry.id} is no evidence")
     past = [check for check in entry.event.report.get("checks", ()) if check["status"] in ("warn", "crit")]
     return sorted(past, key=lambda check: check["status"] != "crit")
+
+
+def _budgets(evidence: Sequence[Entry]) -> Iterator[str]:
+    """What it cost of each error budget, between the first report that knew it and the last."""
+    seen: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for entry in evidence:
+        reports = entry.event.report if isinstance(entry.event, ev.EvidenceCollected) else {}
+        for slo in reports.get("slos", ()):
+            if slo["left"] is not None:
+                seen.setdefault((slo["name"], slo["service"], slo["model"]), []).append(slo)
+    for standings in seen.values():
+        first, last = standings[0], standings[-1]
+        left = f"{last['left']:.0%} of the {last['days']} days' error budget is left"
+        cost = first["left"] - last["left"]
+        if len(standings) == 1:
+            yield f"Objective {last['title']}: {left}."
+        elif cost > 0:
+            yield f"Objective {last['title']}: {cost:.1%} of the budget was used while this lasted, {left}."
+        else:
+            yield f"Objective {last['title']}: no budget was used while this lasted, {left}."
 
 
 def _candidates(evidence: Sequence[Entry]) -> list[str]:

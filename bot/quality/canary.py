@@ -23,7 +23,7 @@ from bot.settings import Table, shown
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 EVERY: Final = timedelta(minutes=10)
-SHORTEST: Final = timedelta(minutes=1)
+SHORTEST: Final = timedelta(seconds=10)
 LONGEST: Final = timedelta(days=1)
 LONGEST_CALL: Final = timedelta(minutes=5)
 TOKENS_PER_DAY: Final = 500_000
@@ -49,7 +49,7 @@ class Canary:
             table.fault("name", f"is {shown(name)}, but must be 1 to 40 small letters, digits and -")
         every = table.span("every", EVERY)
         if not SHORTEST <= every <= LONGEST:
-            table.fault("every", "must be from 1m to 1d")
+            table.fault("every", "must be from 10s to 1d")
             every = EVERY
         timeout = table.span("timeout", timedelta(seconds=30))
         if not timedelta(0) < timeout <= LONGEST_CALL:
@@ -83,39 +83,41 @@ class Canary:
     def round(self, clock: Callable[[], datetime], stop: Callable[[], bool] = bool) -> "Round | None":
         """Asks every prompt once, or as often as samples are wanted; None when told to `stop` on the way."""
         tried: list[Tried] = []
-        for prompt in self.prompts:
-            answers: list[Answer] = []
-            faults: list[Fault] = []
-            failed = unanswered = 0
-            asked = max(self.samples, 2 if prompt.same else 1)
-            for _ in range(asked):
+        with self.endpoint.connected() as client:
+            for prompt in self.prompts:
+                told = [*self._answers(client, prompt, stop)]
                 if stop():
                     return None
-                try:
-                    answer = self.endpoint.ask(prompt)
-                except (Transient, Permanent) as failure:
-                    unanswered += 1
-                    faults.append(Fault("an answer", str(failure)))
-                    continue
-                answers.append(answer)
-                wrong = judge(prompt, answer)
-                failed += bool(wrong)
-                faults += wrong
-            if unlike := differing(prompt, answers):
-                failed, faults = len(answers), [*faults, *unlike]
-            tried.append(
-                Tried(
-                    prompt.name,
-                    asked=asked,
-                    passed=asked - unanswered - failed,
-                    unanswered=unanswered,
-                    first_token_s=max((one.first_token_s for one in answers if one.first_token_s), default=None),
-                    whole_s=max((one.whole_s for one in answers), default=None),
-                    tokens=sum(one.tokens for one in answers),
-                    faults=tuple(dict.fromkeys(faults)),
-                )
-            )
+                tried.append(_judged(prompt, told))
         return Round(self.name, self.endpoint.model, clock(), tuple(tried))
+
+    def _answers(self, client: Any, prompt: Prompt, stop: Callable[[], bool]) -> Iterator[Answer | str]:
+        """The prompt's samples; for one without an answer, why."""
+        for _ in range(max(self.samples, 2 if prompt.same else 1)):
+            if stop():
+                return
+            try:
+                yield self.endpoint.ask(client, prompt)
+            except (Transient, Permanent) as failure:
+                yield str(failure)
+
+
+def _judged(prompt: Prompt, told: "Sequence[Answer | str]") -> "Tried":
+    """How the prompt went, of its answers and of the reasons why there was none."""
+    answers = [one for one in told if isinstance(one, Answer)]
+    wrong = [judge(prompt, answer) for answer in answers]
+    unlike = differing(prompt, answers)
+    faults = [Fault("an answer", one) for one in told if isinstance(one, str)]
+    return Tried(
+        prompt.name,
+        asked=len(told),
+        passed=0 if unlike else sum(not one for one in wrong),
+        unanswered=len(told) - len(answers),
+        first_token_s=max((one.first_token_s for one in answers if one.first_token_s is not None), default=None),
+        whole_s=max((one.whole_s for one in answers), default=None),
+        tokens=sum(one.tokens for one in answers),
+        faults=tuple(dict.fromkeys([*faults, *(fault for one in wrong for fault in one), *unlike])),
+    )
 
 
 def read_all(

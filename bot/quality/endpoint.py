@@ -34,20 +34,24 @@ class Endpoint:
     token: Secret = field(default_factory=lambda: Secret(""))
     timeout: float = 30.0
 
-    def ask(self, prompt: Prompt) -> Answer:
+    def connected(self) -> "httpx2.Client":
+        """A client for the prompts of a round, to be closed: to make one takes longer than many an answer."""
+        import httpx2
+
+        headers = {"User-Agent": "FixFirst", "Accept": "text/event-stream, application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token.reveal()}"
+        return httpx2.Client(timeout=self.timeout, headers=headers, trust_env=False)
+
+    def ask(self, client: "httpx2.Client", prompt: Prompt) -> Answer:
         """One answer. Raises Transient, Permanent."""
         import httpx2
 
         path = "/chat/completions" if self.api == CHAT else "/completions"
-        headers = {"User-Agent": "FixFirst", "Accept": "text/event-stream, application/json"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token.reveal()}"
+        url = f"{self.url.rstrip('/')}{path}"
         began = time.monotonic()
         try:
-            with (
-                httpx2.Client(timeout=self.timeout, headers=headers, trust_env=False) as client,
-                client.stream("POST", f"{self.url.rstrip('/')}{path}", json=self._asking(prompt)) as response,
-            ):
+            with client.stream("POST", url, json=self._asking(prompt)) as response:
                 return self._answer(prompt, response, began)
         except httpx2.TimeoutException as error:
             raise self._late() from error

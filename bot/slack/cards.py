@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from bot.health.slo import worst
 from bot.incident import change as changes
 from bot.incident.advice import Advice, Next, SixStep, advise, six_steps
 from bot.incident.events import Role
+from bot.incident.links import links_of
 from bot.incident.run import StepStatus
 from bot.incident.runs import current_step
 from bot.incident.state import Incident, Status
@@ -104,6 +106,7 @@ def incident_card(incident: Incident, context: Context) -> Message:
             section(_evidence(incident)),
             section(_changed(incident)),
             section(tested(incident)),
+            small(_budget(incident)),
             section(_run(incident)),
             small(_last_update(incident)),
             _small_print(incident),
@@ -241,6 +244,13 @@ def _to_its_page(url: str) -> str:
     return f" · {link(url, 'open')}" if url else ""
 
 
+def _budget(incident: Incident) -> str:
+    """The error budget that stands worst, as the telemetry last said."""
+    found = incident.evidence
+    standing = worst(found.report.get("slos", ())) if found else None
+    return f":hourglass_flowing_sand: {line(standing['line'], 200)}" if standing else ""
+
+
 def _run(incident: Incident) -> str:
     if not incident.runs:
         return ""
@@ -291,7 +301,10 @@ def _links(incident: Incident, context: Context) -> Block | None:
     links = [link(context.timeline_url(incident), "Timeline")]
     if incident.postmortem:
         links.append(link(context.postmortem_url(incident), "Postmortem"))
-    return small(" · ".join([*links, f"detected {when(incident.detected_at)}"]))
+    elsewhere = " · ".join(link(url, name) for name, url in links_of(incident, context.links))
+    return small(
+        " · ".join([*links, f"detected {when(incident.detected_at)}"]), f":mag: {elsewhere}" if elsewhere else ""
+    )
 
 
 def _buttons(incident: Incident, advice: Advice, context: Context) -> list[Block | None]:

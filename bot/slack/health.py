@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from bot.health import versions
 from bot.health.compare import compare
 from bot.health.findings import Report
 from bot.health.freeze import short_title
+from bot.health.logs import CHECK as LOG
 from bot.health.observation import Observation, number
 from bot.health.report import checked, tally
+from bot.health.versions import Comparison
 from bot.incident import events as ev
 from bot.incident.entry import Entry
 from bot.incident.state import Incident, Status
@@ -17,7 +20,7 @@ from bot.incident.timeline import span
 from bot.slack.actions import Do, evidence_value
 from bot.slack.blocks import Block, Message, actions, button, confirm, header, image, message, section, small
 from bot.slack.parts import VERDICT_MARKS, Context, run_button
-from bot.slack.text import clock, line, link, plain
+from bot.slack.text import clock, cut, line, link, plain
 
 _CHECK_MARKS: Final[Mapping[str, str]] = {
     "crit": ":red_circle:",
@@ -26,6 +29,8 @@ _CHECK_MARKS: Final[Mapping[str, str]] = {
     "unknown": ":black_circle:",
 }
 _USERS_SHOWN: Final = 4
+VERSIONS_SHOWN: Final = 3
+"""Models whose versions are shown side by side; the rest is in the terminal's report."""
 _QUERY_SHOWN: Final = 260
 
 
@@ -49,17 +54,24 @@ def report_title(seen: Report) -> str:
 
 
 def report_blocks(seen: Report, context: Context, beside: Beside = NOTHING_BESIDE) -> list[Block | None]:
-    """The seven blocks, those left out that have nothing to say."""
+    """The seven blocks, those left out that have nothing to say; and one for each model that serves in two versions."""
     return [
         header(report_title(seen)),
         section(f"*Users:* {_users(seen, beside.since)}"),
         section("\n".join(beside.lines)),
         section("\n".join(_why(seen))),
         section("\n".join(_what_to_do(seen, context))),
+        *(section(side_by_side(one)) for one in seen.versions[:VERSIONS_SHOWN]),
         image(beside.picture, f"{report_title(seen)}. {_users(seen, None)}") if beside.picture else None,
         small(" · ".join(_small_print(seen, beside.notes))),
         actions(*beside.buttons),
     ]
+
+
+def side_by_side(comparison: Comparison) -> str:
+    """A model's versions as lines of mrkdwn."""
+    title, *rest = versions.lines(comparison)
+    return "\n".join([f":scales: *{line(title, 200)}*", *(line(text, 300) for text in rest[:12])])
 
 
 def _felt(seen: Report) -> list[Observation]:
@@ -217,11 +229,17 @@ def full_card(report: Mapping[str, Any], context: Context) -> Message:
 
 
 def numbers_message(found: ev.EvidenceCollected, incident: Incident) -> Message | None:
-    """The numbers behind a report, for the thread under it; None when they were taken out."""
+    """The numbers behind a report, for the thread under it; None when there are none, or they were taken out."""
     if not found.report:
         return None
     seen = Report.from_dict(found.report)
-    return message(f"{incident.ref}: the numbers of {found.evidence or seen.verdict}", _groups(_numbers(seen)))
+    if all(check.status == "unknown" for check in seen.checks):
+        return None
+    logs = _log_lines(seen)
+    return message(
+        f"{incident.ref}: the numbers of {found.evidence or seen.verdict}",
+        [*_groups(_numbers(seen)), section(logs) if logs else None],
+    )
 
 
 def _numbers(seen: Report, *, known: bool = False) -> list[str]:
@@ -231,6 +249,13 @@ def _numbers(seen: Report, *, known: bool = False) -> list[str]:
 
 def _groups(lines: Sequence[str], size: int = 8) -> list[Block | None]:
     return [section("\n".join(lines[start : start + size])) for start in range(0, len(lines), size)]
+
+
+def _log_lines(seen: Report) -> str:
+    """What the logs of restarting containers told, as they told it."""
+    told = [sample.labels for check in seen.checks if check.check == LOG for sample in check.series]
+    lines = [line(f"{one['pod']}: {one['line']}", 320) for one in told if one.get("line")]
+    return cut("\n".join(["*From the logs*", *(f">{text}" for text in lines)]), 2900) if lines else ""
 
 
 def _check_line(check: Observation) -> str:

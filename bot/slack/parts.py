@@ -1,12 +1,13 @@
 """What several cards share: the marks, the sentences about where an incident stands, and its first buttons."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote as url_quote
 
 from bot.incident.advice import proposed_runbook
 from bot.incident.events import DeliveryFailed, EvidenceCollected
+from bot.incident.links import Links
 from bot.incident.policy import Policy
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import span
@@ -51,11 +52,12 @@ VERDICT_MARKS: Final[Mapping[str, str]] = {
 @dataclass(frozen=True, slots=True)
 class Context:
     """What cards need beside the incident: `pages_url` is where people reach our pages, without a slash at the end;
-    `runbooks` gives titles to runbook ids."""
+    `runbooks` gives titles to runbook ids, `links` are the templates of where else to look."""
 
     policy: Policy
     pages_url: str
     runbooks: Mapping[str, str]
+    links: Links = field(default_factory=dict)
 
     def timeline_url(self, incident: Incident) -> str:
         return f"{self.pages_url.rstrip('/')}/incidents/{incident.ref}"
@@ -138,9 +140,11 @@ def has_cause(found: EvidenceCollected) -> bool:
 
 
 def confidence(found: EvidenceCollected) -> str:
-    """` (4 of 5 signals)`, as the health report counted them; empty where it names no cause to be sure of."""
+    """` (high, 4 of 5 signals)`, as the health report counted them; empty where it names no cause to be sure of."""
     agree, signals = found.report.get("agree", 0), found.report.get("signals", 0)
-    return f" ({agree} of {signals} signals)" if signals else ""
+    certainty = found.report.get("certainty", "")
+    sure = f"{certainty}, " if certainty else ""
+    return f" ({sure}{agree} of {signals} signals)" if signals else ""
 
 
 def tested(incident: Incident) -> str:

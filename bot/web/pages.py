@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from bot.hands import Hands
+from bot.incident.links import Links, links_of
 from bot.incident.policy import Policy
 from bot.incident.state import Incident
 from bot.journal import Journal
@@ -45,11 +46,12 @@ def pages_app(
     hosts: Collection[str],
     vitals: Vitals,
     hands: Hands,
+    links: Links | None = None,
 ) -> Starlette:
     """The application. `hosts` are the names it answers to; any other is refused, against DNS rebinding."""
     return Starlette(
         routes=[
-            *pages_routes(journal, shelf, runbooks, clock, policy=policy),
+            *pages_routes(journal, shelf, runbooks, clock, policy=policy, links=links),
             *health_routes(vitals, clock),
             *hands_routes(hands, clock),
         ],
@@ -59,10 +61,10 @@ def pages_app(
 
 
 def pages_routes(
-    journal: Journal, shelf: Shelf, runbooks: Runbooks, clock: Clock, *, policy: Policy
+    journal: Journal, shelf: Shelf, runbooks: Runbooks, clock: Clock, *, policy: Policy, links: Links | None = None
 ) -> list[BaseRoute]:
     """The routes for people, without their guard. The handlers are synchronous; Starlette gives them threads."""
-    pages = _Pages(journal, shelf, runbooks, clock, policy)
+    pages = _Pages(journal, shelf, runbooks, clock, policy=policy, links=links or {})
     return [
         Route("/", pages.board),
         Route("/incidents", lambda _: RedirectResponse("/", HTTPStatus.MOVED_PERMANENTLY)),
@@ -86,12 +88,15 @@ def _problem(_: Request, error: Exception) -> Response:
 class _Pages:
     """The handlers with what they read from."""
 
-    def __init__(self, journal: Journal, shelf: Shelf, runbooks: Runbooks, clock: Clock, policy: Policy) -> None:
+    def __init__(
+        self, journal: Journal, shelf: Shelf, runbooks: Runbooks, clock: Clock, *, policy: Policy, links: Links
+    ) -> None:
         self._journal = journal
         self._shelf = shelf
         self._readable = runbooks.readable
         self._clock = clock
         self._policy = policy
+        self._links = links
 
     def board(self, _: Request) -> Response:
         """What burns now, then what is over."""
@@ -121,6 +126,7 @@ class _Pages:
         before = self._journal.incident(incident.recurs) if incident.recurs else None
         return page(
             "incident.html",
+            elsewhere=links_of(incident, self._links),
             here="incidents",
             now=now,
             incident=incident,

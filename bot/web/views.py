@@ -14,7 +14,7 @@ from bot.incident.entry import Entry
 from bot.incident.events import EvidenceCollected
 from bot.incident.policy import Policy
 from bot.incident.run import Run, RunStatus, StepRun, StepStatus
-from bot.incident.state import Incident, Status
+from bot.incident.state import Incident, Status, Tested
 from bot.incident.timeline import count, span, who
 from bot.postmortem.keytimes import key_times
 from bot.postmortem.shelf import number_of
@@ -195,6 +195,11 @@ def steps(incident: Incident) -> tuple[StepView, ...]:
     return tuple(shown)
 
 
+def _tested(said: Tested) -> tuple[str, str]:
+    """What the telemetry said last to the question whether it is over."""
+    return "Proven healthy" if said.holds else "Not proven healthy", f"{said.text} ({said.at:%H:%M} UTC)"
+
+
 def facts(incident: Incident, entries: Sequence[Entry], now: datetime) -> tuple[tuple[str, str], ...]:
     """The header of an incident's page: label and value, only what is known."""
     people = People(incident, entries)
@@ -207,6 +212,7 @@ def facts(incident: Incident, entries: Sequence[Entry], now: datetime) -> tuple[
         ("Service", incident.service),
         ("Model", incident.model),
         ("Alerts", _alerts(incident)),
+        *([_tested(incident.tested)] if incident.tested else []),
         *((role.value.capitalize(), people.name(user)) for role, user in incident.roles.items()),
         ("Channel", f"#{incident.channel_name}" if incident.channel_name else ""),
         ("Round", str(incident.generation) if incident.generation > 1 else ""),

@@ -82,6 +82,7 @@ class Workbench:
             MonitoringConfig(
                 directory=self.directory / "monitoring",
                 fleet=f"{LOOPBACK}:{ports.fleet}",
+                bot=f"{LOOPBACK}:{ports.pages}",
                 webhook_url=f"{ports.url('doors')}/hooks/alertmanager",
                 webhook_token=self.secrets.alertmanager_token,
                 prometheus=f"{LOOPBACK}:{ports.prometheus}",

@@ -269,6 +269,16 @@ address = "{fleet}"
 file = {_quoted(str(directory / FLAGS))}
 flags = [{guards}]
 
+# What no figure of the engine shows: whether a model still answers easy questions.
+[[canary]]
+name = "chat"
+model = "llama-70b"
+url = "{fleet}/v1"
+token_env = "FLEET_TOKEN"
+every = "10s"
+timeout = "5s"
+tokens_per_day = 100000000    # they cost nothing here
+
 # What can be practised here: each breaks the fleet for real.
 {drills}"""
 

@@ -1,7 +1,7 @@
 """`make bench`: the real `fixfirst serve` against a floor of our own, in the same minutes on the same machine.
 
 Three rounds; every ratio is the median of the rounds' own ratios. Ends with 1 when a promise of the table is missed.
-Loopback only, bounded in time (under eight minutes), and it cleans up after itself.
+Loopback only, bounded in time (under fifteen minutes), and it cleans up after itself.
 """
 
 import sys
@@ -13,7 +13,7 @@ from typing import Final
 
 from bot.workbench.launch import Options, Workbench
 from bot.workbench.settings import Ports
-from tests.bench import books, house, measure, report
+from tests.bench import books, health, house, measure, report
 from tests.bench.measure import Click, Pair
 from tests.databases import PostgreSQL, postgresql
 
@@ -28,6 +28,10 @@ MEMORY_BELOW_MB: Final = 120.0
 COLD_START_BELOW_S: Final = 2.0
 LINT_BELOW_S: Final = 2.0
 PLAN_BELOW_S: Final = 1.0
+REPORT_BELOW_S: Final = 2.0
+REPORT_BELOW_MB: Final = 100.0
+PICTURE_BELOW_MS: Final = 300.0
+CAUSE_AT_LEAST: Final = 0.9
 SCRAPED_AFTER_S: Final = 6.0
 ANY: Final = Ports(page=0, pagerduty=0, fleet=0, prometheus=0, alertmanager=0, doors=0, pages=0)
 
@@ -124,6 +128,22 @@ def plans(folder: Path) -> list[report.Line]:
     return [report.absolute(f"plan of {books.STEPS} steps", took, "s", PLAN_BELOW_S)]
 
 
+def diagnosis(folder: Path) -> list[report.Line]:
+    """The health report over a large fleet, and the marks of the forty labelled incidents."""
+    found = health.measured(folder)
+    marks = health.marks()
+    slowest = max(pair.product for pair in found.reports)
+    return [
+        report.waits("health report, 256 GPUs and 64 replicas", found.reports, None),
+        report.absolute("... the slowest of five", [slowest], "s", REPORT_BELOW_S),
+        report.absolute("... its picture", [1e3 * took for took in found.pictures], "ms", PICTURE_BELOW_MS),
+        report.absolute("... memory above idle, with the picture", [found.above_idle], "MB", REPORT_BELOW_MB),
+        report.share("labelled incidents: impact right", marks.impact, marks.answers, 1.0),
+        report.share("labelled incidents: first cause right", marks.cause, marks.answers, CAUSE_AT_LEAST),
+        report.share("labelled incidents: nothing unsafe said", marks.answers - marks.unsafe, marks.answers, 1.0),
+    ]
+
+
 def main() -> int:
     """Runs it all; the exit status says whether every promise was kept."""
     began = time.monotonic()
@@ -135,6 +155,7 @@ def main() -> int:
             lines += on_postgresql(folder, outside, databases)
         lines += lints(folder)
         lines += plans(folder)
+        lines += diagnosis(folder / "diagnosis")
     missed = [line.name for line in lines if line.kept is False]
     verdict = f"Missed: {'; '.join(missed)}." if missed else "Every promise is kept."
     took = f"{time.monotonic() - began:.0f} s, {ROUNDS} rounds"

@@ -62,6 +62,12 @@ def absolute(name: str, values: Sequence[float], unit: str, below: float | None)
     return Line(name, "", f"{value:.3g} {unit}", "", gate, kept)
 
 
+def share(name: str, good: int, all_of: int, at_least: float) -> Line:
+    """So many of so many: at least this part of them."""
+    reached = good / all_of
+    return Line(name, "", f"{good} of {all_of}", f"{reached:.0%}", f">= {at_least:.0%}", reached >= at_least)
+
+
 def table(lines: Sequence[Line]) -> str:
     """The lines in Markdown, columns aligned."""
     rows = [COLUMNS, *(line.cells() for line in lines)]

@@ -98,7 +98,7 @@ def test_check_of_the_example_finds_every_runbook(types: Type) -> None:
     told = types("check", "--config", str(EXAMPLE), **secrets)
     assert told.exit_code == 0, told.output
     assert "     connected  Slack" in told.stdout
-    assert f"15  runbooks in {RUNBOOKS}" in told.stdout
+    assert f"16  runbooks in {RUNBOOKS}" in told.stdout
     assert "canary" not in told.output
 
 

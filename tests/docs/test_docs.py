@@ -149,7 +149,7 @@ def test_with_the_targets_of_the_example_every_shipped_runbook_can_be_used() -> 
     assert config is not None, faults
     runbooks, wrong = load_runbooks(config.runbooks_dir, targets=config.targets)
     assert wrong == []
-    assert len(runbooks) == 15
+    assert len(runbooks) == 16
 
 
 def test_the_alertmanager_example_sends_to_our_door_with_a_token() -> None:

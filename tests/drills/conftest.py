@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -24,6 +25,8 @@ from starlette.applications import Starlette
 import bot.workbench.monitoring as monitoring_package
 from bot.app import runbook_parts
 from bot.config import Config, load
+from bot.quality.canary import figures
+from bot.quality.exposition import text
 from bot.runbook.preview import Parts
 from bot.workbench.fleet import Fleet, fleet_app
 from bot.workbench.server import Servers, Site, bind
@@ -134,18 +137,27 @@ class World:
     parts: Parts
     port: int
     scraper: Scraper
+    flies: bool = False
+    """Whether the bot's canaries ask the fleet; only what is about them waits for their answers."""
 
     @property
     def now(self) -> float:
         return self.past.clock.now
 
     def passes(self, seconds: float) -> None:
-        """Time goes by, scrape by scrape."""
+        """Time goes by, scrape by scrape. Where canaries fly, the bot's own metrics are scraped too."""
         for _ in range(round(seconds / EVERY_S)):
             self.past.clock.now += EVERY_S
             status, page = fetch(self.port, "/metrics")
             assert status == 200
-            self.scraper.take(page, self.now)
+            self.scraper.take(page + self.asked(), self.now)
+
+    def asked(self) -> str:
+        """What the canaries of the configuration tell now, as the bot's own metrics have it."""
+        if not self.flies:
+            return ""
+        rounds = [canary.round(lambda: datetime.fromtimestamp(self.now, UTC)) for canary in self.config.canaries]
+        return text(figures([one for one in rounds if one is not None]))
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from bot.contracts import Transient
-from bot.engine.work import DRAINS_AT_ONCE
-from bot.incident.effects import Effect, Page, PageEffect
+from bot.engine.work import DRAINS_AT_ONCE, WORKERS
+from bot.incident.effects import EFFECTS, Effect, Page, PageEffect
 from bot.incident.events import AckDeadlineMissed
 from bot.incident.policy import Policy
 from bot.incident.state import Incident
@@ -25,6 +25,10 @@ def test_news_become_an_incident_that_is_paged_and_shown(servers: Cluster) -> No
     until(lambda: {"Page", "OpenChannel", "RefreshCard", "CollectEvidence", "Tell"} <= set(servers.world.kinds()))
     (incident,) = server.journal.live()
     assert server.journal.verify(incident.id) is None
+
+
+def test_every_courier_has_threads() -> None:
+    assert {effect.courier for effect in EFFECTS.values()} <= set(WORKERS)
 
 
 def test_what_did_not_work_is_tried_again(servers: Cluster) -> None:

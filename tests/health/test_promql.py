@@ -1,13 +1,18 @@
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
+import promql_parser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.health import Scope, Settings, Telemetry, catalogue
-from bot.health.promql import edge, narrows, quote, render
+from bot.health.engines import ENGINES, Engine
+from bot.health.promql import answerable, edge, expand, names, narrows, quote, render
+from bot.health.queries.kubernetes import served
+from bot.health.telemetry import FACTS, KNOWN
 from tests.health.conftest import Past
 
 
@@ -96,3 +101,44 @@ def test_a_real_prometheus_finds_each_model_by_its_name_and_no_other(remembering
     for name in {*HOSTILE} - {*listed} | {"\ud800", "nobody"}:
         (seen,) = Telemetry(url).survey(Scope(model=name), queue)
         assert (seen.status, seen.text) == ("unknown", "no such metric of this model"), json.dumps(name)
+
+
+def mentioned(expression: Any, found: set[str]) -> set[str]:
+    """The metrics of an expression, as Prometheus' own grammar has them."""
+    if isinstance(expression, promql_parser.VectorSelector):
+        found.add(expression.name or "")
+    for part in ("expr", "lhs", "rhs", "vector_selector"):
+        if (inner := getattr(expression, part, None)) is not None:
+            mentioned(inner, found)
+    for argument in getattr(expression, "args", None) or ():
+        mentioned(argument, found)
+    return found
+
+
+def every_source() -> list[str]:
+    checks = [source for check in catalogue(Settings()) for source in check.sources]
+    return checks + [source for sources in FACTS.values() for source in sources]
+
+
+@pytest.mark.parametrize("engines", [ENGINES[:1], ENGINES], ids=["one engine", "all"])
+def test_every_query_is_promql_and_its_metrics_are_known_by_name(engines: tuple[Engine, ...]) -> None:
+    slots = served(engines)
+    for source in every_source():
+        template = expand(source, slots)
+        parsed = promql_parser.parse(render(template, Settings(), ["a-b", 'c"d']))
+
+        assert mentioned(parsed, set()) == names(template), template
+
+
+def test_the_discovery_asks_for_every_metric_that_a_query_mentions() -> None:
+    known = re.compile(KNOWN)
+    asked = {name for source in every_source() for name in names(expand(source, served(ENGINES)))}
+
+    assert [name for name in sorted(asked) if not known.fullmatch(name)] == []
+
+
+def test_only_what_is_there_is_asked() -> None:
+    sources = ("rate(a[1m])", "b or c", "d")
+
+    assert answerable(sources, {"a", "c"}) == ("rate(a[1m])", "b or c")
+    assert answerable(sources, None) == sources

@@ -7,17 +7,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote_plus
+from urllib.request import urlopen
 
 import pytest
 
 from bot.health import Report, Scope, Settings, Telemetry, Verdict, lines, survey
 from bot.health.telemetry import WORKERS
-from tests.health.conftest import Exporter, eventually, prometheus
+from tests.health.conftest import Exporter, Past, eventually, prometheus
+from tests.health.fleet import Fleet
 
 NOW = datetime(2026, 11, 21, 3, 4, tzinfo=UTC)
 
@@ -122,6 +125,54 @@ def test_a_refusal_is_told_with_its_number_and_asked_only_once(status: int) -> N
 
     assert report.unknowns == (f"everything: Prometheus at {url[7:]} refused the query with HTTP {status}",)
     assert len(asked) == len({*asked}) > len(report.checks)
+
+
+def asked_of(past: Past, start: Callable[[Past], str], *, refuse_names: bool) -> tuple[Report, list[str]]:
+    """A report through a proxy that keeps what it passes on, and may not know the call for names."""
+    target = start(past)
+    asked: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(unquote_plus(self.path))
+            if refuse_names and "/label/" in self.path:
+                self.send_error(404)
+                return
+            with urlopen(target + self.path, timeout=20) as answer:
+                body = answer.read()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        report = survey(Telemetry(f"http://127.0.0.1:{server.server_address[1]}"), Scope(), NOW)
+        server.shutdown()
+        thread.join()
+    return report, asked
+
+
+def test_one_call_tells_what_there_is_and_only_that_is_asked(remembering: Callable[[Past], str]) -> None:
+    _, asked = asked_of(Fleet("sglang").write(), remembering, refuse_names=False)
+
+    assert sum("/label/" in path for path in asked) == 1
+    assert any("sglang:num_queue_reqs" in path for path in asked)
+    assert [path for path in asked if "vllm:" in path and "/query" in path] == []
+    assert not any("model_drift_score" in path and "/query" in path for path in asked)
+    assert len(asked) == len({*asked})
+
+
+def test_where_that_call_is_unknown_everything_is_asked(remembering: Callable[[Past], str]) -> None:
+    report, asked = asked_of(Fleet("sglang").write(), remembering, refuse_names=True)
+
+    assert report.verdict is Verdict.OK
+    assert any("vllm:num_requests_waiting" in path for path in asked)
+    assert any("model_drift_score" in path for path in asked)
 
 
 @pytest.mark.parametrize("url", ["", "prometheus:9090", "ftp://p", "http://", "file:///etc/passwd"])

@@ -171,4 +171,4 @@ def test_a_service_that_is_down_crowds_out_no_other(house: House) -> None:
     house.drain()
     ready = house.journal.ready_jobs(house.clock())
     assert ready[0].effect.courier == "pager"
-    assert {job.effect.courier for job in ready} == {"pager", "slack", "health"}
+    assert {job.effect.courier for job in ready} == {"pager", "slack", "health", "changes"}

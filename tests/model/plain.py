@@ -97,6 +97,8 @@ class Plain:
     handovers: list[Handover] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     runs: dict[str, PlainRun] = field(default_factory=dict)
+    looks: list[str] = field(default_factory=list)
+    thumbs: dict[tuple[str, str], tuple[bool, str]] = field(default_factory=dict)
     changes: set[int] = field(default_factory=set)
     story: Words = field(default_factory=list)
 
@@ -281,6 +283,20 @@ class Plain:
         if not text.strip():
             raise No
         return ["incident.note_added"]
+
+    def is_looked_at(self, evidence: str) -> Words:
+        self.looks.append(evidence)
+        return ["evidence.collected"]
+
+    def verdict_is_rated(self, who: str, evidence: str, right: bool, text: str) -> Words:
+        """Only what was given can be rated; the last word of each counts, and the same word again is no news."""
+        if evidence not in self.looks:
+            raise No
+        said = (right, "" if right else text.strip())
+        if self.thumbs.get((evidence, who)) == said:
+            return []
+        self.thumbs[evidence, who] = said
+        return ["evidence.rated"]
 
     # What runbooks do
 

@@ -35,6 +35,7 @@ SEVERITIES: Final = st.sampled_from(list(ev.Severity))
 TEXTS: Final = st.sampled_from(["restarted the gateway", "users of chat see errors", "", "  "])
 WHICH: Final = st.integers(0, 2)
 PEOPLE: Final = st.sampled_from([RESPONDER] * 7 + [MEMBER, GUEST, STRANGER])
+EVIDENCE: Final = st.sampled_from(["EV-AAAAAAAA", "EV-BBBBBBBB"])
 STEP_NAMES: Final = st.sampled_from(["act", "check", "look"])
 SPANS: Final = st.sampled_from([timedelta(seconds=s) for s in (1, 30, 46, 60, 150, 301, 601, 1799, 1801, 3600)])
 MOODS: Final = st.sampled_from(["takes it"] * 3 + ["fails", "refuses", "dies"])
@@ -286,6 +287,20 @@ class Rules(Both):
                 self.says(
                     self.one(which), who, cmd.PostUpdate, lambda plain, at: plain.stakeholders_hear(at, text), text=text
                 )
+
+    @HAS_INCIDENTS
+    @rule(which=WHICH, evidence=EVIDENCE)
+    def the_telemetry_is_looked_at(self, which: int, evidence: str) -> None:
+        plain = self.one(which)
+        looked = ev.EvidenceCollected("OUTAGE", "all fail", "a deploy", "", {"cause_id": "recent-change"}, evidence)
+        self.says(plain, BOT, cmd.RecordReceipt, lambda plain, _: plain.is_looked_at(evidence), events=(looked,))
+
+    @HAS_INCIDENTS
+    @rule(which=WHICH, who=PEOPLE, evidence=EVIDENCE, right=st.booleans(), text=TEXTS)
+    def somebody_rates_a_verdict(self, which: int, who: Actor, evidence: str, right: bool, text: str) -> None:
+        plainly: Plainly = lambda plain, _: plain.verdict_is_rated(who.id, evidence, right, text)  # noqa: E731
+        plain = self.one(which)
+        self.says(plain, who, cmd.RateVerdict, plainly, members=True, evidence=evidence, right=right, text=text)
 
     @precondition(lambda self: self.sent)
     @rule(which=st.integers(0, 1_000))

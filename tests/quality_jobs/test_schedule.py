@@ -188,14 +188,19 @@ def test_the_terminal_tells_how_the_bots_last_round_went(tmp_path: Path, server:
     assert len(server.asked) == 1, "nobody was asked again"
 
 
-def test_two_canaries_of_a_model_are_as_good_as_the_worse_of_them(tmp_path: Path, server: Scripted) -> None:
+def test_a_model_is_as_good_as_the_worst_of_its_canaries_that_got_answers(tmp_path: Path, server: Scripted) -> None:
     values = settings(tmp_path, server.url)
     (first,) = values["canary"]
-    app = app_of(tmp_path, {"canary": [first, {**first, "name": "dead", "url": f"http://127.0.0.1:{free_port()}/v1"}]})
+    (tmp_path / "other.jsonl").write_text('{"name": "bye", "prompt": "Say goodbye.", "contains": ["goodbye"]}\n')
+    fails = {**first, "name": "bad", "prompts": "other.jsonl"}
+    dead = {**first, "name": "dead", "url": f"http://127.0.0.1:{free_port()}/v1"}
+    app = app_of(tmp_path, {"canary": [first, fails, dead]})
     look(app)
     text = page(app)
     app.close()
-    assert text.count("\nmodel_quality_score{") == 1
+    assert [line for line in text.splitlines() if line.startswith("model_quality_score{")] == [
+        'model_quality_score{model="llama-70b",metric="canary"} 0.0'
+    ]
     assert 'model_canary_unanswered{model="llama-70b",canary="dead"} 1' in text
 
 
@@ -203,7 +208,7 @@ def test_two_canaries_of_a_model_are_as_good_as_the_worse_of_them(tmp_path: Path
     ("change", "said"),
     [
         ({"name": "A b"}, "canary[1].name: is 'A b', but must be"),
-        ({"every": "10s"}, "canary[1].every: must be from 1m to 1d"),
+        ({"every": "5s"}, "canary[1].every: must be from 10s to 1d"),
         ({"timeout": "9m"}, "canary[1].timeout: must be longer than nothing and at most 5m"),
         ({"url": "llm:8000"}, "canary[1].url: is 'llm:8000', but must be an address"),
         ({"api": "responses"}, "canary[1].api: is 'responses', but must be one of chat, completions"),

@@ -19,7 +19,7 @@ def test_the_shipped_runbooks_have_no_fault() -> None:
     runbooks, faults = load(SHIPPED)
     assert faults == []
     assert set(runbooks) == {path.stem for path in SHIPPED.glob("*.md")}
-    assert len(runbooks) == 15
+    assert len(runbooks) == 16
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,7 @@ def checks() -> tuple[Check, ...]:
             calm="every node is ready",
             unit="count",
             crit=1,
+            runbook="gpu-off-the-bus",
             whole=True,
             explain="Not ready, its accelerators not ready, or tainted for a GPU error. Cordoned nodes are left out.",
         ),

@@ -82,7 +82,7 @@ def checks(settings: Settings) -> tuple[Check, ...]:
             id="U5",
             title="Capacity",
             group="users",
-            sources=(*kubernetes.REPLICAS_LOST, *serving.TARGETS_DOWN, *kubernetes.OTHERS_LOST),
+            sources=(*kubernetes.REPLICAS_LOST, kubernetes.TARGETS_DOWN, *kubernetes.OTHERS_LOST),
             phrase="{value} of replicas are down",
             unit="share",
             warn=0.0,

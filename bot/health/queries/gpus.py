@@ -51,9 +51,10 @@ XID_GAUGE = _LAST = "DCGM_FI_DEV_XID_ERRORS"
 _LAST_WORD = (
     f"({_LAST} > 0 or (last_over_time({_LAST}[<memory>]) > 0) unless on ({_GPU}) {_LAST} unless on ({_GPU}) {TEMP})"
 )
-_NEWS = (
-    f"(changes({_LAST}[<memory>]) > 0 or last_over_time({_LAST}[<memory>]) unless on ({_GPU}) {_LAST} offset <memory>)"
-)
+# A GPU's series changes its labels when its pod goes, so its number is also held against the same GPU's before.
+_FIRST = f"last_over_time({_LAST}[<memory>]) unless on ({_GPU}) {_LAST} offset <memory>"
+_OTHER = f"max by ({_GPU}) ({_LAST}) != on ({_GPU}) max by ({_GPU}) ({_LAST} offset <memory>)"
+_NEWS = f"(changes({_LAST}[<memory>]) > 0 or {_FIRST} or {_OTHER})"
 _COUNT = "DCGM_EXP_XID_ERRORS_COUNT"  # of a sliding window
 _TOTAL = "DCGM_EXP_XID_ERRORS_TOTAL"  # since the exporter's start
 XID_COUNTS = (_COUNT, _TOTAL)
@@ -112,12 +113,15 @@ CLOCKS = (
 )
 
 REPLAYS = (per_gpu("rate(DCGM_FI_DEV_PCIE_REPLAY_COUNTER[<window>]) * 60"),)
-_LINKS = '{__name__=~"DCGM_FI_DEV_NVLINK_(CRC_FLIT|CRC_DATA|REPLAY|RECOVERY)_ERROR_COUNT_TOTAL"}'
-# Per link the exporter writes `gpu_uuid`, and the GPU's type as `model_name`, which elsewhere is the model served.
-_LINK_ERRORS = f'label_replace(increase({_LINKS}[<memory>]), "UUID", "$1", "gpu_uuid", "(.+)")'
+# Each kind is marked, else the calm counter of a link would hide the loud one. Per link the exporter writes `gpu_uuid`,
+# and the GPU's type as `model_name`, which elsewhere is the model served.
+_KINDS = " or ".join(
+    f'label_replace(increase(DCGM_FI_DEV_NVLINK_{kind}_ERROR_COUNT_TOTAL[<memory>]), "kind", "{kind}", "", "")'
+    for kind in ("CRC_FLIT", "CRC_DATA", "REPLAY", "RECOVERY")
+)
+_LINK_ERRORS = f'label_replace({_KINDS}, "UUID", "$1", "gpu_uuid", "(.+)")'
 LINK_ERRORS = (f"sum by ({_GPU}, gpu, host, job, instance) ({hosted(_LINK_ERRORS)})",)
 
 # Who holds which GPU: joins a replica with its GPUs by the pod.
 HELD = f"group by ({_LABELS}) ({hosted(f'last_over_time({TEMP}[<memory>])')})"
-NAMED = f"group by ({_LABELS}) ({hosted(f'last_over_time({TEMP}[<memory>])')})"
 NODES_NAMED = 'group by (host) (label_replace(kube_node_status_condition, "host", "$1", "node", "(.+)"))'

@@ -13,7 +13,7 @@ _GPU_REPLICASETS = (
     'label_replace(kube_pod_owner{owner_kind="ReplicaSet"} and on (namespace, pod) '
     f'{GPU_PODS}, "replicaset", "$1", "owner_name", "(.+)")'
 )
-_GPU_DEPLOYMENTS = (
+GPU_DEPLOYMENTS = (
     'label_replace(kube_replicaset_owner{owner_kind="Deployment"} and on (namespace, replicaset) '
     f'{_GPU_REPLICASETS}, "deployment", "$1", "owner_name", "(.+)")'
 )
@@ -45,6 +45,11 @@ _SERVING = f"({_OWNED} * on (namespace, pod) group_left (model_name) {_SERVING_P
 _DEPLOYMENTS = f"topk by (namespace, deployment) (1, group by (namespace, deployment, model_name) ({_SERVING}))"
 _PODS_OF_MODEL = f"({_OWNED} and on (namespace, deployment) {_DEPLOYMENTS})"
 
+# A target that no longer answers still knows which model it served, for as long as we remember.
+TARGETS_DOWN = (
+    f"1 - avg by (model_name) (up * on (job, instance) group_left (model_name) topk by (job, instance) (1, {SERVED}))"
+)
+
 _LOST = _replicas_lost("", "namespace, deployment")
 _LOST_BY_NAME = _replicas_lost("<deployment>", "namespace, deployment")
 REPLICAS_LOST = (
@@ -55,7 +60,7 @@ REPLICAS_LOST = (
     f"and on (model_name) ({SERVED})",
 )
 OTHERS_LOST = (
-    f"{_LOST} and on (namespace, deployment) {_GPU_DEPLOYMENTS}",
+    f"{_LOST} and on (namespace, deployment) {GPU_DEPLOYMENTS}",
     # ReplicaSets are not scraped everywhere; then every deployment in a namespace with GPU pods may be one.
     f"{_LOST} and on (namespace) {GPU_PODS} unless on () kube_replicaset_owner",
 )

@@ -165,15 +165,6 @@ STALLED = _each(
 )
 
 
-# A target that no longer answers still knows which model it served, for as long as we remember.
-TARGETS_DOWN = _each(
-    lambda engine: (
-        f"1 - avg by (model_name) (up * on (job, instance) group_left (model_name) topk by (job, instance) (1, "
-        f"{serves(engine)}))"
-    ),
-    lambda engine: engine.presence,
-)
-
 KV = tuple(
     _grouped(engine, f"avg_over_time({_of(engine, selector)}[<window>])", how="max")
     for engine in ENGINES

@@ -1,14 +1,14 @@
 """Whether a deployment's pods are ready, asked of the cluster: a second opinion on what kube-state-metrics says."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from bot.contracts import Permanent
 from bot.integrations.kubernetes import facts, wire
-from bot.integrations.kubernetes.target import Target
 from bot.integrations.kubernetes.wire import Missing, connected
 
 
-def pods_ready(targets: Mapping[str, Target]) -> Callable[[str, str, str], tuple[int, int]]:
+def pods_ready(targets: Mapping[str, Any]) -> Callable[[str, str, str], tuple[int, int]]:
     """A function from target, namespace and deployment to pods ready and wanted. It raises Transient, Permanent."""
 
     def ask(target: str, namespace: str, name: str) -> tuple[int, int]:

@@ -58,6 +58,7 @@ class Faults:
         deployed, hungry = models[spec.deploy_fault_model], models[spec.oom_fault_model]
         return {
             "bad-deploy": lambda: deployed.revisions[deployed.target] == deployed.spec.bad,
+            "wrong-template": lambda: deployed.revisions[deployed.target] == deployed.spec.muddled,
             "gpu-oom": lambda: hungry.revisions[hungry.target] == hungry.spec.hungry,
             "ecc-contained": lambda: any(replica.dead for _, replica in self._replicas()),
             "engine-stalled": lambda: any(replica.stalled for _, replica in self._replicas()),
@@ -67,6 +68,7 @@ class Faults:
     def _acts(self) -> dict[str, Callable[[bool, float], None]]:
         return {
             "bad-deploy": self._bad_deploy,
+            "wrong-template": self._wrong_template,
             "gpu-oom": self._gpu_oom,
             "gpu-off-bus": self._gpu_off_bus,
             "ecc-contained": self._ecc_contained,
@@ -82,6 +84,13 @@ class Faults:
         deployment = self.models[self.spec.deploy_fault_model]
         if on:
             deployment.roll(deployment.new_revision(deployment.spec.bad, now), now, 0.0)
+        else:
+            deployment.roll(deployment.good, now, self.spec.warm_up_s)
+
+    def _wrong_template(self, on: bool, now: float) -> None:
+        deployment = self.models[self.spec.deploy_fault_model]
+        if on:
+            deployment.roll(deployment.new_revision(deployment.spec.muddled, now), now, 0.0)
         else:
             deployment.roll(deployment.good, now, self.spec.warm_up_s)
 

@@ -152,6 +152,12 @@ FAULTS: tuple[Fault, ...] = (
         "Every mistral-small replica crashes at start: the weights cannot be read, search answers 503.",
     ),
     Fault(
+        "wrong-template",
+        "Release",
+        "Wrong template",
+        "A new revision of llama-70b has the wrong chat template: every figure is green, and its answers run on.",
+    ),
+    Fault(
         "gpu-off-bus",
         "Hardware",
         "GPU off the bus",

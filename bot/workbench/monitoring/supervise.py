@@ -22,6 +22,7 @@ class MonitoringConfig:
 
     directory: Path
     fleet: str
+    bot: str
     webhook_url: str
     webhook_token: str
     prometheus: str = "127.0.0.1:18090"
@@ -89,7 +90,11 @@ class Monitoring:
     def _prometheus_child(self, program: str) -> Child:
         rules = self._write("rules.yml")
         config = self._write(
-            "prometheus.yml", rules=str(rules), fleet=self.config.fleet, alertmanager=self.config.alertmanager
+            "prometheus.yml",
+            rules=str(rules),
+            fleet=self.config.fleet,
+            bot=self.config.bot,
+            alertmanager=self.config.alertmanager,
         )
         address = self.config.prometheus
         argv = [

@@ -94,7 +94,7 @@ def test_scaling_wants_a_whole_number(client: TestClient) -> None:
 
 def test_a_fault_is_switched_by_whoever_has_the_token(client: TestClient, rig: Rig) -> None:
     listed = client.get("/v1/faults").json()["faults"]
-    assert len(listed) == 14
+    assert len(listed) == 15
     on = client.post("/v1/faults/thermal", json={"on": True})
     assert (on.status_code, on.json()["on"], on.json()["runbook"]) == (200, True, "gpu-thermal-throttling")
     assert client.post("/v1/faults/thermal", json={"on": True}).status_code == 200, "as often as one likes"

@@ -39,6 +39,7 @@ NAMES = {
     "GPUThermalSlowdown",
     "GPUTelemetryBlind",
     "ModelDriftPSI",
+    "ModelCanaryFails",
     "TokenSpike",
 }
 

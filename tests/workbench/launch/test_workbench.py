@@ -183,7 +183,7 @@ def test_a_manifest_that_cannot_be_read_is_told(tmp_path: Path, capsys: pytest.C
 
 
 def test_what_is_not_installed_is_named_with_the_line_that_installs_it(bench: Workbench) -> None:
-    config = MonitoringConfig(bench.directory / "m", "127.0.0.1:1", "http://127.0.0.1:1/", "t")
+    config = MonitoringConfig(bench.directory / "m", "127.0.0.1:1", "127.0.0.1:1", "http://127.0.0.1:1/", "t")
     bench.monitoring = Monitoring(config, find=lambda _: None)
     bench.monitoring.start()
     states = {service.name: service for service in bench.services()}
