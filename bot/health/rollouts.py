@@ -45,6 +45,10 @@ _IMAGES = (
     f"min by ({_BY_IMAGE}) (min_over_time(timestamp(kube_pod_container_info)[{{w}}:{STEP_S}s])"
     f" * on (namespace, pod) group_left (owner_kind, owner_name) {_POD_OWNER})"
 )
+_OF_SETS = (
+    f"max by ({_BY_IMAGE}) (last_over_time(kube_pod_container_info[{{w}}])"
+    f" * on (namespace, pod) group_left (owner_kind, owner_name) {_POD_OWNER})"
+)
 _OTHERS = 'owner_kind=~"StatefulSet|LeaderWorkerSet|DaemonSet"'
 _RUNNING = (
     "vllm:num_requests_running|sglang:num_running_reqs|trtllm_num_requests_running|nv_inference_request_success"
@@ -142,7 +146,7 @@ def find(telemetry: Telemetry, model: str, now: datetime, window: timedelta) -> 
         names = {one.key[1] for one in world.sets if one.family in moved}
         which = f'owner_kind="ReplicaSet",owner_name=~{quote("|".join(map(re.escape, sorted(names))))}'
         left = max(0.0, telemetry.budget - (time.monotonic() - began))
-        more, late = _split(telemetry.ask({"images": _IMAGES.format(w=w, which=which)}, left))
+        more, late = _split(telemetry.ask({"images": _OF_SETS.format(w=w, which=which)}, left))
         answers |= more
         missing = missing or late
     _read_images(world, [*answers.get("others", ()), *answers.get("images", ())])
@@ -256,10 +260,9 @@ def _by_container(world: _World, one: _Set) -> dict[str, _Image]:
 
 
 def _of_images(world: _World) -> Iterator[Change]:
-    begin = min((one.first for images in world.images.values() for one in images), default=0.0)
-    for (namespace, kind, name), images in world.images.items():
-        if kind == "ReplicaSet":
-            continue
+    others = {owner: images for owner, images in world.images.items() if owner[1] != "ReplicaSet"}
+    begin = min((one.first for images in others.values() for one in images), default=0.0)
+    for (namespace, kind, name), images in others.items():
         infra = kind == "DaemonSet"
         if infra and not _GPU_INFRA.search(f"{namespace}/{name}"):
             continue
