@@ -33,14 +33,14 @@ from bot.audit.pressure import LOOK_EVERY_S as PRESSURE_EVERY_S
 from bot.audit.pressure import Pressure, disk_of
 from bot.audit.reconcile import Reconciler
 from bot.config import Config
-from bot.contracts import Check, Courier, Permanent, Transient
+from bot.contracts import Check, Courier, Permanent, Tail, Transient
 from bot.desk import Desk
 from bot.drills import TIDY_EVERY_S, Drills
 from bot.engine import Engine
 from bot.engine.leaving import Leaving
 from bot.engine.local import Chore, LocalEngine
 from bot.hands import Hands
-from bot.health import proof, rollouts
+from bot.health import logs, proof, rollouts
 from bot.health.changes import Courier as ChangesCourier
 from bot.health.chart import Mark
 from bot.health.courier import Courier as HealthCourier
@@ -56,7 +56,9 @@ from bot.incident.run import Reading
 from bot.incident.state import Incident
 from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, nvml, pagerduty, prometheus
 from bot.integrations.fallback import Fallback, Voice
+from bot.integrations.kubernetes import PreviousLog, Target
 from bot.integrations.kubernetes.readiness import pods_ready
+from bot.integrations.loki import Loki
 from bot.integrations.probe import Probes
 from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
@@ -152,13 +154,21 @@ def telemetry_of(
     )
 
 
+def logs_of(config: Config) -> logs.Logs:
+    """What reads the logs of containers that restart: Loki, and else the clusters themselves."""
+    tails: list[Tail] = [Loki(config.loki, logs.ANY, logs.LINES)] if config.loki else []
+    clusters = [target for target in config.targets["kubernetes"].values() if isinstance(target, Target)]
+    tails += [PreviousLog.over(clusters, logs.BUDGET_S)] if clusters else []
+    return logs.Logs(tails)
+
+
 def health_report(
     config: Config, telemetry: health.Telemetry, scope: health.Scope, now: datetime, changes: Sequence[Change] = ()
 ) -> health.Report:
     """The health report, with the second opinion of whoever is configured to be asked directly."""
     probes = Probes(config.probes, pods_ready(config.targets["kubernetes"]))
     direct = probes.begin(scope.model or None, telemetry.budget) if scope.whole or scope.model else None
-    report = health.survey(telemetry, scope, now, changes=changes, objectives=config.rules.kept)
+    report = health.survey(telemetry, scope, now, changes=changes, objectives=config.rules.kept, logs=logs_of(config))
     answers = direct.finish(waiting(report)) if direct else ()
     if config.nvml.enabled:
         answers = (*answers, *nvml.look())

@@ -24,7 +24,7 @@ from bot.incident.links import Links
 from bot.incident.links import faults as link_faults
 from bot.incident.policy import Policy
 from bot.intake.reading import SEVERITIES, Reading
-from bot.integrations import CHANGES, PAGERS, SOURCES, TARGETS, alertmanager, nvml, pagerduty, prometheus, shell
+from bot.integrations import CHANGES, PAGERS, SOURCES, TARGETS, alertmanager, loki, nvml, pagerduty, prometheus, shell
 from bot.integrations.fallback import NAME as PAGER_NAME
 from bot.integrations.fallback import Voice
 from bot.integrations.probe import Probe
@@ -61,6 +61,7 @@ TABLES: Final = (
     "proof",
     "links",
     "rules",
+    "loki",
     "heartbeat",
     "retention",
     "tracing",
@@ -121,6 +122,7 @@ class Config:
     proof: proof.Settings
     links: Links
     rules: Scope
+    loki: loki.Settings | None
     heartbeat: heartbeat.Settings | None
     tracing: "tracing.Settings | None"
     targets: Targets
@@ -224,6 +226,10 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     if "prometheus" in values:
         metrics, more = prometheus.Settings.from_toml(tables["prometheus"], secret)
         faults += [f"prometheus.{fault}" for fault in more]
+    reading_logs = None
+    if "loki" in values:
+        reading_logs, more = loki.Settings.from_toml(tables["loki"], secret)
+        faults += more
     beating = None
     if "heartbeat" in values:
         beating, more = heartbeat.Settings.from_toml(tables["heartbeat"])
@@ -273,6 +279,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         nvml=nvml.Settings.from_toml(tables["nvml"], faults),
         proof=proving,
         links=_links(tables["links"], faults),
+        loki=reading_logs,
         heartbeat=beating,
         tracing=traced,
         targets={

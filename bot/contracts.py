@@ -159,6 +159,25 @@ class Lasting(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Whose log it is, as the labels of its restarts name it; `name` is empty where they do not."""
+
+    namespace: str
+    pod: str
+    name: str = ""
+
+
+class Tail(Protocol):
+    """Reads the end of a container's log."""
+
+    def tail(self, container: Container, now: datetime) -> Sequence[str]:
+        """The last lines as of `now`, the oldest first, or those of them that tell something.
+
+        Raises Transient, Permanent.
+        """
+
+
 class Reversible:
     """Base of a configured target on which every act can be put back, and of which a step names no more than its kind
     takes (`TargetFacts` in bot/runbook/kinds.py)."""

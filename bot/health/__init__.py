@@ -4,6 +4,7 @@ from bot.health.capacity import Drain, Replica
 from bot.health.catalogue import catalogue, limited
 from bot.health.checks import Check
 from bot.health.findings import Report, Verdict
+from bot.health.logs import Logs
 from bot.health.observation import Observation, Sample
 from bot.health.promql import Limits, Settings
 from bot.health.report import lines
@@ -20,6 +21,7 @@ __all__ = [
     "Gpu",
     "Inventory",
     "Limits",
+    "Logs",
     "Objective",
     "Observation",
     "Replica",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from bot.health.logs import Kind, ended
 from bot.health.observation import entry
 from bot.health.signals import FAULTS, USERS, Signals
 
@@ -70,11 +71,20 @@ def _ended_by(signals: Signals, *reasons: str) -> bool:
     return any(sample.labels.get("reason") in reasons for sample in restarts.series)
 
 
+def _log_tells(signals: Signals, *kinds: Kind) -> bool:
+    """What the log of a container that restarts says last."""
+    log = signals.get("L1")
+    return signals.bad("E3") and log is not None and ended(log) in kinds
+
+
 def _model_changed(signals: Signals) -> bool:
     """Answers that are cut off because they fail or come late are no sign of the model itself."""
     odd = signals.bad("M1d") and not signals.bad("U1", "U1b", "U2", "U2b")
     return odd or signals.crit("M1", "M1b", "M1e") or signals.bad("M1f")
 
+
+RESTARTS = ("host-oom", "gpu-oom", "crash", "restarts")
+"""Why containers end, as far as it is told; by the last of them nobody tells."""
 
 CAUSES: tuple[Cause, ...] = (
     Cause(
@@ -106,14 +116,32 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "host-oom",
         "Containers run out of host memory",
-        lambda signals: _ended_by(signals, "OOMKilled"),
-        speak=("E3", "U5"),
+        lambda signals: _ended_by(signals, "OOMKilled") or _log_tells(signals, Kind.HOST_OOM),
+        speak=("E3", "L1", "U5"),
         silent=("E4", "H1", "H2"),
         own=("E3",),
         runbooks=("gpu-oom-restart-loop",),
     ),
     Cause(
         "gpu-oom",
+        "Containers run out of GPU memory",
+        lambda signals: _log_tells(signals, Kind.GPU_OOM),
+        speak=("E3", "L1", "U5"),
+        silent=("E4", "H1", "H2"),
+        own=("E3",),
+        runbooks=("gpu-oom-restart-loop",),
+    ),
+    Cause(
+        "crash",
+        "Containers crash",
+        lambda signals: _log_tells(signals, Kind.NCCL, Kind.GPU_FAULT, Kind.CRASH, Kind.ENGINE),
+        speak=("E3", "L1", "U5"),
+        silent=("E4", "H1", "H2"),
+        own=("E3",),
+        runbooks=("gpu-oom-restart-loop",),
+    ),
+    Cause(
+        "restarts",
         "Containers restart, most often out of GPU memory",
         lambda signals: signals.bad("E3"),
         speak=("E3", "U5"),
@@ -198,7 +226,7 @@ def explanations(signals: Signals) -> list[Cause]:
 
 def _elsewhere(signals: Signals, cause: Cause) -> bool:
     """Its fault is known to lie where those in trouble do not run. Without trouble it is the one thing to tell."""
-    if not signals.bad(*USERS) or cause.id not in {"hardware", "throttle", "host-oom", "gpu-oom", "no-capacity"}:
+    if not signals.bad(*USERS) or cause.id not in {"hardware", "throttle", *RESTARTS, "no-capacity"}:
         return False
     if cause.id == "hardware":
         return signals.idle(signals.faulty(*FAULTS))
@@ -226,7 +254,7 @@ def _first(signals: Signals, ids: set[str]) -> str:
         return "hardware"
     if "recent-change" in ids and ids & {"saturation", "demand"} and _demand_explains_more(signals):
         return "saturation" if "saturation" in ids else "demand"
-    if ids & {"recent-change", "hardware", "stall", "host-oom", "gpu-oom"}:
+    if ids & {"recent-change", "hardware", "stall", *RESTARTS}:
         return ""
     if {"saturation", "no-capacity"} <= ids and _came_first(signals, "E5"):
         return "no-capacity"

@@ -82,8 +82,11 @@ def short_title(report: Report) -> str:
     """The verdict first and in words, about whom, and the one thing to know."""
     felt = [check for check in report.checks if check.group == "users" and check.bad]
     worst = min(felt, key=lambda check: check.status != "crit", default=None)
-    short = report.headline_cause or (worst.text if worst else report.impact)
-    return f"[{report.verdict}] {report.about}: {short}"
+    felt_most = worst.text if worst else report.impact
+    why = report.headline_cause
+    # Within brackets it begins small, unless it is a name or an abbreviation.
+    because = f" ({why[:1].lower() if why[1:2].islower() else why[:1]}{why[1:]})" if worst and why else ""
+    return f"[{report.verdict}] {report.about}: {felt_most}{because}"
 
 
 def picture_of(report: Report, recording: Recording, marks: Sequence[Mark], sla: float) -> bytes | None:

@@ -84,7 +84,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The judgement. `text` is one sentence with the numbers: those that are in the way, else all that prove it."""
+    """The judgement. `text` has the numbers: those that are in the way first."""
 
     at: datetime
     quiet: int
@@ -98,10 +98,12 @@ class Proof:
     @property
     def text(self) -> str:
         doubts = [reading.doubt for reading in self.readings if reading.doubt]
-        said = doubts or [reading.text for reading in self.readings if reading.text]
+        fine = [reading.text for reading in self.readings if reading.text and not reading.doubt]
         unseen = [reading.name for reading in self.readings if reading.unseen and not reading.doubt]
-        over = f" over the last {duration(self.quiet)}"
-        return ", ".join(said) + over + (f"; not seen: {', '.join(unseen)}" if unseen else "")
+        parts = [f"{', '.join(doubts or fine)} over the last {duration(self.quiet)}"]
+        parts += [f"fine: {', '.join(fine)}"] if doubts and fine else []
+        parts += [f"not seen: {', '.join(unseen)}"] if unseen else []
+        return "; ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, for the incident's journal."""

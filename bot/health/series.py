@@ -23,7 +23,7 @@ STEP_S: Final = 30
 GPU_STEP_S: Final = 60
 YOUNG: Final = timedelta(minutes=20)
 """A Prometheus that remembers less is asked again, for that time alone and in finer steps."""
-SHORTEST: Final = timedelta(minutes=5)
+SHORTEST: Final = timedelta(minutes=2)
 YOUNG_STEP_S: Final = 5
 GPU_SERIES: Final = frozenset({"gpus", "xids", "h3", "h4"})
 MOST_GPUS: Final = 512

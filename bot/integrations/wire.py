@@ -37,8 +37,9 @@ def exchanged(
     headers: Mapping[str, str],
     *,
     deadline: float,
+    largest: int = MAX_ANSWER,
 ) -> tuple[HTTPResponse, bytes]:
-    """The answer and its body, cut after MAX_ANSWER and one byte, over by the deadline however slowly it drips.
+    """The answer and its body, cut after `largest` bytes and one, over by the deadline however slowly it drips.
 
     The connection is open. Raises OSError and HTTPException as they come.
     """
@@ -47,8 +48,8 @@ def exchanged(
     connection.request(method, path, payload, dict(headers))
     response = HTTPResponse(cast(socket.socket, Until(connection.sock, deadline)), method=method)
     response.begin()
-    answer = response.read(MAX_ANSWER + 1)
-    if response.length and len(answer) <= MAX_ANSWER:
+    answer = response.read(largest + 1)
+    if response.length and len(answer) <= largest:
         raise IncompleteRead(answer, response.length)
     return response, answer
 
@@ -69,18 +70,22 @@ class Peer(Protocol):
 class Call:
     """One preview, act, look or undo: all its requests share one deadline and one endpoint's token.
 
-    With `signing`, what is sent carries its HMAC-SHA256 under that secret. `scheme` is what stands before the token.
+    With `signing`, what is sent carries its HMAC-SHA256 under that secret. `scheme` is what stands before the token. An
+    answer may have `largest` bytes.
     """
 
-    def __init__(self, endpoint: Peer, signing: Secret | None = None, *, scheme: str = "Bearer ") -> None:
+    def __init__(
+        self, endpoint: Peer, signing: Secret | None = None, *, scheme: str = "Bearer ", largest: int = MAX_ANSWER
+    ) -> None:
         self._endpoint = endpoint
+        self._largest = largest
         self._signing = signing
         self._scheme = scheme
         self._deadline = time.monotonic() + endpoint.timeout
 
-    def look(self, url: str) -> Mapping[str, Any]:
+    def look(self, url: str, headers: Mapping[str, str] | None = None) -> Mapping[str, Any]:
         """The JSON object at `url`."""
-        state = self._exchange("GET", url, None, {})
+        state = self._exchange("GET", url, None, dict(headers or {}))
         if not isinstance(state, dict):
             raise Permanent(f"{self._where(url)} did not answer with a JSON object")
         return state
@@ -109,7 +114,9 @@ class Call:
         connection = connection_to(url, self._deadline)
         try:
             self._connect(connection, url)
-            response, answer = exchanged(connection, method, url, payload, headers, deadline=self._deadline)
+            response, answer = exchanged(
+                connection, method, url, payload, headers, deadline=self._deadline, largest=self._largest
+            )
             return self._judge(method, url, response, answer, words_do=words_do)
         except (OSError, HTTPException) as error:
             # The request was on its way: what could act may have acted.
@@ -130,8 +137,8 @@ class Call:
         """The JSON of a good answer (None for an empty one), or the exception that fits the status."""
         status = response.status
         if 200 <= status < 300:
-            if len(answer) > MAX_ANSWER:
-                raise Permanent(f"{self._where(url)} answered with more than {MAX_ANSWER // 1024} KiB")
+            if len(answer) > self._largest:
+                raise Permanent(f"{self._where(url)} answered with more than {self._largest // 1024} KiB")
             try:
                 return json.loads(answer) if answer else None
             except (ValueError, RecursionError):

@@ -9,6 +9,7 @@ from bot.health import versions
 from bot.health.compare import compare
 from bot.health.findings import Report
 from bot.health.freeze import short_title
+from bot.health.logs import CHECK as LOG
 from bot.health.observation import Observation, number
 from bot.health.report import checked, tally
 from bot.health.versions import Comparison
@@ -19,7 +20,7 @@ from bot.incident.timeline import span
 from bot.slack.actions import Do, evidence_value
 from bot.slack.blocks import Block, Message, actions, button, confirm, header, image, message, section, small
 from bot.slack.parts import VERDICT_MARKS, Context, run_button
-from bot.slack.text import clock, line, link, plain
+from bot.slack.text import clock, cut, line, link, plain
 
 _CHECK_MARKS: Final[Mapping[str, str]] = {
     "crit": ":red_circle:",
@@ -228,11 +229,17 @@ def full_card(report: Mapping[str, Any], context: Context) -> Message:
 
 
 def numbers_message(found: ev.EvidenceCollected, incident: Incident) -> Message | None:
-    """The numbers behind a report, for the thread under it; None when they were taken out."""
+    """The numbers behind a report, for the thread under it; None when there are none, or they were taken out."""
     if not found.report:
         return None
     seen = Report.from_dict(found.report)
-    return message(f"{incident.ref}: the numbers of {found.evidence or seen.verdict}", _groups(_numbers(seen)))
+    if all(check.status == "unknown" for check in seen.checks):
+        return None
+    logs = _log_lines(seen)
+    return message(
+        f"{incident.ref}: the numbers of {found.evidence or seen.verdict}",
+        [*_groups(_numbers(seen)), section(logs) if logs else None],
+    )
 
 
 def _numbers(seen: Report, *, known: bool = False) -> list[str]:
@@ -242,6 +249,13 @@ def _numbers(seen: Report, *, known: bool = False) -> list[str]:
 
 def _groups(lines: Sequence[str], size: int = 8) -> list[Block | None]:
     return [section("\n".join(lines[start : start + size])) for start in range(0, len(lines), size)]
+
+
+def _log_lines(seen: Report) -> str:
+    """What the logs of restarting containers told, as they told it."""
+    told = [sample.labels for check in seen.checks if check.check == LOG for sample in check.series]
+    lines = [line(f"{one['pod']}: {one['line']}", 320) for one in told if one.get("line")]
+    return cut("\n".join(["*From the logs*", *(f">{text}" for text in lines)]), 2900) if lines else ""
 
 
 def _check_line(check: Observation) -> str:

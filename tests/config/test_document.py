@@ -25,6 +25,7 @@ REQUIRED = {
     "slack": {"team_id": "T1", "intake_channel": "C1"},
     "prometheus": {"url": "http://p"},
     "pagerduty": {},
+    "loki": {"url": "http://l"},
     "heartbeat": {"url": "https://h"},
     "tracing": {"endpoint": "https://c/v1/traces"},
 }

@@ -117,7 +117,7 @@ def test_what_is_installed_knows_its_version_and_checks_the_example(installed: P
     secrets = [f"{name}=secret-for-a-test-0123" for name in sorted(set(re.findall(r"[A-Z]+_[A-Z_]+(?<!_)", text)))]
     for arguments, expected in (
         (["--version"], "fixfirst, version "),
-        (["check"], "15  runbooks in " + str(installed / "share" / "fixfirst" / "runbooks")),
+        (["check"], "16  runbooks in " + str(installed / "share" / "fixfirst" / "runbooks")),
     ):
         ended = subprocess.run(
             ["env", "-i", *secrets, str(installed / "bin" / "fixfirst"), *arguments],

@@ -47,7 +47,7 @@ def causes(report: Report) -> tuple[str, str]:
 
 
 def test_restarts_that_began_long_after_the_trouble_are_its_consequence() -> None:
-    assert causes(told(*QUEUE, bad("E3", 4, 5))) == ("gpu-oom", "saturation")
+    assert causes(told(*QUEUE, bad("E3", 4, 5))) == ("restarts", "saturation")
     assert causes(told(bad("U3", 80, 20), bad("E1", 0.97, 21), bad("E3", 4, 5))) == ("saturation", "demand")
 
 

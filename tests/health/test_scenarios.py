@@ -140,7 +140,7 @@ def test_a_worker_that_only_reads_prompts_does_not_hang(remembering: Remembering
     assert next(seen for seen in report(remembering(past)).checks if seen.check == "U4").status == "ok"
 
 
-@pytest.mark.parametrize(("reason", "cause"), [("OOMKilled", "host-oom"), ("Error", "gpu-oom")])
+@pytest.mark.parametrize(("reason", "cause"), [("OOMKilled", "host-oom"), ("Error", "restarts")])
 def test_the_reason_of_the_restarts_tells_whose_memory_ran_out(
     remembering: Remembering, reason: str, cause: str
 ) -> None:

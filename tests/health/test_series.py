@@ -112,11 +112,11 @@ def test_a_model_may_be_called_like_a_slot_of_ours(remembering: Callable[[Past],
 
 def test_a_young_prometheus_is_read_in_finer_steps(remembering: Callable[[Past], str]) -> None:
     past = Past()
-    past.appearing("vllm:num_requests_running", MODEL, 40, ago=120)
+    past.appearing("vllm:num_requests_running", MODEL, 40, ago=90)
     recording = recorded(remembering(past))
-    assert recording.end - recording.begin == timedelta(minutes=5)
+    assert recording.end - recording.begin == timedelta(minutes=2)
     assert recording.of("running").step == YOUNG_STEP_S
-    assert len(recording.of("running").first) > 15
+    assert len(recording.of("running").first) > 12
 
 
 def test_without_a_prometheus_everything_is_missing_and_says_why() -> None:

@@ -18,7 +18,7 @@ from tests.quality.world import World, build
 
 AT_ONCE = 2
 # What the labels call by one name and the diagnosis by a finer one.
-_COARSE = {"gpu-oom": "restarts", "host-oom": "restarts"}
+_COARSE = {"gpu-oom": "restarts", "host-oom": "restarts", "crash": "restarts"}
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,16 @@ def test_what_the_pipeline_told_first_is_not_found_again(night: Night) -> None:
     deploys(night, 38, image="llama:1.4.3")
     night.burns()
     assert [one.source for one in night.incident.changes] == ["change"]
+    assert len(night.events(ev.ChangeFound)) == 1
+
+
+def test_who_returns_does_not_find_the_same_roll_out_again(night: Night) -> None:
+    night.burns()
+    night.recovers()
+    night.types(MAYA, "/incident resolve quiet again", night.incident.channel)
+    night.after(minutes=1).burns()
+    assert night.incident.generation == 2
+    assert len(night.events(ev.ChangeFound)) == 1
 
 
 def test_the_word_asks_both_sides(night: Night) -> None:

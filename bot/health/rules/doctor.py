@@ -56,7 +56,10 @@ def _examine(rule: LoadedRule, presence: Presence) -> Iterator[Finding]:
         why = "Prometheus does not load a file that holds it"
         yield Finding(rule, "cannot be read", str(fault), why, "what `promtool check rules` accepts")
         return
-    for lack in presence.lacking(tree):
+    lacks = dict.fromkeys(presence.lacking(tree))
+    if lacks:
+        what = ", and ".join(lack.what for lack in lacks)
+        instead = "; or ".join(dict.fromkeys(lack.instead for lack in lacks))
         why = "the expression is empty for as long as that is so"
-        yield Finding(rule, "never fires", lack.what, why, lack.instead)
-    yield from misleading(rule, tree, presence)
+        yield Finding(rule, "never fires" if rule.alert else "records nothing", what, why, instead)
+    yield from dict.fromkeys(misleading(rule, tree, presence))

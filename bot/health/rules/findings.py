@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Verdict = Literal["never fires", "misleads", "cannot be read"]
+Verdict = Literal["never fires", "records nothing", "misleads", "cannot be read"]
 
 
 class Seen(Protocol):
@@ -61,8 +61,7 @@ class Examination:
 def lines(examination: Examination) -> Iterable[str]:
     """For a terminal: each finding with its rule, then the count."""
     for finding in examination.findings:
-        kind = "" if finding.rule.alert else " (a recording rule)"
-        yield f"{finding.rule.where}{kind} {finding.verdict}"
+        yield f"{finding.rule.where} {finding.verdict}"
         yield f"  in       {finding.rule.file}"
         yield f"  what     {finding.what}"
         yield f"  because  {finding.why}"

@@ -18,6 +18,7 @@ TEMP: Final = "DCGM_FI_DEV_GPU_TEMP"
 XID: Final = "DCGM_FI_DEV_XID_ERRORS"
 XID_COUNT: Final = "DCGM_EXP_XID_ERRORS_COUNT"
 REASONS: Final = "DCGM_FI_DEV_CLOCKS_EVENT_REASONS"
+REASONS_BEFORE: Final = "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS"
 EVENTS: Final = "DCGM_EXP_CLOCK_EVENTS_COUNT"
 NEW_XID: Final = "gpu:xid:new15m"
 NVLINK: Final = tuple(
@@ -337,7 +338,8 @@ def _memory() -> Iterable[Alert]:
 
 def _bit(bit: int) -> str:
     """Share of ten minutes in which this bit was set. PromQL has no bit operators."""
-    return f"avg_over_time((floor({_per_gpu(REASONS)} / {bit}) % 2)[10m:1m])"
+    reasons = f"({_per_gpu(REASONS)} or {_per_gpu(REASONS_BEFORE)})"
+    return f"avg_over_time((floor({reasons} / {bit}) % 2)[10m:1m])"
 
 
 def _throttled() -> Iterable[Alert]:
@@ -356,6 +358,7 @@ def _throttled() -> Iterable[Alert]:
         runbook="gpu-thermal-throttling",
         cases=(
             Case("bit 0x40 is set", gpu(REASONS, "0x5 64x115"), (SEEN_GPU,)),
+            Case("bit 0x40 is set, under its older name", gpu(REASONS_BEFORE, "0x5 64x115"), (SEEN_GPU,)),
             Case("heat held it back a third of the time", gpu(violation, growing(20e9)), (SEEN_GPU,)),
             Case(
                 "the newer exporter counts slowdowns",
@@ -386,7 +389,7 @@ def _throttled() -> Iterable[Alert]:
     yield _plain(
         "GPUClockLow",
         expr=f"({_per_gpu(clock)} / {_per_gpu(f'max_over_time({clock}[6h])')} < 0.7"
-        f" and on ({KEY}) {busy} > 50 unless on ({KEY}) {REASONS})",
+        f" and on ({KEY}) {busy} > 50 unless on ({KEY}) {REASONS} unless on ({KEY}) {REASONS_BEFORE})",
         severity="warning",
         summary="runs at {{ $value | humanizePercentage }} of its clock under load",
         description="The exporter does not say why: heat, power or a setting. Add DCGM_FI_DEV_CLOCKS_EVENT_REASONS "

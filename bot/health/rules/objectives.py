@@ -131,6 +131,9 @@ def _cases(objective: Objective, engines: Sequence[Engine], *, fast: bool) -> tu
         cases.append(Case(f"{engine.title}: {share:.3g} of all are bad", bad, (fires,), "400m"))
         fine = _traffic(objective, one, 100, objective.allowed / 2)
         cases.append(Case(f"{engine.title}: half of what may be is bad", fine, at="400m"))
+        if fast and objective.sli == "availability":
+            over = one.requests(100 * (1 - share), 100 * share, then_bad=0)
+            cases.append(Case(f"{engine.title}: it was as bad until half an hour ago", over, at="400m"))
         if objective.sli != "non-stalled":
             few = _traffic(objective, one, objective.minimum / (400 if fast else 10_000), share)
             cases.append(Case(f"{engine.title}: few requests, most of them bad", few, at="400m"))

@@ -1,10 +1,12 @@
 """Whether an expression can have a value at all, given the metrics, labels and values that have been seen."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bot.health.rules.counters import COUNTERS
 from bot.health.rules.findings import Seen
 from bot.health.rules.syntax import Matcher, Selector, kind, number, selector
 
@@ -52,6 +54,10 @@ ALIASES: Final = (
     ("model_name", "model"),
 )
 """Labels that exporters call by one or the other name, depending on their version or on who scrapes."""
+DCGM: Final = frozenset(name for _, rows in COUNTERS for name, _, _ in rows)
+"""What the exporter knows and does not export by itself, in part."""
+CLOSE: Final = 0.88
+"""How alike two names have to be before one is taken for a slip in the other."""
 NOT_EMPTY: Final = frozenset({"absent", "absent_over_time", "vector", "time", "scalar"})
 
 
@@ -132,11 +138,18 @@ class Presence:
         return None
 
     def _no_metric(self, metric: str) -> Lack:
-        what = f"there is no metric {metric}, and was none in the last day"
+        what = f"there was no metric {metric} in the last day"
         if metric in INSTEAD:
             return Lack(what, INSTEAD[metric])
+        family = re.split("[:_]", metric)[0]
+        if not any(re.split("[:_]", name)[0] == family for name in self.seen.metrics()):
+            return Lack(what, f"the same rule, once something is scraped whose metrics begin with {family}")
+        if metric in DCGM:
+            return Lack(
+                what, "the same rule, with it in the exporter's counters: `fixfirst rules generate` writes a list"
+            )
         close = nearest(metric, self.seen.metrics())
-        return Lack(what, f"{close}, if that is meant" if close else "the rule without it, or an exporter that has it")
+        return Lack(what, f"{close}, if that is meant" if close else "the same rule, once an exporter has it")
 
     def _other_label(self, label: str, labels: frozenset[str]) -> str:
         other = renamed(label, labels)
@@ -162,7 +175,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """The most similar name, with `_` and `:` and the endings of types held for the same; "" for none."""
     known = {_stem(one): one for one in sorted(names)}
     stem = _stem(name)
-    close = [known[stem]] if stem in known else [known[one] for one in difflib.get_close_matches(stem, known, 1, 0.75)]
+    close = [known[stem]] if stem in known else [known[one] for one in difflib.get_close_matches(stem, known, 1, CLOSE)]
     return close[0] if close else ""
 
 

@@ -12,6 +12,8 @@ TARGET: Final = {"job": "inference", "instance": "10.0.0.1:8000"}
 POD: Final = {"pod": "llama-70b-0", "node": "gpu-node-1"}
 LENGTH: Final = 420
 """Minutes that an invented past lasts."""
+TURN: Final = 365
+"""The minute at which it may turn."""
 
 
 def steady(value: float, minutes: int = LENGTH) -> str:
@@ -22,6 +24,11 @@ def steady(value: float, minutes: int = LENGTH) -> str:
 def growing(per_minute: float, minutes: int = LENGTH, start: float = 0) -> str:
     """A counter, or a gauge that rises."""
     return f"{start:g}+{per_minute:g}x{minutes}"
+
+
+def turning(before: float, after: float) -> str:
+    """A counter that grows otherwise from minute TURN on."""
+    return f"0+{before:g}x{TURN} {TURN * before + after:g}+{after:g}x{LENGTH - TURN - 1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +68,21 @@ class Bench:
     def counter(self, name: str, values: str, **more: str) -> dict[str, str]:
         return series(name, {**self.labels, **more}, values)
 
-    def requests(self, ok: float, bad: float) -> dict[str, str]:
-        """Answers a minute, as this engine counts them."""
+    def requests(self, ok: float, bad: float, then_bad: float | None = None) -> dict[str, str]:
+        """Answers a minute, as this engine counts them; `then_bad`: how many are bad from minute TURN on, if others."""
         engine = self.engine
+        later = bad if then_bad is None else then_bad
+
+        def count(counter: Counter, before: float, after: float) -> dict[str, str]:
+            values = growing(before) if before == after else turning(before, after)
+            return series(counter.name, {**self.labels, **counter.example}, values)
+
         if engine.succeeded:
-            return self._count(engine.total[0], ok + bad) | self._count(engine.succeeded, ok)
+            return count(engine.total[0], ok + bad, ok + later) | count(engine.succeeded, ok, ok)
         total, failed = engine.total[0], engine.failed[0]
         apart = failed.name == total.name or failed in engine.total
-        out = self._count(total, ok if apart else ok + bad) | (self._count(failed, bad) if bad else {})
+        out = count(total, ok, ok) if apart else count(total, ok + bad, ok + later)
+        out |= count(failed, bad, later) if bad else {}
         if engine.http:  # the door's counter does not know the model, the engine behind it does
             out = {key.replace(f', model_name="{self.model}"', ""): values for key, values in out.items()}
             out |= self.gauge(engine.running, steady(1))
@@ -81,9 +95,6 @@ class Bench:
         for edge, count in {**edges, "+Inf": within + late}.items():
             out |= self.counter(f"{histogram.family}_bucket", growing(count), le=edge)
         return out | self.counter(f"{histogram.family}_count", growing(within + late))
-
-    def _count(self, counter: Counter, per_minute: float) -> dict[str, str]:
-        return series(counter.name, {**self.labels, **counter.example}, growing(per_minute))
 
 
 def bench(engine: Engine) -> Bench:

@@ -74,6 +74,8 @@ def tests(group: Group) -> dict[str, Any]:
     return {
         "rule_files": [rules_file(name) for name in (*group.needs, group.name)],
         "evaluation_interval": group.tested_every,
+        # Left to itself, promtool may look at the alerts before what they read has been recorded.
+        "group_eval_order": [*group.needs, group.name],
         "tests": [_test(alert, case) for alert in group.alerts for case in alert.cases],
     }
 

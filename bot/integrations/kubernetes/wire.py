@@ -21,6 +21,7 @@ Patch = list[dict[str, Any]]
 Got = TypeVar("Got")
 
 FIELD_MANAGER: Final = "fixfirst"
+LOG_BYTES: Final = 64 * 1024
 _LATER: Final = frozenset({408, 429})
 _BUDGET: Final = "DisruptionBudget"
 
@@ -121,6 +122,16 @@ class Session:
             self._call("delete", PODS, name, namespace, params={"uid": uid}, what=name)
         except Moved as moved:
             raise Missing(str(moved)) from moved
+
+    def log(self, pod: str, namespace: str, container: str, lines: int) -> Sequence[str]:
+        """The last lines of the container that ended before the present one; Missing when there was none."""
+        made = _of(PODS, namespaced=True, part="log")
+        params = {"previous": "true", "tailLines": lines, "limitBytes": LOG_BYTES, "container": container or None}
+        with self._failures("get", PODS, f"the log of {pod}"):
+            request = self._client.prepare_request("get", made, name=pod, namespace=namespace, params=params)
+            answer = self._client.send(self._client.build_adapter_request(request))
+            self._client.raise_for_status(answer)
+            return str(answer.text).splitlines()
 
     def may(self, verb: str, resource: Resource, namespace: str = "", part: str = "") -> bool:
         """Whether the bot's account may do this."""

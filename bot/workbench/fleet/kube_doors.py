@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from bot.workbench.fleet import kube_objects as objects
 from bot.workbench.fleet.fleet import Fleet, View
+from bot.workbench.fleet.kube_logs import previous_log
 from bot.workbench.fleet.kube_objects import Invalid, Json
 
 MAX_BODY: Final = 1_048_576
@@ -102,6 +103,9 @@ def kubernetes_doors(fleet: Fleet, token: str) -> list[Route]:
             _authorise(request, token)
             asked = _asked(request)
             content = await _content(request)
+            if request.method == "GET" and asked.key[2] == "pods" and asked.part == "log":
+                with fleet.held() as view:
+                    return PlainTextResponse(_log(view, asked))
             with fleet.held() as view:
                 status, body = _answer(view, request.method, asked, request.headers.get("content-type", ""), content)
             return JSONResponse(body, status)
@@ -173,6 +177,19 @@ def _answer(view: View, method: str, asked: Asked, kind: str, content: Any) -> t
         case "POST", "pods", "eviction":
             return 201, _evict(view, asked, found, content)
     raise _not_allowed()
+
+
+def _log(view: View, asked: Asked) -> str:
+    """The log of a container that ended; the present one writes nothing that is of interest here."""
+    _find(view, asked)
+    if asked.query.get("previous") != "true":
+        return ""
+    lines = asked.query.get("tailLines", "1000")
+    text = previous_log(view, asked.name, int(lines) if lines.isdecimal() else 1000)
+    if text is None:
+        said = f'previous terminated container "vllm" in pod "{asked.name}" not found'
+        raise Failure(400, "BadRequest", said)
+    return text
 
 
 def _not_allowed() -> Failure:

@@ -235,3 +235,21 @@ def test_a_patch_that_is_none_is_refused_and_changes_nothing(
     answer = client.patch(MISTRAL, content=content, headers={"content-type": kind})
     assert (answer.status_code, answer.json()["kind"]) == (code, "Status")
     assert got(client, MISTRAL)["spec"] == before
+
+
+def test_the_log_of_the_container_before_tells_why_it_ended(client: TestClient, rig: Rig) -> None:
+    pod = names(client, f"{PODS}?labelSelector=app%3Dmistral-small")[0]
+    never = client.get(f"{PODS}/{pod}/log", params={"previous": "true"})
+    assert "previous terminated container" in refused(never, 400, "BadRequest")
+    rig.fleet.set_fault("gpu-oom", True)
+    rig.wait(180)
+    hungry = [
+        item["metadata"]["name"]
+        for item in got(client, PODS)["items"]
+        if any(one["restartCount"] for one in item["status"].get("containerStatuses", ()))
+    ]
+    log = client.get(f"{PODS}/{hungry[0]}/log", params={"previous": "true", "tailLines": "50"})
+    assert log.headers["content-type"].startswith("text/plain")
+    assert "torch.OutOfMemoryError: CUDA out of memory" in log.text
+    assert client.get(f"{PODS}/{hungry[0]}/log").text == "", "the present one runs"
+    assert refused(client.get(f"{PODS}/nobody/log"), 404, "NotFound")

@@ -1,0 +1,55 @@
+"""A server that gives one answer to whatever is asked, and remembers the questions."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Server:
+    """Answers every GET with `answer`; remembers what was asked."""
+
+    status: int = 200
+    answer: bytes = b""
+    kind: str = "application/json"
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def says(self, *streams: dict[str, Any]) -> None:
+        """As Loki answers a query for lines: every stream with its values, the newest first."""
+        data = {"resultType": "streams", "result": list(streams), "stats": {}}
+        self.answer = json.dumps({"status": "success", "data": data}).encode()
+
+
+@contextmanager
+def answering() -> Iterator[Server]:
+    """A server of ours on loopback."""
+    server = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            server.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+            self.send_response(server.status)
+            self.send_header("Content-Type", server.kind)
+            self.send_header("Content-Length", str(len(server.answer)))
+            self.end_headers()
+            self.wfile.write(server.answer)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        server.port = http.server_address[1]
+        thread = threading.Thread(target=http.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        http.shutdown()
+        thread.join()
