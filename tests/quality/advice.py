@@ -24,6 +24,7 @@ RUNBOOKS: dict[str, frozenset[str]] = {
     "serve-from-cache": frozenset({"serve-from-cache"}),
     "telemetry-blind": frozenset(),  # restarts an exporter, which serves nobody
     "token-cost-spike": frozenset(),
+    "wrong-answers": frozenset({"rollback"}),
 }
 _WORDS = {"drain": "drain", "reset": "gpu-reset", "restart": "restart", "roll back": "rollback"}
 # A reset needs the GPU empty: who refuses the drain refuses it too.

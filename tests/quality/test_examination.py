@@ -29,7 +29,13 @@ def test_the_diagnosis_agrees_with_the_label(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("engine", "exporter"),
-    [("vllm", "dcgm-new"), ("vllm-old", "dcgm-old"), ("sglang", "dcgm-count"), ("triton", "dcgm-new")],
+    [
+        ("vllm", "dcgm-new"),
+        ("vllm-old", "dcgm-old"),
+        ("sglang", "dcgm-count"),
+        ("triton", "dcgm-new"),
+        ("trtllm", "dcgm-old"),
+    ],
 )
 def test_a_healthy_fleet_is_well_and_nothing_is_suggested(engine: str, exporter: str) -> None:
     report, _ = reported(scenario(noise="medium", engine=engine, exporter=exporter), SEED)
