@@ -70,10 +70,13 @@ class Tell(Effect):
 
 @dataclass(frozen=True, slots=True)
 class TellNumbers(Effect):
-    """Post the numbers behind a health report, the journal entry with this id, in the thread under it."""
+    """Post the numbers behind a health report, the journal entry with this id, in the thread under it.
+
+    Not among what is said in the channel: the steps of a runbook must not wait for numbers.
+    """
 
     courier = "slack"
-    lane = "talk"
+    lane = "picture"
 
     entry: str
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 from slack_sdk import WebClient
 
-from bot.contracts import Attempt, Delivered, OnCall, Permanent, Transient
+from bot.contracts import Again, Attempt, Delivered, OnCall, Permanent, Transient
 from bot.incident import effects as ef
 from bot.incident.entry import Entry
 from bot.incident.events import (
@@ -30,7 +30,7 @@ from bot.incident.state import Incident
 from bot.slack import cards, messages
 from bot.slack.client import Refusal, call, must
 from bot.slack.health import numbers_message
-from bot.slack.pictures import PictureCourier, Pictures
+from bot.slack.pictures import FIRST_PAUSE, PictureCourier, Pictures, is_late
 from bot.slack.ports import Past
 from bot.slack.settings import Settings
 from bot.slack.text import USER, plain, user
@@ -330,11 +330,13 @@ class Courier:
         self._remember(incident.id, surface, _digest(_content(message)))
         return [CardPosted(surface, channel, ts)]
 
-    def _tell_numbers(self, effect: ef.TellNumbers, incident: Incident, attempt: Attempt) -> Sequence[Event]:
-        """In the thread under the report, which has just been posted; nowhere when it has no place."""
+    def _tell_numbers(self, effect: ef.TellNumbers, incident: Incident, attempt: Attempt) -> Delivered:
+        """In the thread under the report, once it is posted; nowhere when it never is."""
         place = incident.cards.get(f"{ENTRY}{effect.entry}")
         entry = self._past.entry(effect.entry)
-        if place is None or entry is None or not isinstance(entry.event, EvidenceCollected):
+        if place is None:
+            return [] if is_late(attempt) else Again(attempt.now + FIRST_PAUSE, {})
+        if entry is None or not isinstance(entry.event, EvidenceCollected):
             return []
         message = numbers_message(entry.event, incident)
         mark = {"incident": incident.id, "entry": entry.id, "part": "numbers"}

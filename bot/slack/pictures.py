@@ -52,7 +52,7 @@ class PictureCourier:
                 return [PictureShown(effect.evidence, reason=str(refusal))]
             return Again(attempt.now + FIRST_PAUSE * 2**tries, {"file": file, "tries": tries})
         except Transient as failure:
-            if _is_late(attempt):
+            if is_late(attempt):
                 return [PictureShown(effect.evidence, reason=str(failure))]
             raise
         return [PictureShown(effect.evidence, file)]
@@ -60,7 +60,7 @@ class PictureCourier:
     @staticmethod
     def wait(effect: ShowPicture, attempt: Attempt, why: str) -> Delivered:
         """For a report that is still on its way to the channel."""
-        if _is_late(attempt):
+        if is_late(attempt):
             return [PictureShown(effect.evidence, reason=why)]
         return Again(attempt.now + FIRST_PAUSE, attempt.progress)
 
@@ -74,5 +74,6 @@ class PictureCourier:
         return str(answer["files"][0]["id"])
 
 
-def _is_late(attempt: Attempt) -> bool:
+def is_late(attempt: Attempt) -> bool:
+    """Whether what an effect wants would come too late to help anybody."""
     return attempt.since is not None and attempt.now - attempt.since > GIVE_UP_AFTER

@@ -55,6 +55,7 @@ def test_the_words_come_at_once_and_the_picture_follows_into_the_same_message(ni
 @pytest.mark.usefixtures("numbers")
 def test_the_numbers_lie_in_the_thread_and_not_in_the_channel(night: Night) -> None:
     night.burns()
+    night.through(seconds=5)
     message = report(night)
     (reply,) = [one for one in night.messages() if one.is_reply and one.thread_ts == message.ts]
     assert "the numbers of EV-" in told(reply)
