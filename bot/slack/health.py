@@ -209,7 +209,8 @@ def _reach(seen: Report) -> str:
 def health_card(report: Mapping[str, Any], context: Context, incident_id: str = "", *, full: bool = False) -> Message:
     """The report for whoever asked for it (`Report` as JSON).
 
-    Under it what is past a limit, or every number where all of it was wanted. The button that starts a runbook is there only for an incident.
+    Under it what is past a limit, or every number where all of it was wanted. The button that starts a runbook is there
+    only for an incident.
     """
     seen = Report.from_dict(report)
     if full:
