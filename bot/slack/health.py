@@ -71,7 +71,7 @@ def report_blocks(seen: Report, context: Context, beside: Beside = NOTHING_BESID
 def side_by_side(comparison: Comparison) -> str:
     """A model's versions as lines of mrkdwn."""
     title, *rest = versions.lines(comparison)
-    return "\n".join([f":scales: *{line(title, 200)}*", *(line(text, 300) for text in rest[:12])])
+    return "\n".join([f":mag: *{line(title, 200)}*", *(line(text, 300) for text in rest[:12])])
 
 
 def _felt(seen: Report) -> list[Observation]:
