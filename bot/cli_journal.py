@@ -138,26 +138,38 @@ def _said(examined: "Examined", holds: str) -> None:
 @click.argument("entry", type=click.IntRange(min=1))
 @click.option("--reason", required=True, help="Why; it is kept, with your name.")
 def redact(path: Path, ref: str, entry: int, reason: str) -> None:
-    """Take what somebody wrote out of one entry, by its number in the timeline. It cannot be brought back."""
+    """Take what somebody wrote out of one entry, by its number in the timeline. It cannot be brought back.
+
+    A change goes from every incident that has it, and from the list of changes.
+    """
     from bot.journal.backup import file_of
     from bot.journal.redaction import clear_text, empty_wal
 
     with desk_at(path) as desk:
         incident = find(desk, ref)
 
-        def job(txn: "Txn") -> None:
-            cleared = clear_text(txn, incident.id, entry)
-            desk.execute(txn, cmd.RedactText(**by_me(desk, incident), entry=cleared, number=entry, reason=reason))
+        def job(txn: "Txn") -> list[str]:
+            """What people call the incidents that lost a text."""
+            told = []
+            for one in clear_text(txn, incident.id, entry):
+                by = {**by_me(desk, incident), "incident": one.incident}
+                command = cmd.RedactText(**by, entry=one.entry, number=one.number, reason=reason)
+                told.append(desk.execute(txn, command).incident.ref)
+            return told
 
         try:
-            desk.journal.write(job).result(30)
+            _, *others = desk.journal.write(job).result(30)
         except Refused as refused:
             raise click.ClickException(str(refused)) from refused
     file = file_of(config_at(path, load_for_terminal).database)
     if file is not None:
         empty_wal(file)
     click.echo(f"The text of entry {entry} of {incident.ref} is out of the journal.")
-    click.echo("It may still stand in Slack, in PagerDuty, in the postmortem, in the alert itself and in backups.")
+    if others:
+        click.echo(f"So is the same change in {', '.join(others)}.")
+    click.echo(
+        "It may still stand in Slack, in PagerDuty, in the postmortem, in the alert or pipeline itself and in backups."
+    )
 
 
 @click.group()

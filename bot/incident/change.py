@@ -20,6 +20,7 @@ MOST: Final = 50
 SAME_WITHIN: Final = timedelta(minutes=20)
 """A pipeline says that it deploys when it begins or when it has ended; loading the weights takes minutes."""
 SAME_IMAGE_WITHIN: Final = timedelta(minutes=60)
+GONE: Final = "A change whose text was taken out"
 _SHOWN_SETTINGS: Final = 3
 _SHOWN_VALUE: Final = 60
 
@@ -99,7 +100,7 @@ class Change:
     def from_dict(cls, id: str, at: datetime, precision: Precision, known: Mapping[str, Any]) -> "Change":  # noqa: A002
         """What `to_dict` wrote. What was redacted is a change of which only the time is left."""
         if not known:
-            return cls(id, "", at, title="A change whose text was taken out", precision=precision)
+            return cls(id, "", at, title=GONE, precision=precision)
         settings = tuple(Setting(*one) for one in known.get("settings", ()))
         texts = {name: str(known[name]) for name in _TEXTS if name in known}
         kind = ChangeKind(known["kind"])

@@ -40,6 +40,7 @@ _E_MAIL: Final = re.compile("|".join(_patterns(Sort.E_MAIL)), re.ASCII)
 _HOST: Final = re.compile(r"@(?:[A-Za-z0-9-]+\.)+[A-Za-z]")
 _CARD: Final = re.compile("|".join(_patterns(Sort.CARD)), re.ASCII)
 _NAME_OF_A_SECRET: Final = re.compile(NAME_OF_A_SECRET, re.IGNORECASE)
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SHORTEST: Final = 15
 """No key of the sort KEY and no card number is shorter."""
 _LONGEST_REMEMBERED: Final = 200
@@ -86,14 +87,14 @@ def _redact(text: str) -> str:
 
 def redact_named(name: str, text: str) -> str:
     """As `redact`, for a value with a name of its own: a label `db_password` holds a secret whatever it looks like."""
-    return BLANK if text and _names_a_secret(name) else redact(text)
+    return BLANK if text and names_a_secret(name) else redact(text)
 
 
 def redact_texts(texts: Mapping[str, str], longest_name: int, longest: int) -> dict[str, str]:
     """As `redact_named` for each, names and values cut to so many characters: the labels of an alert, in a storm."""
     return {
         name[:longest_name]: text
-        if (text := said[:longest]) in _clean and not _names_a_secret(name)
+        if (text := said[:longest]) in _clean and not names_a_secret(name)
         else redact_named(name, text)
         for name, said in texts.items()
     }
@@ -116,8 +117,9 @@ def holds_secret(data: Any) -> bool:
 
 
 @lru_cache(1024)
-def _names_a_secret(name: str) -> bool:
-    return _NAME_OF_A_SECRET.fullmatch(name) is not None
+def names_a_secret(name: str) -> bool:
+    """Whether what has this name is a secret: `db_password`, `hfToken`, `secrets`; not `max_tokens`."""
+    return _NAME_OF_A_SECRET.fullmatch(_HUMP.sub("_", name)) is not None
 
 
 def _value(found: re.Match[str]) -> str:

@@ -40,7 +40,8 @@ _KEY: Final = (
 )
 _WORD: Final = r"(?:pass(?:word|wd|phrase)|(?:db|user|admin|root|redis|mysql|pg|smtp)_?pass)"
 _TOKEN: Final = rf"(?:secret|token|credentials?|{_KEY})"
-NAME_OF_A_SECRET: Final = rf"(?:.*[_.-])?(?:{_WORD}|{_TOKEN}|authorization)"
+_MANY: Final = rf"(?:{_WORD}|secret|{_KEY}|(?:access|api|auth|bearer|refresh)[_-]?token)s"
+NAME_OF_A_SECRET: Final = rf"(?:.*[_.-])?(?:{_WORD}|{_TOKEN}|{_MANY}|authorization)"
 """A label with such a name holds a secret, whatever it looks like."""
 
 # What may stand between a name and its value: `name=`, `name: `, `"name": "`, `\"name\":\"`, `name => '`.

@@ -5,14 +5,15 @@ docs/changes.md shows it with the lines for GitHub Actions, GitLab CI and Argo C
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bot.contracts import Malformed
 from bot.incident.change import Change, ChangeKind, Setting
-from bot.incident.redact import redact, redact_named
+from bot.incident.redact import BLANK, redact, redact_named
+from bot.incident.redact_config import leaves, redact_config
 from bot.intake.body import read_json
 
 SOURCE: Final = "change"
@@ -100,38 +101,45 @@ def _config(value: Any) -> tuple[tuple[Setting, ...], str]:
     if value is None:
         return (), ""
     if isinstance(value, str):
-        return (), redact(value)[:LONGEST_DIFF]
+        return (), redact_config(value[: 2 * LONGEST_DIFF])[:LONGEST_DIFF]
     if not isinstance(value, dict) or set(value) - {"before", "after"}:
         raise Malformed('config must be the text of a diff, or {"before": {...}, "after": {...}}')
-    before, after = (dict(_flat(value.get(side) or {}, f"config.{side}")) for side in ("before", "after"))
+    before, after = (_flat(value.get(side) or {}, f"config.{side}") for side in ("before", "after"))
     keys = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
     if len(keys) > MOST_SETTINGS:
         raise Malformed(f"config differs in {len(keys)} keys; at most {MOST_SETTINGS} are accepted")
-    return tuple(Setting(redact(key), *(_value(key, side.get(key)) for side in (before, after))) for key in keys), ""
+    return tuple(Setting(redact(key), *(_value(side.get(key)) for side in (before, after))) for key in keys), ""
 
 
-def _flat(value: Any, where: str, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Nested tables by their path: `engine.max_num_seqs`."""
+def _flat(value: Any, where: str) -> dict[str, tuple[Any, bool]]:
+    """Nested tables and lists by their path: `engine.max_num_seqs`; with each value, whether it is a secret."""
     if not isinstance(value, dict):
         raise Malformed(f"{where} must be an object")
-    if depth > DEEPEST:
+    if _is_deeper(value, DEEPEST):
         raise Malformed(f"{where} is nested more than {DEEPEST} deep")
-    for key, inner in value.items():
-        path = f"{prefix}{key}"
+    flat: dict[str, tuple[Any, bool]] = {}
+    for path, inner, secret in leaves(value):
+        if not path:
+            continue  # an empty table
         if len(path) > LONGEST_KEY:
             raise Malformed(f"{where} has a key of {len(path)} characters; at most {LONGEST_KEY} are accepted")
-        if isinstance(inner, dict) and inner:
-            yield from _flat(inner, where, f"{path}.", depth + 1)
-        else:
-            yield path, inner
+        flat[path] = (inner, secret)
+    return flat
 
 
-def _value(key: str, value: Any) -> str:
-    """As people write it; a secret is known by what it looks like, and by the name of its key."""
-    if value is None:
+def _is_deeper(value: dict[str, Any] | list[Any], most: int) -> bool:
+    """Whether more than so many tables and lists stand in each other below this one."""
+    inner = value.values() if isinstance(value, dict) else value
+    return any(most == 0 or _is_deeper(one, most - 1) for one in inner if isinstance(one, dict | list) and one)
+
+
+def _value(known: tuple[Any, bool] | None) -> str:
+    """As people write it; a secret is known by what it looks like, and by every name on the way to it."""
+    value, secret = known or (None, False)
+    if value is None or value == "":
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return redact_named(key.rpartition(".")[2], text)[:LONGEST_VALUE]
+    return BLANK if secret else redact_config(text[: 8 * LONGEST_VALUE])[:LONGEST_VALUE]
 
 
 def _digest(data: Mapping[str, Any], now: datetime) -> str:

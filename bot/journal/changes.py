@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bot.incident.change import Change
+from bot.incident.change import GONE, Change
 from bot.incident.events import Precision
 from bot.journal.direct import Direct, PerDatabase
 from bot.journal.tables import change
@@ -28,6 +28,13 @@ def _keeping(into: Callable[[Any], Any]) -> Any:
     return into(change).on_conflict_do_nothing(index_elements=["workspace", "source", "id"])
 
 
+_ONE: Final = (
+    change.c.workspace == bindparam("whose"),
+    change.c.source == bindparam("told_by"),
+    change.c.id == bindparam("which"),
+)
+_FIND: Final = select(change.c.body).where(*_ONE)
+_CLEAR: Final = update(change).where(*_ONE).values(environment="", body=bindparam("left"))
 _KEEP: Final[PerDatabase] = {"sqlite": _keeping(sqlite.insert), "postgresql": _keeping(postgresql.insert)}
 
 
@@ -55,3 +62,16 @@ def since(direct: Direct, workspace: str, moment: datetime) -> list[Change]:
 def forget(direct: Direct, workspace: str, before: datetime) -> None:
     """Takes out what was changed before then."""
     direct.run(_FORGET, {"whose": workspace, "before": before})
+
+
+def clear(direct: Direct, workspace: str, source: str, id_: str) -> int:
+    """Takes out all that was said of one change but that it was; 1 if there was anything.
+
+    Its row stays, so that the same words told again are not written down again.
+    """
+    which = {"whose": workspace, "told_by": source, "which": id_}
+    body = direct.scalar(_FIND, which)
+    if body is None:
+        return 0
+    left = {"source": body["source"], "kind": body["kind"], "title": GONE}
+    return direct.run(_CLEAR, {**which, "left": left}) if body != left else 0

@@ -1,21 +1,35 @@
 """Takes the free text of one entry out of the journal; what the entry's hash covers stays, so its chain still holds."""
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import bindparam, null, select, update
 
+from bot.incident.events import NAMES, ChangeFound
 from bot.incident.people import Refused
 from bot.incident.state import fold
-from bot.journal import evidence
+from bot.journal import changes, evidence
 from bot.journal.codec import digests_in
 from bot.journal.tables import blob, event
 from bot.journal.txn import Txn
 
-_ENTRY: Final = select(event.c.id, event.c.kind, event.c.body).where(
+_ENTRY: Final = select(event.c.id, event.c.kind, event.c.source, event.c.body).where(
     event.c.incident == bindparam("incident_id"), event.c.seq == bindparam("nth")
+)
+_CHANGE: Final = NAMES[ChangeFound]
+_SAME_CHANGE: Final = (
+    select(event.c.incident, event.c.id, event.c.seq, event.c.body)
+    .where(
+        event.c.workspace == bindparam("workspace"),
+        event.c.kind == _CHANGE,
+        event.c.source == bindparam("told_by"),
+        event.c.body["id"].as_string() == bindparam("change_id"),
+    )
+    .order_by(event.c.incident, event.c.seq)
 )
 _CLEAR: Final = (
     update(blob)
@@ -24,28 +38,50 @@ _CLEAR: Final = (
 )
 
 
-def clear_text(txn: Txn, incident_id: str, seq: int) -> str:
-    """Clears what people or outside systems wrote in one entry, within the transaction; gives the entry's id.
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """An entry without its text, for the record: its incident's id, its own, and its number in the timeline."""
 
-    With the words about a look at the telemetry goes what was kept of it.
+    incident: str
+    entry: str
+    number: int
+
+
+def clear_text(txn: Txn, incident_id: str, seq: int) -> list[Cleared]:
+    """Clears what people or outside systems wrote in one entry, within the transaction.
+
+    With the words about a look at the telemetry goes what was kept of it; with a change, the same change in every other
+    incident and in the ledger that the next one would take it from. Gives the entries, the one asked for first.
 
     Raises Refused when there is no such entry, or nothing in it to clear.
     """
     row = txn.direct.first(_ENTRY, {"incident_id": incident_id, "nth": seq})
     if row is None:
         raise Refused(f"There is no entry {seq}; `fixfirst timeline` shows their numbers.")
-    entry_id, kind, body = row
+    entry_id, kind, told_by, body = row
     if txn.direct.database == "sqlite":
         # SQLite leaves what was deleted standing in the file until something else needs the place.
         txn.direct.say("PRAGMA secure_delete=ON")
-    cleared = evidence.clear(txn.direct, incident_id, body, txn.now) if kind in evidence.KINDS else 0
-    cleared += sum(txn.direct.run(_CLEAR, {"which": digest, "now": txn.now}) for digest in digests_in(kind, body))
-    if not cleared:
+    count = _clear(txn, kind, body)
+    count += evidence.clear(txn.direct, incident_id, body, txn.now) if kind in evidence.KINDS else 0
+    cleared = [Cleared(incident_id, entry_id, seq)]
+    if kind == _CHANGE:
+        count += changes.clear(txn.direct, txn.workspace, told_by, body["id"])
+        same = {"workspace": txn.workspace, "told_by": told_by, "change_id": body["id"]}
+        for other, other_id, nth, other_body in txn.direct.all(_SAME_CHANGE, same):
+            if other_id != entry_id and _clear(txn, kind, other_body):
+                cleared.append(Cleared(other, other_id, nth))
+    if not count:
         raise Refused(f"Entry {seq} holds no text that somebody wrote, or it is gone already.")
-    folded = fold(txn.entries(incident_id))
-    if folded is not None:
-        txn.touched[incident_id] = folded
-    return str(entry_id)
+    for one in {one.incident for one in cleared}:
+        folded = fold(txn.entries(one))
+        if folded is not None:
+            txn.touched[one] = folded
+    return cleared
+
+
+def _clear(txn: Txn, kind: str, body: Mapping[str, Any]) -> int:
+    return sum(txn.direct.run(_CLEAR, {"which": digest, "now": txn.now}) for digest in digests_in(kind, body))
 
 
 def empty_wal(file: Path) -> None:

@@ -1,6 +1,7 @@
 """What somebody should not have written is taken out of the journal: gone from the disk, and on record that it is."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -8,6 +9,7 @@ from click.testing import CliRunner, Result
 from bot.cli import main
 from bot.incident import commands as cmd
 from bot.incident import events as ev
+from bot.incident.change import Change, ChangeKind
 from bot.incident.events import Severity
 from bot.incident.people import Refused
 from bot.incident.state import Incident
@@ -33,7 +35,12 @@ def clears(house: House, incident: Incident, number: int, reason: str = "names a
     house.journal.write(
         lambda txn: house.desk.execute(
             txn,
-            cmd.RedactText(**asked, entry=clear_text(txn, incident.id, number), number=number, reason=reason),  # type: ignore[arg-type]
+            cmd.RedactText(
+                **asked,  # type: ignore[arg-type]
+                entry=clear_text(txn, incident.id, number)[0].entry,
+                number=number,
+                reason=reason,
+            ),
         )
     ).result()
 
@@ -108,6 +115,44 @@ def test_from_the_terminal_it_is_gone_from_every_file_while_a_server_runs(house_
     assert again.exit_code == 1
     assert "is gone already" in again.stderr
     assert types("verify").stdout == "1 chains checked, 0 broken.\n"
+
+
+def with_a_change_in_two(house: House) -> int:
+    """Two incidents that heard of one change that names a customer; gives the number of its entry in the first."""
+    for fingerprint, model in (("f1", "llama-70b"), ("g1", "qwen3-32b")):
+        house.receive(house.alert(fingerprint, model=model, labels={"service": "chat", "model": model}))
+        house.drain()
+    change = Change("run-812", "change", house.clock(), ChangeKind.INFRA, title=CUSTOMER, environment="production")
+    assert set(house.desk.note_change(change).result()[1]) == {"INC-1", "INC-2"}
+    (first,) = [one for one in house.journal.live() if one.ref == "INC-1"]
+    (entry,) = [one for one in house.journal.entries(first.id) if isinstance(one.event, ev.ChangeFound)]
+    return entry.seq
+
+
+def test_a_change_goes_from_every_incident_and_from_where_the_next_would_take_it(
+    house_on_file: House, types: Type
+) -> None:
+    number = with_a_change_in_two(house_on_file)
+    done = types("redact", "INC-1", str(number), "--reason", "names a customer")
+    assert done.exit_code == 0, done.output
+    assert "So is the same change in INC-2." in done.stdout
+    assert [path.name for path in house_on_file.folder.iterdir() if b"Springfield" in path.read_bytes()] == []
+    for ref in ("INC-1", "INC-2"):
+        assert "names a customer" in types("timeline", ref).stdout, "each says who took it out"
+    (left,) = house_on_file.desk.changes()
+    assert (left.title, left.environment) == ("A change whose text was taken out", "")
+    again = replace(left, title=CUSTOMER, environment="production")
+    assert house_on_file.desk.note_change(again).result() == (False, ()), "it is not taken up again"
+    assert types("verify").stdout == "2 chains checked, 0 broken.\n"
+
+
+def test_a_change_that_is_only_in_the_ledger_yet_can_still_be_taken_out(house: House) -> None:
+    number = with_a_change_in_two(house)
+    house.behind_its_back("UPDATE blob SET text = NULL, salt = NULL WHERE text LIKE '%Springfield%'")
+    assert CUSTOMER in house.stored()
+    (first,) = [one for one in house.journal.live() if one.ref == "INC-1"]
+    clears(house, first, number)
+    assert CUSTOMER not in house.stored()
 
 
 def test_a_declared_title_can_be_taken_out(house: House) -> None:

@@ -105,7 +105,11 @@ def redacts(house: House, incident: Incident, number: int) -> None:
         lambda txn: house.desk.execute(
             txn,
             cmd.RedactText(
-                **asked, source="cli", entry=clear_text(txn, incident.id, number), number=number, reason="a customer"
+                **asked,
+                source="cli",
+                entry=clear_text(txn, incident.id, number)[0].entry,
+                number=number,
+                reason="a customer",
             ),
         )
     ).result()

@@ -150,6 +150,22 @@ def test_settings_are_shown_key_by_key_and_secrets_never(night: Night) -> None:
     assert b"hunter" not in on_disk
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"before": {}, "after": {"env": [{"name": "DB_PASSWORD", "value": "hunter2"}], "engine": {"dtype": "fp8"}}},
+        {"before": {}, "after": {"secrets": {"db": "hunter2"}, "engine": {"dtype": "fp8"}}},
+        {"before": {}, "after": {"args": ["--api-key", "hunter2", "--dtype", "fp8"]}},
+        "+- name: DB_PASSWORD\n+  value: hunter2\n+- name: DTYPE\n+  value: fp8",
+    ],
+)
+def test_a_secret_whose_name_stands_apart_from_it_is_never_kept(night: Night, config: Any) -> None:
+    deploys(night, 4, kind="config", config=config)
+    (change,) = night.app.desk.changes()
+    assert "hunter" not in repr(change)
+    assert "fp8" in repr(change)
+
+
 def test_elsewhere_the_word_lists_a_model_or_everything(night: Night) -> None:
     deploys(night, 5)
     deploys(night, 7, model="mistral-small", image="", previous_image="")
