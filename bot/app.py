@@ -64,7 +64,7 @@ from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
 from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, open_engine, reaching
-from bot.journal.ratings import ratings
+from bot.journal.ratings import tally
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.postmortem.shelf import Shelf
@@ -440,7 +440,7 @@ class App:
         for name, voice in config.fallbacks.items():
             couriers[pager_named(name)] = Fallback(name, voice, self.link)
         if self.telemetry:
-            keeping = Keeping(self._freeze, self._keep)
+            keeping = Keeping(self.journal.entry, self._freeze, self._keep)
             couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks), keeping)
             couriers["changes"] = ChangesCourier(self._rollouts)
         prover = prover_of(config)
@@ -505,7 +505,7 @@ class App:
             refused={(watch.listener, why): n for watch in self.watches for why, n in watch.counts.items()},
             heartbeats={"sent": beats.sent, "missed": beats.missed} if beats else {},
             traffic=self.doors.traffic,
-            verdicts=Counter("right" if one.said.right else "wrong" for one in self.journal.ask(ratings)),
+            verdicts=self.journal.ask(tally),
         )
 
 

@@ -1,26 +1,34 @@
 """Brings the telemetry's answer into the incident when it opens, so that triage starts from numbers; then keeps them.
 
-First the words, at once: nobody waits for a picture. Then, as a second try of the same effect, what can be kept.
+First the words, at once: nobody waits for a picture. Then, as an effect of its own, what can be kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 from bot.contracts import Again, Attempt, Delivered
 from bot.health.chart import Mark
 from bot.health.findings import Report
 from bot.health.freeze import Frozen, Piece, evidence_id
 from bot.health.scope import Scope
-from bot.incident.effects import Effect
+from bot.incident.effects import Effect, FreezeEvidence
+from bot.incident.entry import Entry
 from bot.incident.events import EvidenceCollected, EvidenceFrozen
 from bot.incident.state import Incident
 from bot.incident.timeline import who
 
+ONCE_MORE: Final = timedelta(seconds=20)
+"""A Prometheus that has nothing to give may be restarting. After that a second try would hardly fare better."""
+
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """How evidence is kept: `freeze` reads and draws it, `keep` writes it down (once) and gives the pieces' sha256."""
+    """How evidence is kept: `entry` finds the entry about a look by its id, `freeze` reads and draws what is behind it,
+    `keep` writes that down (once) and gives the pieces' sha256."""
 
+    entry: Callable[[str], Entry | None]
     freeze: Callable[[Report, Sequence[Mark]], Frozen]
     keep: Callable[[str, str, Sequence[Piece]], Mapping[str, str]]
 
@@ -36,12 +44,10 @@ class Courier:
     runbooks: frozenset[str]
     keeping: Keeping
 
-    def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:  # noqa: ARG002
+    def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:
         """The report as evidence. A telemetry that does not answer is itself a finding: the verdict is then BLIND."""
-        evidence = str(attempt.progress.get("evidence", ""))
-        if evidence:
-            return self._keep(evidence, incident)
-        evidence = evidence_id(attempt.key)
+        if isinstance(effect, FreezeEvidence):
+            return self._keep(effect.evidence, incident, attempt)
         report = self.survey(Scope(model=incident.model))
         looked = EvidenceCollected(
             verdict=report.verdict,
@@ -49,18 +55,19 @@ class Courier:
             cause=report.cause,
             runbook=report.propose(self.runbooks),
             report=report.to_dict(),
-            evidence=evidence,
+            evidence=evidence_id(attempt.key),
         )
-        return Again(attempt.now, {"evidence": evidence}, [looked])
+        return [looked]
 
-    def _keep(self, evidence: str, incident: Incident) -> Delivered:
-        looked = incident.evidence
-        if looked is None or looked.evidence != evidence or not looked.report:
+    def _keep(self, evidence: str, incident: Incident, attempt: Attempt) -> Delivered:
+        look = incident.looks.get(evidence)
+        entry = self.keeping.entry(look.entry) if look else None
+        if entry is None or not isinstance(entry.event, EvidenceCollected) or not entry.event.report:
             return []  # taken out by somebody meanwhile, and then what it showed is not kept either
-        frozen = self.keeping.freeze(Report.from_dict(looked.report), marks_of(incident))
-        if not frozen.pieces:
-            return []
-        parts = self.keeping.keep(incident.id, evidence, frozen.pieces)
+        frozen = self.keeping.freeze(Report.from_dict(entry.event.report), marks_of(incident))
+        if not frozen.pieces and not attempt.progress:
+            return Again(attempt.now + ONCE_MORE, {"tries": 1})
+        parts = self.keeping.keep(incident.id, evidence, frozen.pieces) if frozen.pieces else {}
         return [EvidenceFrozen(evidence, parts, frozen.points, frozen.since, frozen.missing)]
 
 

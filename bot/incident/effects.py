@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import ClassVar, Final
 
 
@@ -11,12 +12,14 @@ class Effect:
 
     `courier` names who carries it out. Effects of one incident in the same `lane` leave in order; lanes do not wait
     for each other, so a slow chat never delays a page. An effect with `latest_wins` waits at most once in its lane:
-    what it shows is rendered at delivery, so an older one would only say the same.
+    what it shows is rendered at delivery, so an older one would only say the same. It leaves no sooner than `delay`
+    after it was called for.
     """
 
     courier: ClassVar[str]
     lane: ClassVar[str]
     latest_wins: ClassVar[bool] = False
+    delay: ClassVar[timedelta] = timedelta()
 
     def queue(self) -> str:
         """The lane's name, with whatever else keeps independent things apart."""
@@ -72,11 +75,13 @@ class Tell(Effect):
 class TellNumbers(Effect):
     """Post the numbers behind a health report, the journal entry with this id, in the thread under it.
 
-    Not among what is said in the channel: the steps of a runbook must not wait for numbers.
+    Not among what is said in the channel: the steps of a runbook must not wait for numbers. Slack takes one message a
+    second in a channel, threads included: what people wait for goes first.
     """
 
     courier = "slack"
-    lane = "picture"
+    lane = "numbers"
+    delay = timedelta(seconds=3)
 
     entry: str
 
@@ -169,6 +174,19 @@ class CollectEvidence(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class FreezeEvidence(Effect):
+    """Read and keep the series behind this evidence, and draw them.
+
+    An effect of its own: the next look must not be taken for the one that waits to be kept, nor wait for it.
+    """
+
+    courier = "health"
+    lane = "freeze"
+
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
 class FindChanges(Effect):
     """Ask Kubernetes, by the telemetry, what was rolled out of late."""
 
@@ -251,6 +269,7 @@ EFFECTS: Final[Mapping[str, type[Effect]]] = {
     "escalate_page": EscalatePage,
     "call_second": CallSecond,
     "collect_evidence": CollectEvidence,
+    "freeze_evidence": FreezeEvidence,
     "find_changes": FindChanges,
     "prove_health": ProveHealth,
     "await_health": AwaitHealth,

@@ -159,6 +159,8 @@ def _work(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
         # Whether the service is healthy again is asked, not concluded from silence; a run under way asks for itself.
         case ev.AlertsReported(firing=0) if incident.is_live and incident.active_run is None:
             return [ef.CollectEvidence(), *awaited]
+        case ev.EvidenceCollected(evidence=evidence) if evidence:
+            return [ef.FreezeEvidence(evidence)]
         case ev.ResolveAsked():
             return [ef.ProveHealth(entry.id)]
         case ev.Resolved(proof="") if entry.from_pager and policy.proof_over is not None:

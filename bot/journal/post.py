@@ -135,13 +135,15 @@ def enqueue(direct: Direct, workspace: str, incident: str, effects: Sequence[Eff
             "body": body,
             "state": WAITING,
             "created_at": now,
-            "due_at": now,
+            "due_at": now + effect.delay,
             "attempts": 0,
             "progress": {},
             "warned": False,
             "last_error": "",
         }
         direct.run(_NEW, row)
+        if effect.delay:
+            continue  # nobody can do anything about it yet; the sweep finds it when it is due
         lane = f"{incident}:{effect.courier}:{effect.queue()}"
         errands.append(Errand(DELIVER, row["id"], lane, effect.courier))
     return errands

@@ -30,8 +30,9 @@ from bot.incident.state import Incident
 from bot.slack import cards, messages
 from bot.slack.client import Refusal, call, must
 from bot.slack.health import numbers_message
-from bot.slack.pictures import FIRST_PAUSE, PictureCourier, Pictures, is_late
+from bot.slack.pictures import PictureCourier, Pictures, is_late, later
 from bot.slack.ports import Past
+from bot.slack.quiet import Posted
 from bot.slack.settings import Settings
 from bot.slack.text import USER, plain, user
 
@@ -100,6 +101,7 @@ class Courier:
         self._pictures = PictureCourier(client, picture)
         self._lock = threading.Lock()
         self._shown: dict[tuple[str, str], str] = {}
+        self._posted = Posted()
 
     def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
         """Carries one effect out. Raises Transient, Permanent."""
@@ -194,7 +196,7 @@ class Courier:
             self._remember(incident.id, surface, digest)
             return [] if place else [CardPosted(surface, channel, ts)]
         attempt.still_ours()
-        ts = self._post(channel, content, mark)
+        ts = self._post(channel, content, mark, attempt.now)
         self._remember(incident.id, surface, digest)
         if surface == "incident":
             self._pin(channel, ts)
@@ -210,8 +212,9 @@ class Courier:
             while len(self._shown) > 2_000:
                 self._shown.pop(next(iter(self._shown)))
 
-    def _post(self, channel: str, content: dict[str, Any], mark: dict[str, str], **more: Any) -> str:
+    def _post(self, channel: str, content: dict[str, Any], mark: dict[str, str], now: datetime, **more: Any) -> str:
         metadata = {"event_type": EVENT_TYPE, "event_payload": mark}
+        self._posted.note(channel, now)
         try:
             answer = call(
                 self._client.chat_postMessage,
@@ -331,19 +334,22 @@ class Courier:
         return [CardPosted(surface, channel, ts)]
 
     def _tell_numbers(self, effect: ef.TellNumbers, incident: Incident, attempt: Attempt) -> Delivered:
-        """In the thread under the report, once it is posted; nowhere when it never is."""
+        """In the thread under the report, once it is posted and the channel is quiet; nowhere when it never is."""
         place = incident.cards.get(f"{ENTRY}{effect.entry}")
         entry = self._past.entry(effect.entry)
         if place is None:
-            return [] if is_late(attempt) else Again(attempt.now + FIRST_PAUSE, {})
+            return [] if is_late(attempt) else later(attempt)
         if entry is None or not isinstance(entry.event, EvidenceCollected):
             return []
+        quiet_at = self._posted.quiet_at(place.channel)
+        if attempt.now < quiet_at and not is_late(attempt):
+            return Again(quiet_at, attempt.progress)
         message = numbers_message(entry.event, incident)
         mark = {"incident": incident.id, "entry": entry.id, "part": "numbers"}
         there = attempt.number > 1 and self._find(place.channel, mark, place.ts)
         if message is not None and not there:
             attempt.still_ours()
-            self._post(place.channel, _content(message), mark, thread_ts=place.ts)
+            self._post(place.channel, _content(message), mark, attempt.now, thread_ts=place.ts)
         return []
 
     def _show_picture(self, effect: ef.ShowPicture, incident: Incident, attempt: Attempt) -> Delivered:
@@ -380,7 +386,8 @@ class Courier:
                 if found:
                     return channel, found, False
                 attempt.still_ours()
-                return channel, self._post(channel, content, mark, **({"thread_ts": thread} if thread else {})), True
+                more = {"thread_ts": thread} if thread else {}
+                return channel, self._post(channel, content, mark, attempt.now, **more), True
             except Closed as closed:
                 if (channel, thread) == places[-1]:
                     raise

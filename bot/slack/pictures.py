@@ -23,6 +23,8 @@ Pictures = Callable[[str, str], bytes | None]
 FIRST_PAUSE: Final = timedelta(seconds=1)
 TRIES: Final = 5
 """After 1, 3, 7, 15 and 31 s Slack has looked at any picture that it will ever show."""
+LONGEST_PAUSE: Final = timedelta(seconds=30)
+"""Between two looks whether a report has a message by now; where Slack refuses us it may never have one."""
 GIVE_UP_AFTER: Final = timedelta(minutes=10)
 """A picture that comes later than this helps nobody with what it shows."""
 
@@ -62,7 +64,7 @@ class PictureCourier:
         """For a report that is still on its way to the channel."""
         if is_late(attempt):
             return [PictureShown(effect.evidence, reason=why)]
-        return Again(attempt.now + FIRST_PAUSE, attempt.progress)
+        return later(attempt)
 
     def _upload(self, effect: ShowPicture, incident: Incident) -> str:
         """The file's id; empty when there is nothing to upload. It is ours alone until a message shows it."""
@@ -72,6 +74,13 @@ class PictureCourier:
         name = f"{incident.ref}-{effect.evidence}.png"
         answer = call(self._client.files_upload_v2, content=content, filename=name, title=f"{incident.ref} {name}")
         return str(answer["files"][0]["id"])
+
+
+def later(attempt: Attempt) -> Again:
+    """Once more after 1, 2, 4 ... 30 s: for what waits for a message that is still on its way."""
+    waits = int(attempt.progress.get("waits", 0))
+    pause = min(FIRST_PAUSE * 2 ** min(waits, 10), LONGEST_PAUSE)
+    return Again(attempt.now + pause, {**attempt.progress, "waits": waits + 1})
 
 
 def is_late(attempt: Attempt) -> bool:

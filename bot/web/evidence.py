@@ -21,8 +21,8 @@ from bot.journal.ratings import ratings
 from bot.web import views
 from bot.web.render import page
 
-FOR_EVER = {"Cache-Control": "private, max-age=86400, immutable"}
-"""What was kept never changes; who may see it is for the page's own door to say."""
+ASK_FIRST = {"Cache-Control": "private, no-cache"}
+"""What was kept never changes, but it can be redacted, and then no browser shows it any more."""
 
 
 class EvidencePages:
@@ -81,7 +81,10 @@ class EvidencePages:
         part = next((part for part in (kept.parts if kept else ()) if part.kind == "picture"), None)
         if part is None or part.content is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "There is no picture of it.")
-        return Response(part.content, media_type="image/png", headers=FOR_EVER)
+        headers = {**ASK_FIRST, "ETag": f'"{part.sha256}"'}
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return Response(part.content, media_type="image/png", headers=headers)
 
     def verdicts(self, _: Request) -> Response:
         """How often each cause was right, and every miss."""

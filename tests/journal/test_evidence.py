@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,9 @@ from bot.incident.state import Incident
 from bot.journal.archive_file import read
 from bot.journal.backup import back_up, file_of
 from bot.journal.chains import examine
+from bot.journal.direct import Direct
 from bot.journal.evidence import Part, find, keep
-from bot.journal.ratings import ratings
+from bot.journal.ratings import ratings, tally
 from tests.journal.conftest import MAYA, House
 from tests.journal.test_archive import archives, everything_is_done, over, says
 from tests.migrations.fill import redacts
@@ -119,6 +121,27 @@ def test_the_last_word_of_each_person_counts_and_a_word_said_twice_is_one(house:
     (rated,) = house.journal.ask(ratings)
     assert (rated.ref, rated.by.id, rated.said.right) == (incident.ref, MAYA.id, False)
     assert (rated.said.cause, rated.said.actual, rated.said.text) == ("hardware", "recent-change", "the flag")
+
+
+def test_to_count_the_ratings_no_report_is_read(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    incident = looks(house, looks(house, over(house)), "EV-AAAAAAAA")
+    says(house, incident, cmd.RateVerdict, evidence=ID, right=True)
+    says(house, incident, cmd.RateVerdict, evidence=ID, right=False, actual="crash", text="the flag")
+    says(house, incident, cmd.RateVerdict, evidence="EV-AAAAAAAA", right=True)
+    read: list[str] = []
+    real = Direct.all
+
+    def listening(*given: Any) -> Any:
+        rows = real(*given)
+        read.append(str(rows))
+        return rows
+
+    monkeypatch.setattr(Direct, "all", listening)
+    assert house.journal.ask(tally) == {"right": 1, "wrong": 1}
+    assert "the flag" not in "".join(read), "not even what people said"
+    assert len(house.journal.ask(ratings)) == 2
+    assert "the flag" in "".join(read)
+    assert "Example & Sons" not in "".join(read), "that is in the report"
 
 
 def test_a_verdict_that_was_never_given_cannot_be_rated(house: House) -> None:

@@ -57,6 +57,18 @@ def test_the_evidences_page_holds_what_was_asked_and_what_was_kept(burning: Site
     assert SERIES.sha256[:16] in text
 
 
+def test_a_picture_is_asked_for_again_each_time_and_sent_only_when_it_is_another(burning: Site) -> None:
+    url = f"/incidents/INC-1/evidence/{ID}.png"
+    answer = burning.client.get(url)
+    assert answer.headers["cache-control"] == "private, no-cache", "a redacted one is nowhere shown from a cache"
+    known = {"If-None-Match": answer.headers["etag"]}
+    again = burning.client.get(url, headers=known)
+    assert (again.status_code, again.content) == (304, b"")
+    (number,) = [one.seq for one in burning.journal.entries("i1") if isinstance(one.event, ev.EvidenceFrozen)]
+    burning.journal.write(lambda txn: clear_text(txn, "i1", number)).result()
+    assert burning.client.get(url, headers=known).status_code == 404
+
+
 def test_a_program_gets_the_same_as_json(burning: Site) -> None:
     data = burning.client.get(f"/incidents/INC-1/evidence/{ID}.json").json()
     assert (data["id"], data["incident"]) == (ID, "INC-1")
@@ -91,6 +103,7 @@ def test_hits_and_misses_are_counted_by_cause(burning: Site) -> None:
     assert "was something outside the fleet" in page
     assert "customer&#39;s flood" in page
     assert "<script>alert" not in page
+    assert "Ratings of archived incidents are in their archives" in page
 
 
 def test_without_ratings_the_page_says_where_they_come_from(site: Site) -> None:

@@ -1,0 +1,146 @@
+"""One look at the telemetry from the question to the thread: no look is lost, and what it shows waits for the words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+
+from bot.health import Report, Verdict
+from bot.health.courier import ONCE_MORE, Courier, Keeping
+from bot.health.freeze import Frozen, Piece
+from bot.health.scope import Scope
+from bot.incident import commands as cmd
+from bot.incident import effects as ef
+from bot.incident import events as ev
+from bot.outbox import Outbox
+from bot.slack.quiet import QUIET
+from bot.workbench.slack.faults import Fault
+from tests.health.test_freeze import check, report
+from tests.slack.wire.office import MAYA, Office, told
+
+NUMBERS = "the numbers of EV-"
+
+
+@dataclass
+class Telemetry:
+    """Answers with what is true now, and can be unable to keep it; `kept` are the verdicts that were."""
+
+    verdict: Verdict = Verdict.OUTAGE
+    remembers: bool = True
+    asked: int = 0
+    kept: list[str] = field(default_factory=list)
+
+    def survey(self, scope: Scope) -> Report:
+        self.asked += 1
+        errors = check("U1", "crit" if self.verdict is Verdict.OUTAGE else "ok", 0.3, series=())
+        return replace(report(errors), verdict=self.verdict, model=scope.model)
+
+    def freeze(self, seen: Report, _: Sequence[object]) -> Frozen:
+        if not self.remembers:
+            return Frozen((), 0, None, "errors: Prometheus does not answer")
+        self.kept.append(seen.verdict)
+        return Frozen((Piece("errors", "series", "q", b"{}"),), 1, None, "")
+
+
+@pytest.fixture
+def telemetry(office: Office) -> Telemetry:
+    """Connected, with the real courier and outbox; nothing is stored but what the events say."""
+    telemetry = Telemetry()
+
+    def keep(_: str, __: str, pieces: Sequence[Piece]) -> dict[str, str]:
+        return {piece.name: "0" * 64 for piece in pieces}
+
+    courier = Courier(telemetry.survey, frozenset(), Keeping(office.journal.entry, telemetry.freeze, keep))
+    office.outbox = Outbox(office.desk, {"slack": office.courier, "health": courier})
+    return telemetry
+
+
+def deliver_first(office: Office, kind: type[ef.Effect]) -> None:
+    """Only the first of these, once; everything else waits."""
+    job = next(job for job in office.outbox.ready() if isinstance(job.effect, kind))
+    office.outbox.deliver(job.id)
+
+
+def waiting(office: Office, kind: type[ef.Effect]) -> list[ef.Effect]:
+    return [job.effect for job in office.outbox.ready() if isinstance(job.effect, kind)]
+
+
+def replies(office: Office) -> list[str]:
+    return [told(one) for one in office.channel.messages if one.is_reply and NUMBERS in told(one)]
+
+
+def test_a_look_wanted_while_the_last_waits_to_be_kept_is_made(office: Office, telemetry: Telemetry) -> None:
+    office.burns()
+    deliver_first(office, ef.CollectEvidence)
+    telemetry.verdict = Verdict.OK
+    office.does(cmd.Mitigate, office.incident.id, text="rolled back")
+    office.delivers()
+    assert telemetry.asked == 2
+    assert [event.verdict for _, event in office.entries(ev.EvidenceCollected)] == ["OUTAGE", "OK"]
+
+
+def test_each_look_is_kept_although_another_came_before_it_was(office: Office, telemetry: Telemetry) -> None:
+    office.burns()
+    deliver_first(office, ef.CollectEvidence)
+    telemetry.verdict = Verdict.OK
+    office.does(cmd.Mitigate, office.incident.id, text="rolled back")
+    deliver_first(office, ef.CollectEvidence)
+    office.delivers()
+    assert telemetry.kept == ["OUTAGE", "OK"]
+    assert set(office.incident.frozen) == set(office.incident.looks)
+
+
+def test_where_nothing_can_be_kept_the_timeline_says_why(office: Office, telemetry: Telemetry) -> None:
+    telemetry.remembers = False
+    office.burns()
+    office.delivers()
+    assert office.entries(ev.EvidenceFrozen) == [], "a Prometheus may be restarting"
+    office.after(seconds=ONCE_MORE.total_seconds())
+    office.delivers()
+    ((_, frozen),) = office.entries(ev.EvidenceFrozen)
+    assert (frozen.parts, frozen.missing) == ({}, "errors: Prometheus does not answer")
+    assert waiting(office, ef.ShowPicture) == []
+
+
+def test_what_can_be_kept_at_the_second_try_is_kept(office: Office, telemetry: Telemetry) -> None:
+    telemetry.remembers = False
+    office.burns()
+    office.delivers()
+    telemetry.remembers = True
+    office.after(seconds=ONCE_MORE.total_seconds())
+    office.delivers()
+    ((_, frozen),) = office.entries(ev.EvidenceFrozen)
+    assert set(frozen.parts) == {"errors"}
+
+
+@pytest.mark.usefixtures("telemetry")
+def test_the_numbers_wait_until_the_channel_is_quiet(office: Office) -> None:
+    office.burns()
+    office.delivers()
+    for _ in range(4):
+        office.after(seconds=QUIET.total_seconds() - 1)
+        office.does(cmd.PostUpdate, office.incident.id, by=MAYA, text="still at it")
+        office.delivers()
+        assert replies(office) == [], "people's words come first"
+    office.after(seconds=QUIET.total_seconds())
+    office.delivers()
+    assert len(replies(office)) == 1
+
+
+@pytest.mark.usefixtures("telemetry")
+def test_the_numbers_wait_ever_longer_for_a_report_that_does_not_come(office: Office) -> None:
+    office.workspace.channel(office.settings.intake_channel).is_archived = True
+    office.workspace.faults.plan(Fault.ERROR, "conversations.create", error="restricted_action")
+    office.burns()
+    tries = 0
+    for _ in range(540):
+        tries += len(waiting(office, ef.TellNumbers))
+        office.delivers()
+        office.after(seconds=1)
+    assert 15 <= tries <= 25, "in nine minutes"
+
+
+def test_what_nobody_waits_for_leaves_later(office: Office) -> None:
+    assert ef.TellNumbers.delay > timedelta()
+    assert {kind.delay for kind in ef.EFFECTS.values() if kind is not ef.TellNumbers} == {timedelta()}
