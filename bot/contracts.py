@@ -172,9 +172,9 @@ class Tail(Protocol):
     """Reads the end of a container's log."""
 
     def tail(self, container: Container, now: datetime) -> Sequence[str]:
-        """The last lines as of `now`, the oldest first, or those of them that tell something.
+        """The last lines as of `now`, the oldest first, or those that tell something; empty only for an empty log.
 
-        Raises Transient, Permanent.
+        Raises Transient, and Permanent also where there is no such log.
         """
 
 

@@ -123,14 +123,24 @@ class Logs:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, container: Container, now: datetime) -> Sequence[str]:
-        """The first way that works; the first reason where none does."""
+        """What the first that knows of the end says; else what there is of a log, else the first reason why not.
+
+        One that says nothing of the end does not speak for the next: it may have lost the last lines, or have others'.
+        """
         reasons: list[str] = []
+        found: Sequence[str] = ()
         for tail in self.tails:
             try:
-                return tail.tail(container, now)
+                lines = tail.tail(container, now)
             except (Transient, Permanent) as failure:
                 reasons.append(str(failure))
-        raise Permanent(reasons[0])
+                continue
+            if log_signal(lines):
+                return lines
+            found = found or lines
+        if not found:
+            raise Permanent(reasons[0] if reasons else f"the log of {container.namespace}/{container.pod} is empty")
+        return found
 
 
 def _lines(future: "Future[Sequence[str]]", seconds: float) -> Sequence[str] | str:

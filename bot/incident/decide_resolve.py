@@ -61,15 +61,22 @@ def _resolved(
     incident: Incident, reason: str, at: datetime, policy: Policy, *, proof: str, asked_by: str = ""
 ) -> ev.Resolved:
     snoozed = at + policy.snooze if incident.firing else None
-    unproven = "" if proof else _why_unproven(incident, policy)
+    unproven = "" if proof else _why_unproven(incident, at, policy)
     return ev.Resolved(reason, incident.firing, snoozed, proof, unproven, asked_by)
 
 
-def _why_unproven(incident: Incident, policy: Policy) -> str:
+def _why_unproven(incident: Incident, at: datetime, policy: Policy) -> str:
+    """What stands beside the reason: with its time where it is not of just now."""
+    tested = incident.tested
     if policy.proof_over is None:
         return policy.no_proof
-    tested = incident.tested
-    return tested.text if tested is not None and not tested.holds else NOT_ASKED
+    if tested is None:
+        return NOT_ASKED
+    day = "" if tested.at.date() == at.date() else f"{tested.at:%Y-%m-%d} "
+    then = f"{day}{tested.at:%H:%M} UTC"
+    if tested.holds:
+        return f"{NOT_ASKED} again, and the last proof was of {then}"
+    return tested.text if at - tested.at <= policy.proof_lasts else f"at {then} {tested.text}"
 
 
 def by_itself(reason: str, policy: Policy) -> ev.Event:

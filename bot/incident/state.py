@@ -110,7 +110,7 @@ class Incident:
     opened; it is what the deadline to acknowledge counts from. `severities` are those of the present generation with
     the time of each, `opened_there` says that the first pager opened it. `pages` are those that the first pager took,
     by generation, and `handovers` where else they went. `ask` is the latest wish to have it resolved that the
-    telemetry was to prove, `tested` its latest word, `doubts` how often it doubted, all in the present generation;
+    telemetry was to prove, `tested` its latest word, `doubts` how often it doubted when asked, all in the present generation;
     `askers` are all who ever wished so, by id. `changes` are what was changed shortly before and since, the newest
     first, each roll-out once. `drill` is the id of the drill it is part of, empty when it is no practice. `worst` is
     the evidence of the present generation that was worst for users, the first of equals; what is known of each evidence
@@ -303,7 +303,8 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
             return replace(inc, tested=Tested(entry.at, True, event.text), ask=_answered(inc.ask, event.ask))
         case ev.HealthDoubted():
             tested = Tested(entry.at, False, event.text)
-            return replace(inc, tested=tested, ask=_answered(inc.ask, event.ask), doubts=inc.doubts + 1)
+            doubts = inc.doubts + (1 if event.ask else 0)
+            return replace(inc, tested=tested, ask=_answered(inc.ask, event.ask), doubts=doubts)
         case ev.Resolved():
             ended = Mark(entry.at, behind(entry, inc), event.reason)
             return _to(inc, Status.RESOLVED, resolved=ended, snoozed_until=event.snoozed_until)

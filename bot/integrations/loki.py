@@ -21,7 +21,7 @@ from bot.settings import Secret, Table, call_timeout
 
 PATH: Final = "/loki/api/v1/query_range"
 SELECTOR: Final = '{namespace="{{ namespace }}",pod="{{ pod }}"}'
-"""The labels that Promtail, Alloy and the collector's Kubernetes defaults all give."""
+"""The labels that Promtail and Alloy give. What OpenTelemetry sends has k8s_namespace_name and k8s_pod_name."""
 BACK: Final = timedelta(minutes=20)
 """Restarts are counted over the last minutes; a container that does not come up ends some minutes after its start."""
 LARGEST: Final = 512 * 1024
@@ -78,12 +78,23 @@ class Loki:
     most: int
 
     def tail(self, container: Container, now: datetime) -> Sequence[str]:
-        """The last lines that tell something, the oldest first. Raises Transient, Permanent."""
+        """The last lines that tell something, the oldest first; where none does, the last line of all.
+
+        Raises Transient, and Permanent also where it has no line at all: a selector that fits nothing looks like that.
+        """
+        selector = self._selector(container)
+        lines = self._last(f"{selector} |~ `{self.words}`", self.most, now) or self._last(selector, 1, now)
+        if not lines:
+            whose, minutes = f"{container.namespace}/{container.pod}", int(BACK.total_seconds()) // 60
+            raise Permanent(f"Loki has no line of {whose} in the last {minutes} min; see whether loki.query selects it")
+        return lines
+
+    def _last(self, query: str, most: int, now: datetime) -> Sequence[str]:
         asked = {
-            "query": f"{self._selector(container)} |~ `{self.words}`",
+            "query": query,
             "start": _nanoseconds(now - BACK),
             "end": _nanoseconds(now),
-            "limit": str(self.most),
+            "limit": str(most),
             "direction": "backward",
         }
         headers = {"X-Scope-OrgID": self.settings.org_id} if self.settings.org_id else {}

@@ -22,7 +22,9 @@ from bot.incident.events import (
     DeliveryFailed,
     Event,
     EvidenceCollected,
+    HealthDoubted,
     PictureShown,
+    ResolveAsked,
     StepShown,
 )
 from bot.incident.react import Call, calls
@@ -407,7 +409,8 @@ class Courier:
                 level = min(entry.event.level if isinstance(entry.event, AckDeadlineMissed) else 1, len(people) - 1)
                 called = people[level : level + 1] if people else ()
             case Call.ASKER:
-                asker = incident.ask.by.id if incident.ask else ""
+                wish = self._past.entry(entry.event.ask) if isinstance(entry.event, HealthDoubted) else None
+                asker = wish.by.id if wish is not None and isinstance(wish.event, ResolveAsked) else ""
                 return user(asker) if USER.fullmatch(asker) else ""
             case Call.RESPONDERS:
                 taken = incident.acknowledged.by.id if incident.acknowledged else ""

@@ -210,14 +210,16 @@ def _proof(policy: Policy) -> Block | None:
 def resolve_unproven(incident: Incident, policy: Policy) -> Block:
     """It is over although the telemetry does not prove it: the numbers, and the reason that stays with them."""
     tested = incident.tested
-    against = line(tested.text, 1500) if tested is not None and not tested.holds else "It was not asked."
+    against, measured = "It was not asked.", ""
+    if tested is not None and not tested.holds:
+        against, measured = line(tested.text, 1500), f", asked {when(tested.at)}"
     return _view(
         Do.UNPROVEN,
         f"Resolve {incident.ref}",
         "Resolve",
         incident.id,
         [
-            section(f":warning: *The telemetry does not prove that it is over*\n{against}"),
+            section(f":warning: *The telemetry does not prove that it is over*{measured}\n{against}"),
             *(_still_firing(incident, policy) if incident.firing else ()),
             _input(
                 "reason",

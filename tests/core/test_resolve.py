@@ -72,6 +72,25 @@ def test_a_person_resolves_all_the_same_and_the_numbers_stay_beside_the_reason(q
     assert last_line(quiet) == f"Maya resolved it: a batch job of ours (not proven: {BAD})"
 
 
+def test_an_old_doubt_is_not_written_as_one_of_now(quiet: Case) -> None:
+    doubted(quiet, asked(quiet))
+    quiet.after(hours=3).do(cmd.Resolve, reason="a batch job of ours", despite_doubt=True)
+    assert last_line(quiet) == f"Maya resolved it: a batch job of ours (not proven: at 03:00 UTC {BAD})"
+
+
+def test_a_doubt_of_another_day_has_its_day(quiet: Case) -> None:
+    doubted(quiet, asked(quiet))
+    quiet.after(days=2).do(cmd.Resolve, reason="a batch job of ours", despite_doubt=True)
+    assert f"(not proven: at 2026-11-21 03:00 UTC {BAD})" in last_line(quiet)
+
+
+def test_a_proof_that_is_too_old_is_named_with_its_time(quiet: Case) -> None:
+    quiet.receipt(ev.HealthProven("", FINE, {})).after(hours=1)
+    quiet.do(cmd.Resolve, reason="long over", despite_doubt=True)
+    told = "the telemetry was not asked again, and the last proof was of 03:00 UTC"
+    assert last_line(quiet) == f"Maya resolved it: long over (not proven: {told})"
+
+
 def test_to_resolve_all_the_same_takes_a_reason_too(quiet: Case) -> None:
     with pytest.raises(Refused, match="one sentence"):
         quiet.do(cmd.Resolve, reason=" ", despite_doubt=True)
@@ -189,6 +208,15 @@ def test_what_does_not_prove_itself_stays_open_and_says_so_once(small: Case) -> 
         told.append(small.calls_for(ef.Tell))
     assert small.stands(Status.OPEN)
     assert told == [True, False, False]
+
+
+def test_a_doubt_that_nobody_asked_for_does_not_silence_the_first_that_somebody_did(small: Case) -> None:
+    """The recovery was watched for half an hour, in vain, before the quiet was long enough to ask."""
+    small.receipt(ev.HealthDoubted("", BAD, {}))
+    assert not small.calls_for(ef.Tell)
+    small.after(minutes=1).clock_strikes()
+    doubted(small, small.entries[-1].id)
+    assert small.calls_for(ef.Tell)
 
 
 def test_nobody_is_called_while_the_telemetry_is_asked_whether_it_is_over() -> None:

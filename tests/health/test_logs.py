@@ -128,6 +128,19 @@ def test_where_loki_does_not_answer_the_cluster_is_asked() -> None:
     assert "GPU OOM" in seen.text
 
 
+@pytest.mark.parametrize("first", [Written(), Written(SERVES)], ids=["nothing", "nothing of the end"])
+def test_where_one_log_says_nothing_of_the_end_the_next_is_asked(first: Written) -> None:
+    (seen,) = Logs([first, Written(OOM)]).look([restarts("a")], NOW, 5)
+    assert "GPU OOM" in seen.text
+
+
+def test_a_log_without_a_line_is_not_seen_and_never_green() -> None:
+    (seen,) = Logs([Written(), Written()]).look([restarts("a")], NOW, 5)
+    assert (seen.status, seen.text) == ("unknown", "the log of chat/a is empty")
+    (seen,) = Logs([Written(fails=Permanent("Loki has no line")), Written()]).look([restarts("a")], NOW, 5)
+    assert (seen.status, seen.text) == ("unknown", "Loki has no line")
+
+
 def test_what_cannot_be_read_is_not_seen_and_says_why() -> None:
     tails = [Written(fails=Transient("Loki cannot be reached")), Written(fails=Permanent("no cluster"))]
     (seen,) = Logs(tails).look([restarts("a")], NOW, 5)

@@ -1,4 +1,4 @@
-"""A server that gives one answer to whatever is asked, and remembers the questions."""
+"""A server that answers whatever is asked with what it was told to, and remembers the questions."""
 
 import json
 import threading
@@ -11,11 +11,12 @@ from typing import Any
 
 @dataclass
 class Server:
-    """Answers every GET with `answer`; remembers what was asked."""
+    """Answers the first GETs with `earlier`, one each, then every GET with `answer`; remembers what was asked."""
 
     status: int = 200
     answer: bytes = b""
     kind: str = "application/json"
+    earlier: list[bytes] = field(default_factory=list)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     port: int = 0
 
@@ -37,11 +38,12 @@ def answering() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             server.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+            answer = server.earlier.pop(0) if server.earlier else server.answer
             self.send_response(server.status)
             self.send_header("Content-Type", server.kind)
-            self.send_header("Content-Length", str(len(server.answer)))
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(server.answer)
+            self.wfile.write(answer)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass

@@ -48,18 +48,33 @@ def test_lines_that_tell_are_asked_for_and_come_in_the_order_of_time(server: Ser
 
 
 def test_token_and_tenant_go_along(server: Server) -> None:
-    server.says()
-    assert list(loki(server.url, token_env="LOKI_TOKEN", org_id="team-a").tail(VLLM, NOW)) == []
+    server.says({"stream": {}, "values": [["1763694243000000000", OOM]]})
+    assert list(loki(server.url, token_env="LOKI_TOKEN", org_id="team-a").tail(VLLM, NOW)) == [OOM]
     ((_, headers),) = server.asked
     assert headers["authorization"] == "Bearer t0ken-of-loki"
     assert headers["x-scope-orgid"] == "team-a"
 
 
 def test_a_selector_of_ones_own_gets_the_names_quoted(server: Server) -> None:
-    server.says()
+    server.says({"stream": {}, "values": [["1763694243000000000", OOM]]})
     loki(server.url, query='{k8s_pod="{{ pod }}",c="{{ container }}"}').tail(Container("n", 'a"b\\', "vllm"), NOW)
     ((path, _),) = server.asked
     assert parse_qs(urlsplit(path).query)["query"][0].startswith('{k8s_pod="a\\"b\\\\",c="vllm"}')
+
+
+def test_where_no_line_tells_the_last_of_all_shows_that_there_is_a_log(server: Server) -> None:
+    server.earlier = [b'{"data": {"result": []}}']
+    server.says({"stream": {}, "values": [["1763694243000000000", "INFO serving"]]})
+    assert list(loki(server.url).tail(VLLM, NOW)) == ["INFO serving"]
+    (_, (path, _)) = server.asked
+    asked = parse_qs(urlsplit(path).query)
+    assert (asked["query"], asked["limit"]) == (['{namespace="chat",pod="vllm-0"}'], ["1"])
+
+
+def test_a_selector_that_fits_nothing_is_no_quiet_log(server: Server) -> None:
+    server.says()
+    with pytest.raises(Permanent, match=r"Loki has no line of chat/vllm-0 in the last 20 min; see whether loki\.query"):
+        loki(server.url).tail(VLLM, NOW)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +136,15 @@ def test_the_cluster_gives_the_end_of_the_container_before(server: Server) -> No
     asked = parse_qs(urlsplit(path).query)
     assert (asked["previous"], asked["tailLines"], asked["container"]) == (["true"], ["50"], ["vllm"])
     assert headers["authorization"] == "Bearer t0ken-of-prod"
+
+
+def test_of_long_lines_the_end_is_kept(server: Server) -> None:
+    server.answer, server.kind = "\n".join(["x" * 8192] * 49 + [OOM]).encode(), "text/plain"
+    lines = cluster(server, "chat").tail(VLLM, NOW)
+    assert lines[-1] == OOM
+    assert sum(len(line) + 1 for line in lines) <= 64 * 1024 + 1
+    ((path, _),) = server.asked
+    assert "limitBytes" not in path, "it would cut the end off"
 
 
 def test_a_container_that_never_ended_has_no_such_log(server: Server) -> None:

@@ -31,6 +31,7 @@ def test_what_the_log_of_a_restarting_container_tells_is_the_cause(tmp_path: Pat
             (found,) = night.events(ev.EvidenceCollected)
             assert "GPU OOM seen in the log of chat/vllm-0: torch.OutOfMemoryError" in found.cause
             assert "GPU OOM seen in the log" in told(night.card)
+            night.through(seconds=5)
             thread = [told(m) for m in night.messages() if "From the logs" in told(m)]
             assert any("vllm-0: torch.OutOfMemoryError" in one for one in thread)
             everything = "".join(told(message) for message in night.messages())

@@ -14,7 +14,7 @@ from bot.slack.actions import Do
 from bot.workbench.slack.model import Message
 from tests.health.conftest import Past
 from tests.servers import free_port
-from tests.story.night import MAYA, Night, action_ids, told
+from tests.story.night import JONAS, MAYA, Night, action_ids, told
 from tests.story.telemetry import AGO, JUST_OVER, Engine, Fault, gpus, remembering, sglang, triton, vllm, watched
 
 
@@ -90,6 +90,7 @@ def test_errors_of_a_moment_ago_keep_it_open_until_somebody_says_why_not(
     assert "Not proven healthy" in told(night.card)
     night.clicks(MAYA, doubt, Do.UNPROVEN, night.incident.channel)
     assert "(limit 1.0%)" in str(night.form(MAYA).body), "the numbers once more"
+    assert "it is over*, asked <!date^" in str(night.form(MAYA).body), "and of when they are"
     assert night.fills_in(MAYA, reason="the rest is a load test of ours").ok
     assert night.stands(Status.RESOLVED)
     (ended,) = night.events(ev.Resolved)
@@ -97,6 +98,17 @@ def test_errors_of_a_moment_ago_keep_it_open_until_somebody_says_why_not(
     assert "(limit 1.0%)" in ended.unproven
     assert Do.UNPROVEN not in action_ids(night.said("was not proven healthy")[0]), "there is nothing left to press"
     assert "It is not proven: errors" in (night.app.shelf.read(night.incident.postmortem) or "")
+
+
+def test_each_doubt_calls_whoever_asked_for_it_also_when_it_is_shown_once_more(burned: Callable[..., Night]) -> None:
+    night = burned(vllm, Fault(errors=0.3, until=JUST_OVER))
+    resolves(night)
+    night.clock.now += timedelta(minutes=3)
+    night.types(JONAS, "/incident resolve it is over", night.incident.channel)
+    first, second = night.said("is not proven healthy")
+    assert f"<@{MAYA}>" in told(first)
+    assert f"<@{JONAS}>" not in told(first)
+    assert f"<@{JONAS}>" in told(second)
 
 
 def test_late_first_tokens_keep_it_open(burned: Callable[..., Night]) -> None:

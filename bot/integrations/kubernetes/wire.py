@@ -22,6 +22,7 @@ Got = TypeVar("Got")
 
 FIELD_MANAGER: Final = "fixfirst"
 LOG_BYTES: Final = 64 * 1024
+"""Kept of the end of a log. Kubernetes' own limit would cut the end off: it counts from the first of the lines."""
 _LATER: Final = frozenset({408, 429})
 _BUDGET: Final = "DisruptionBudget"
 
@@ -124,14 +125,14 @@ class Session:
             raise Missing(str(moved)) from moved
 
     def log(self, pod: str, namespace: str, container: str, lines: int) -> Sequence[str]:
-        """The last lines of the container that ended before the present one; Missing when there was none."""
+        """The last lines of the container that ended before the present one, 64 KiB at most; Missing without one."""
         made = _of(PODS, namespaced=True, part="log")
-        params = {"previous": "true", "tailLines": lines, "limitBytes": LOG_BYTES, "container": container or None}
+        params = {"previous": "true", "tailLines": lines, "container": container or None}
         with self._failures("get", PODS, f"the log of {pod}"):
             request = self._client.prepare_request("get", made, name=pod, namespace=namespace, params=params)
             answer = self._client.send(self._client.build_adapter_request(request))
             self._client.raise_for_status(answer)
-            return str(answer.text).splitlines()
+            return bytes(answer.content[-LOG_BYTES:]).decode("utf-8", "replace").splitlines()
 
     def may(self, verb: str, resource: Resource, namespace: str = "", part: str = "") -> bool:
         """Whether the bot's account may do this."""
