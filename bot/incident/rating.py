@@ -15,6 +15,8 @@ CAUSES: Final = {
     "stall": "a hanging engine",
     "gpu-oom": "too little GPU memory",
     "host-oom": "too little host memory",
+    "crash": "a crashing engine",
+    "restarts": "restarting containers",
     "saturation": "saturation",
     "no-capacity": "no GPU to be had",
     "capacity": "lost replicas",
