@@ -168,11 +168,10 @@ def health_report(
     """The health report, with the second opinion of whoever is configured to be asked directly."""
     probes = Probes(config.probes, pods_ready(config.targets["kubernetes"]))
     direct = probes.begin(scope.model or None, telemetry.budget) if scope.whole or scope.model else None
+    gpus = nvml.begin() if config.nvml.enabled else None
     report = health.survey(telemetry, scope, now, changes=changes, objectives=config.rules.kept, logs=logs_of(config))
     answers = direct.finish(waiting(report)) if direct else ()
-    if config.nvml.enabled:
-        answers = (*answers, *nvml.look())
-    return weighed(report, observations(answers))
+    return weighed(report, observations((*answers, *(gpus() if gpus else ()))))
 
 
 def prover_of(config: Config) -> proof.Prover | None:

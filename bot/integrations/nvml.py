@@ -7,6 +7,9 @@ NVML is NVIDIA's management library, which comes with the driver: https://docs.n
 is right also while the exporter is dead; but it does not tell Xids, which stand in the kernel's log.
 """
 
+import queue
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +17,8 @@ from typing import Any, Final
 from bot.health.probe import Answer, Question
 from bot.settings import Table
 
+LONGEST_S: Final = 2.0
+_ASKING: Final = threading.Lock()
 # nvmlClocksEventReasons in nvml.h: what the hardware does to save itself. Power capping under load is normal.
 SLOWDOWNS: Final[Mapping[int, str]] = {
     0x08: "slowed down by the hardware",
@@ -70,7 +75,7 @@ class Gpu:
 def answers(gpus: list[Gpu]) -> list[Answer]:
     """Each GPU with its trouble. None at all is no answer: that a driver is there says nothing of a machine's use."""
     if not gpus:
-        return [Answer(Question.GPUS, "this machine", None, "the driver of this machine sees no GPU")]
+        return [_unknown("the driver of this machine sees no GPU")]
     return [_answer(gpu) for gpu in gpus]
 
 
@@ -80,17 +85,46 @@ def _answer(gpu: Gpu) -> Answer:
     return Answer(Question.GPUS, who, not trouble, f"{gpu.name}{warm}: {trouble or 'well'}")
 
 
+def begin() -> Callable[[], list[Answer]]:
+    """Asks on a thread of its own; what is given waits for the answer, LONGEST_S after this call at most.
+
+    A driver whose GPU has gone may never answer. The thread that asked it is then lost, so only one is at a time.
+    """
+    said: queue.SimpleQueue[list[Answer]] = queue.SimpleQueue()
+    over = time.monotonic() + LONGEST_S
+
+    def ask() -> None:
+        with _ASKING:
+            said.put(look())
+
+    if _ASKING.locked():
+        return lambda: [_unknown("the driver of this machine has not answered since it was last asked")]
+    threading.Thread(target=ask, name="nvml", daemon=True).start()
+
+    def told() -> list[Answer]:
+        try:
+            return said.get(timeout=max(0.0, over - time.monotonic()))
+        except queue.Empty:
+            return [_unknown(f"the driver of this machine gave no answer within {LONGEST_S:g} s")]
+
+    return told
+
+
+def _unknown(reason: str) -> Answer:
+    return Answer(Question.GPUS, "this machine", None, reason)
+
+
 def look() -> list[Answer]:
     """Asks the driver now. Never raises: no library, no driver and a GPU that does not answer are answers too."""
     try:
         import pynvml
     except ImportError:
         words = 'NVML cannot be asked: pip install "fixfirst[gpu]"'
-        return [Answer(Question.GPUS, "this machine", None, words)]
+        return [_unknown(words)]
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return [Answer(Question.GPUS, "this machine", None, f"no NVIDIA driver answers on this machine: {error}")]
+        return [_unknown(f"no NVIDIA driver answers on this machine: {error}")]
     try:
         found: list[Answer] = []
         for index in range(pynvml.nvmlDeviceGetCount()):
@@ -101,7 +135,7 @@ def look() -> list[Answer]:
                 found.append(Answer(Question.GPUS, f"gpu {index}", False, f"gpu {index} does not answer: {error}"))
         return found or answers([])
     except pynvml.NVMLError as error:
-        return [Answer(Question.GPUS, "this machine", None, f"NVML does not answer: {error}")]
+        return [_unknown(f"NVML does not answer: {error}")]
     finally:
         pynvml.nvmlShutdown()
 
@@ -110,10 +144,10 @@ def _gpu(nvml: Any, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
 
     def told(ask: Callable[..., Any], *args: Any) -> Any:
-        """None where the card has no such thing; what else goes wrong says that the GPU does not answer."""
+        """None where card or driver has no such thing; what else goes wrong says that the GPU does not answer."""
         try:
             return ask(handle, *args)
-        except nvml.NVMLError_NotSupported:
+        except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound):
             return None
 
     rows = told(nvml.nvmlDeviceGetRemappedRows)  # corrected, uncorrected, pending, failed

@@ -10,10 +10,11 @@
 
 A server that answers its health page may still serve nobody: vLLM's catches a dead engine and not a hung one, NIM's
 live page is answered by the web server before it, Triton's vLLM backend has its check switched off. Hence the token. It
-is asked of each replica at most once per report, and never of one whose model has requests waiting.
+is asked of each replica at most once per report, and of none whose model is known to have requests waiting.
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -34,14 +35,23 @@ log = structlog.get_logger()
 
 PAGE_S: Final = 2.0
 """Seconds for a health page: a probe that takes longer is no answer to somebody in a hurry."""
-TOKEN_S: Final = 8.0
+TOKEN_S: Final = 6.0
 """Seconds for one token, within the ten that a whole report may take."""
+QUEUES_S: Final = 2.5
+"""Seconds in which Prometheus may say whether requests wait, before a token is asked for without knowing."""
 MOST_SERVERS: Final = 64
-WORKERS: Final = 16
+WORKERS: Final = 128
+"""Enough for both pages of as many servers as one table may name, should all of them hang."""
+_CANNOT_TELL: Final = frozenset({400, 401, 403, 404, 405, 429})
+"""The server is there and will not answer this question: the wrong key, door or moment, and no dead engine."""
 _PROMPT: Final = "Say ok."
 
 PodsReady = Callable[[str, str, str], tuple[int, int]]
 """A target, a namespace and a deployment, to pods ready and pods wanted. Raises Transient, Permanent."""
+
+
+_COMPLETIONS: Final = "/v1/completions"
+_CHAT: Final = "/v1/chat/completions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class Server:
 
     live: str
     ready: str
-    completion: str = "/v1/completions"
+    completion: str = _COMPLETIONS
 
 
 SERVERS: Final[Mapping[str, Server]] = {
@@ -58,12 +68,12 @@ SERVERS: Final[Mapping[str, Server]] = {
     "sglang": Server("/health", "/v1/models"),
     "trtllm": Server("/health", "/v1/models"),
     "tgi": Server("/health", "/info"),
-    "nim": Server("/v1/health/live", "/v1/health/ready"),
-    "dynamo": Server("/live", "/health"),
+    "nim": Server("/v1/health/live", "/v1/health/ready", _CHAT),
+    "dynamo": Server("/live", "/health", _CHAT),
     "triton": Server("/v2/health/live", "/v2/models/{model}/ready", ""),
     # Its /health asks every model behind it for paid tokens: https://docs.litellm.ai/docs/proxy/health
-    "litellm": Server("/health/liveliness", "/health/readiness"),
-    "openai": Server("", "/v1/models"),
+    "litellm": Server("/health/liveliness", "/health/readiness", _CHAT),
+    "openai": Server("", "/v1/models", _CHAT),
 }
 
 
@@ -103,8 +113,7 @@ class Probe:
         if len(urls) > MOST_SERVERS:
             top.fault("urls", f"names {len(urls)} servers, but a report asks {MOST_SERVERS} at most")
         for url in urls:
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            if not _is_address(url):
                 top.fault("urls", f"holds {url[:80]!r}; write http:// or https://, a host, and no password or query")
         completion = top.flag("completion", default=False)
         if completion and not SERVERS[server].completion:
@@ -122,6 +131,16 @@ class Probe:
         return (None if faults else probe), faults
 
 
+def _is_address(url: str) -> bool:
+    """Whether a connection can be made by it: a port in range, and a host that can be looked up."""
+    try:
+        parts = urlsplit(url)
+        host, _ = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError:  # UnicodeError is one
+        return False
+    return parts.scheme in ("http", "https") and bool(host) and not parts.username and not parts.query
+
+
 def _pods(top: Table, faults: list[str]) -> Pods | None:
     if "kubernetes" not in top.values:
         return None
@@ -132,13 +151,15 @@ def _pods(top: Table, faults: list[str]) -> Pods | None:
 
 
 class Round:
-    """One report's probes, begun: health pages are on their way while Prometheus is still being asked."""
+    """One report's probes, begun: all of them are on their way while Prometheus is still being asked."""
 
     def __init__(self, probes: Sequence[Probe], pods_ready: PodsReady | None, budget: float) -> None:
         self._over = time.monotonic() + budget
         self._probes = probes
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="probe")
         self._asked: list[tuple[Answer, Future[Answer]]] = []
+        self._queues: Mapping[str, float] = {}
+        self._told = threading.Event()
         for probe in probes:
             server = SERVERS[probe.server]
             pages = [(Question.ALIVE, server.live), (Question.READY, server.ready)]
@@ -149,23 +170,20 @@ class Round:
                         self._ask(question, _who(url), _page, question, probe, at)
             if probe.pods and pods_ready:
                 self._ask(Question.PODS, probe.pods.deployment, _ready_pods, pods_ready, probe.pods)
+        for probe in probes:
+            for url in probe.urls if probe.completion else ():
+                self._ask(Question.TOKEN, _who(url), self._token_of, probe, url)
 
     def finish(self, waiting: Mapping[str, float]) -> tuple[Answer, ...]:
-        """Every answer; what is late is none. `waiting`: requests in the queue by model, as far as anybody knows.
+        """Every answer; what has not come yet is unknown. `waiting`: requests in the queue by model, as far as known.
 
-        A server with a queue is not asked for a token, which would stand in it: that it waits is known already.
+        A server with a queue is not asked for a token, which would stand in it: that it waits is known already. Where
+        nobody says so within QUEUES_S it is asked all the same: blind, one token is worth more than a short queue.
         """
-        said: list[Answer] = []
-        for probe in self._probes:
-            queued = waiting.get(probe.model, 0)
-            for url in probe.urls if probe.completion else ():
-                if queued > 0:
-                    words = f"{queued:.0f} requests wait for {probe.model}, one more would not help"
-                    said.append(Answer(Question.TOKEN, _who(url), None, words))
-                else:
-                    self._ask(Question.TOKEN, _who(url), _token, probe, url)
+        self._queues = waiting
+        self._told.set()
         wait([future for _, future in self._asked], timeout=max(0.0, self._over - time.monotonic()))
-        said += [future.result() if future.done() else late for late, future in self._asked]
+        said = [future.result() if future.done() else late for late, future in self._asked]
         # What is still on its way ends by its own time-out; nobody waits for it here.
         self._pool.shutdown(wait=False, cancel_futures=True)
         tokens = sum(answer.question is Question.TOKEN and answer.good is True for answer in said)
@@ -174,8 +192,17 @@ class Round:
         return tuple(said)
 
     def _ask(self, question: Question, who: str, ask: Callable[..., Answer], *args: Any) -> None:
-        late = Answer(question, who, False, f"{who} gave no answer in time")
+        # Each question ends by a time-out of its own: what is late here was asked late, and says nothing of the server.
+        late = Answer(question, who, None, f"{who} was not asked in time")
         self._asked.append((late, self._pool.submit(ask, *args)))
+
+    def _token_of(self, probe: Probe, url: str) -> Answer:
+        self._told.wait(QUEUES_S)
+        queued = self._queues.get(probe.model, 0)
+        if queued > 0:
+            words = f"{queued:.0f} requests wait for {probe.model}, one more would not help"
+            return Answer(Question.TOKEN, _who(url), None, words)
+        return _token(probe, url)
 
 
 class Probes:
@@ -208,14 +235,16 @@ def _page(question: Question, probe: Probe, url: str) -> Answer:
 
 
 def _token(probe: Probe, url: str) -> Answer:
-    body = {"model": probe.model, "prompt": _PROMPT, "max_tokens": 1, "temperature": 0}
     path = SERVERS[probe.server].completion
+    said_how = {"messages": [{"role": "user", "content": _PROMPT}]} if path == _CHAT else {"prompt": _PROMPT}
+    body = {"model": probe.model, **said_how, "max_tokens": 1, "temperature": 0}
     status, parsed, said, took = _exchange(probe, "POST", f"{url}{path}", body, TOKEN_S)
     who = _who(url)
     if not status:
         return Answer(Question.TOKEN, who, False, f"{who} {said}", took)
     if not 200 <= status < 300:
-        return Answer(Question.TOKEN, who, False, f"{who} answers {status} when asked for a token", took)
+        good = None if status in _CANNOT_TELL else False
+        return Answer(Question.TOKEN, who, good, f"{who} answers {status} when asked for a token", took)
     choices = parsed.get("choices") if isinstance(parsed, dict) else None
     good = isinstance(choices, list) and bool(choices)
     words = f"{who} answers with a token" if good else f"{who} answers {status} without a token"

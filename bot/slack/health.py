@@ -71,7 +71,7 @@ def report_blocks(seen: Report, context: Context, beside: Beside = NOTHING_BESID
 def side_by_side(comparison: Comparison) -> str:
     """A model's versions as lines of mrkdwn."""
     title, *rest = versions.lines(comparison)
-    return "\n".join([f":scales: *{line(title, 200)}*", *(line(text, 300) for text in rest[:12])])
+    return "\n".join([f":mag: *{line(title, 200)}*", *(line(text, 300) for text in rest[:12])])
 
 
 def _felt(seen: Report) -> list[Observation]:
@@ -207,9 +207,10 @@ def _reach(seen: Report) -> str:
 
 
 def health_card(report: Mapping[str, Any], context: Context, incident_id: str = "", *, full: bool = False) -> Message:
-    """The report for whoever asked for it (`Report` as JSON); with every number where all of it was wanted.
+    """The report for whoever asked for it (`Report` as JSON).
 
-    The button that starts a runbook is there only for an incident.
+    Under it what is past a limit, or every number where all of it was wanted. The button that starts a runbook is there
+    only for an incident.
     """
     seen = Report.from_dict(report)
     if full:
@@ -217,7 +218,7 @@ def health_card(report: Mapping[str, Any], context: Context, incident_id: str = 
     run = button("Run a runbook", Do.RUN, incident_id, style="primary") if incident_id and seen.runbooks else None
     word = "" if seen.scope.whole else f" {line(seen.about, 60)}"
     beside = Beside(notes=(f"`/incident health{word} --full` shows all",), buttons=(run,))
-    return message(report_title(seen), [*report_blocks(seen, context, beside), *_groups(_numbers(seen, known=True))])
+    return message(report_title(seen), [*report_blocks(seen, context, beside), *_groups(_numbers(seen, bad=True))])
 
 
 def full_card(report: Mapping[str, Any], context: Context) -> Message:
@@ -242,9 +243,10 @@ def numbers_message(found: ev.EvidenceCollected, incident: Incident) -> Message 
     )
 
 
-def _numbers(seen: Report, *, known: bool = False) -> list[str]:
+def _numbers(seen: Report, *, bad: bool = False) -> list[str]:
+    """All of them, or those past a limit."""
     checks = sorted(seen.checks, key=lambda check: list(_CHECK_MARKS).index(check.status))
-    return [f"{_check_line(check)}{_limits(check)}" for check in checks if not known or check.status != "unknown"]
+    return [f"{_check_line(check)}{_limits(check)}" for check in checks if check.bad or not bad]
 
 
 def _groups(lines: Sequence[str], size: int = 8) -> list[Block | None]:

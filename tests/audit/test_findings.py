@@ -177,7 +177,7 @@ def test_an_effect_waits_from_when_it_was_called_for(site: Site) -> None:
     began = site.now
     site.alerts(1, new=1)
     site.after(seconds=50)
-    assert held(site).effects == {"pager": began, "slack": began, "health": began}
+    assert held(site).effects == {"pager": began, "slack": began, "health": began, "changes": began}
 
 
 def test_an_effect_in_somebodys_hands_is_not_stuck_until_the_lease_is_over(site: Site) -> None:

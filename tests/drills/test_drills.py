@@ -125,7 +125,7 @@ def test_the_runbook_mends_what_its_alert_is_about(name: str, world: World, aler
     assert faults == []
     book = books[scenario.runbook]
     labels: dict[str, str] = {}
-    world.flies = scenario.alert == "ModelCanaryFails"
+    world.flies = scenario.alert == "ModelCanaryFailing"
     if scenario.fault:
         rule = alerts[scenario.alert]
         labels = breaks(world, scenario, rule)

@@ -124,7 +124,7 @@ def test_the_verdict_is_what_users_feel_and_nothing_else(found: dict[str, Status
         ({"H1": "crit", "U5": "warn"}, "hardware", "Replicas are down", "gpu-off-the-bus"),
         ({"H2": "crit", "U1": "crit"}, "hardware", "", "serve-from-cache"),
         ({"U4": "warn", "U3": "warn"}, "stall", "More arrives", "engine-stalled"),
-        ({"E3": "warn"}, "gpu-oom", "", "gpu-oom-restart-loop"),
+        ({"E3": "warn"}, "restarts", "", "gpu-oom-restart-loop"),
         ({"U3": "crit", "E1": "crit", "U2": "warn"}, "saturation", "More arrives", "kv-cache-saturated"),
         ({"U3": "crit", "E2": "warn", "M2": "warn"}, "saturation", "More arrives", "kv-cache-saturated"),
         ({"M2": "warn"}, "token-spike", "", "token-cost-spike"),

@@ -1,11 +1,13 @@
 """What the driver says of this machine's GPUs, in words. The vendor's library is the real one; a driver is rare."""
 
+import threading
 from typing import Any
 
 import pynvml
 import pytest
 
-from bot.integrations.nvml import Gpu, answers, look
+from bot.integrations import nvml
+from bot.integrations.nvml import Gpu, answers, begin, look
 
 
 def test_a_machine_without_a_driver_is_no_healthy_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,3 +67,20 @@ def test_a_gpu_that_fell_off_the_bus_is_told_beside_those_that_answer(monkeypatc
     assert (well.good, well.who) == (True, "gpu 0 (GPU-20c56d28)")
     assert lost.good is False
     assert "does not answer" in lost.text
+
+
+def test_a_driver_that_hangs_holds_up_no_report_and_is_not_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs = threading.Event()
+    monkeypatch.setattr(nvml, "LONGEST_S", 0.05)
+    monkeypatch.setattr(pynvml, "nvmlInit", hangs.wait)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 0)
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
+    try:
+        assert "no answer within" in begin()()[0].text
+        (again,) = begin()()
+        assert (again.good, "not answered since" in again.text) == (None, True)
+    finally:
+        hangs.set()
+    with nvml._ASKING:
+        pass  # the thread that waited has come back
+    assert "sees no GPU" in begin()()[0].text

@@ -123,6 +123,37 @@ def test_while_requests_wait_nobody_is_asked_for_a_token() -> None:
     assert "POST" not in {method for method, *_ in vllm.asked}
 
 
+@pytest.mark.parametrize("status", [400, 401, 404, 429])
+def test_a_server_that_will_not_answer_the_question_is_no_dead_one(status: int) -> None:
+    with serving({**WELL, "/v1/completions": (status, {"error": "no"})}) as vllm:
+        (answer,) = asked(probe(vllm.url))[Question.TOKEN]
+    assert (answer.good, f"answers {status}" in answer.text) == (None, True)
+
+
+def test_a_chat_endpoint_is_asked_as_one() -> None:
+    with serving({**WELL, "/v1/chat/completions": (200, TOKEN)}) as endpoint:
+        said = asked(probe(endpoint.url, server="openai"))
+    assert said[Question.TOKEN][0].good is True
+    (body,) = [body for method, _, body, _ in endpoint.asked if method == "POST"]
+    assert isinstance(body, dict)
+    assert body["messages"] == [{"role": "user", "content": "Say ok."}]
+
+
+def test_servers_that_hang_keep_nobody_from_asking_those_that_are_well() -> None:
+    """As many as a table may name, the well one last."""
+    with raw_server(drip) as hanging, serving(WELL) as well:
+        urls = [f"http://127.0.0.1:{hanging}/{number}" for number in range(20)]
+        alive = asked(probe(*urls, well.url, completion=False), budget=6)[Question.ALIVE]
+    assert alive[-1].good is True
+
+
+def test_what_was_not_asked_in_time_says_nothing_of_the_server() -> None:
+    with serving(WELL) as vllm:
+        said = asked(probe(vllm.url), budget=0)
+    assert {answer.good for answers in said.values() for answer in answers} <= {None, True}
+    assert all(observation.status != "crit" for observation in observations([a for v in said.values() for a in v]))
+
+
 def test_each_replica_is_asked_for_one_token_in_a_report() -> None:
     with serving(WELL) as one, serving(WELL) as other:
         asked(probe(one.url, other.url))
@@ -145,7 +176,7 @@ def test_litellm_is_never_asked_for_the_page_that_costs_money() -> None:
 def test_a_closed_port_a_dripping_server_and_nonsense_are_answers_too() -> None:
     with raw_server(drip) as dripping:
         closed = free_port()
-        began = asked(probe(f"http://127.0.0.1:{closed}", f"http://127.0.0.1:{dripping}", completion=False), budget=1)
+        began = asked(probe(f"http://127.0.0.1:{closed}", f"http://127.0.0.1:{dripping}", completion=False), budget=5)
     assert [answer.good for answer in began[Question.ALIVE]] == [False, False]
     with raw_server(lambda connection: connection.sendall(b"SSH-2.0-nonsense\r\n")) as odd:
         assert asked(probe(f"http://127.0.0.1:{odd}"))[Question.READY][0].good is False
@@ -188,6 +219,9 @@ def test_a_probe_of_another_model_is_left_alone() -> None:
         ({"model": "m"}, "urls: is missing"),
         ({"urls": ["ftp://x"], "model": "m"}, "urls: holds 'ftp://x'"),
         ({"urls": ["http://u:p@x"], "model": "m"}, "no password"),
+        ({"urls": ["http://x:99999"], "model": "m"}, "urls: holds 'http://x:99999'"),
+        ({"urls": ["http://x:80a"], "model": "m"}, "urls: holds 'http://x:80a'"),
+        ({"urls": ["http://a..b"], "model": "m"}, "urls: holds 'http://a..b'"),
         ({"urls": ["http://x"]}, "model: is missing"),
         ({"urls": ["http://x"], "model": "m", "server": "llama"}, "server: is"),
         ({"urls": ["http://x"], "model": "m", "server": "triton", "completion": True}, "completion: triton has no"),

@@ -259,7 +259,7 @@ def canaries() -> Group:
                 summary="{{ $labels.model_name }}: {{ $value | humanizePercentage }} of the canary prompts pass",
                 description="The model answers, and answers wrong. Metrics of the engine do not show this: a template, "
                 "quantisation or routing has changed.",
-                runbook="rollback-model-deploy",
+                runbook="wrong-answers",
                 cases=(
                     Case("half of the prompts pass", series(ratio, {**_OF, **one}, steady(0.5)), ({**_SEEN, **one},)),
                     Case("nine in ten pass", series(ratio, {**_OF, **one}, steady(0.9))),

@@ -80,7 +80,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     ),
     "token-spike": Scenario("token-cost-spike", ("cap",), "token-spike", "TokenSpike"),
     "drift": Scenario("drift-threshold-crossed", ("guard-on",), "drift", "ModelDriftPSI"),
-    "wrong-template": Scenario("wrong-answers", ("roll-back",), "wrong-template", "ModelCanaryFails", outlasts=False),
+    "wrong-template": Scenario("wrong-answers", ("roll-back",), "wrong-template", "ModelCanaryFailing", outlasts=False),
     "telemetry-blind": Scenario(
         "telemetry-blind", ("replace-exporter",), "telemetry-blind", "GPUTelemetryBlind", outlasts=False
     ),

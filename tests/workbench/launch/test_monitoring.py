@@ -39,7 +39,7 @@ NAMES = {
     "GPUThermalSlowdown",
     "GPUTelemetryBlind",
     "ModelDriftPSI",
-    "ModelCanaryFails",
+    "ModelCanaryFailing",
     "TokenSpike",
 }
 
