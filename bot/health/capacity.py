@@ -1,7 +1,8 @@
 """Whether the other replicas can carry the load when a node is drained. Pure.
 
 What a replica can hold is its KV cache, 1 being full. Where no engine tells its use, the most requests that any replica
-of the model was seen to run at once stand for a full one: an under-estimate, hence on the safe side.
+of the model was seen to run at once stand for a full one: an under-estimate, hence on the safe side. A cache may be
+half empty and the replica at its end all the same; a queue before it tells.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,8 @@ from typing import Any
 
 FULL = 0.9
 """Past this share a cache is near full (NVIDIA's AIPerf reference), and requests begin to be put back."""
+QUEUE = 10.0
+"""So many requests waiting before one replica are a queue that users feel: the standard limit of check U3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +65,27 @@ class Drain:
         return cls(**data)
 
 
-def drains(replicas: Sequence[Replica], nodes: Iterable[str], full: float = FULL) -> tuple[Drain, ...]:
-    """What it would do to each model with a replica there if all of these nodes were drained at once."""
+def drains(
+    replicas: Sequence[Replica], nodes: Iterable[str], full: float = FULL, queue: float = QUEUE
+) -> tuple[Drain, ...]:
+    """What it would do to each model with a replica there if all of these nodes were drained at once.
+
+    full, queue: load and requests waiting before one replica past which there is no replica to spare.
+    """
     leaving = frozenset(nodes) - {""}
     if not leaving:
         return ()
     where = ", ".join(sorted(leaving))
     models = sorted({replica.model for replica in replicas if replica.node in leaving})
     return tuple(
-        drain([replica for replica in replicas if replica.model == model], leaving, where, model, full)
+        _drain([replica for replica in replicas if replica.model == model], leaving, where, full, queue)
         for model in models
     )
 
 
-def drain(replicas: Sequence[Replica], nodes: frozenset[str], where: str, model: str, full: float = FULL) -> Drain:
-    """What draining `nodes` leaves of `model`, whose replicas these are."""
+def _drain(replicas: Sequence[Replica], nodes: frozenset[str], where: str, full: float, queue: float) -> Drain:
+    """What draining `nodes` leaves of one model, whose replicas these are, at least one."""
+    model = replicas[0].model
     serving = [replica for replica in replicas if replica.serving]
     going = [replica for replica in serving if replica.node in nodes]
     staying = [replica for replica in serving if replica.node not in nodes]
@@ -97,6 +106,10 @@ def drain(replicas: Sequence[Replica], nodes: frozenset[str], where: str, model:
         return judged(None, reason, refused=not calm)
     if load > full:
         return judged(load, f"{count} would have to carry {load:.0%} of what they can hold", refused=True)
+    longest = max(replica.waiting for replica in serving)
+    if longest > queue:
+        # What serves badly serves: without it its requests wait before the others.
+        return judged(load, f"{longest:.0f} requests wait before one replica of {model} already", refused=True)
     return judged(load, f"{count} remain, at {load:.0%} of what they can hold", refused=False)
 
 

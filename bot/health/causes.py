@@ -6,11 +6,11 @@ consequence; what was there long before does not explain it; and a fault on one 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bot.health.logs import Kind, ended
-from bot.health.observation import entry
-from bot.health.signals import FAULTS, USERS, Signals
+from bot.health.observation import entry, pod_of
+from bot.health.signals import BEFORE, FAULTS, Signals
 
 ROLLBACK = "rollback-model-deploy"
 CACHE = "serve-from-cache"
@@ -19,8 +19,6 @@ SMALLER = "fall-back-to-smaller-model"
 DRAINING = frozenset({"gpu-off-the-bus", "gpu-ecc-uncontained", "gpu-thermal-throttling"})
 """The runbooks that drain a node."""
 
-BEFORE = timedelta(minutes=2)
-"""A rate looks back, and a roll-out begins before its first pod serves: so much earlier, trouble is not a change's."""
 SOON = timedelta(minutes=15)
 """A change shows within this: weights load for minutes, and replicas are replaced one after the other."""
 AFTER = timedelta(minutes=5)
@@ -28,7 +26,9 @@ AFTER = timedelta(minutes=5)
 CHRONIC = timedelta(minutes=20)
 """What was there so much earlier than the trouble does not explain why it began when it did."""
 GREW = 1.5
-"""So many times the requests of the hour before are more demand, and not the noise of a day."""
+"""So many times the requests of the hour before, or the tokens of an answer, are growth, and not a day's noise."""
+ONE_KEY = 0.25
+"""When a quarter of all spend has moved to one key, that key is the story."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,26 @@ class Cause:
 
 def _recent_change(signals: Signals) -> bool:
     """A deploy, then trouble of the same model. A deployment whose model nobody names may be anyone's."""
-    if not (signals.bad("E4") and signals.bad(*USERS, "E3")):
-        return False
-    changed, troubled = signals.models("E4"), signals.models(*USERS)
-    if changed and troubled and not changed & troubled and len(changed) == len(_changes(signals)):
+    if not (signals.changes and (signals.trouble or signals.bad("E3"))):
         return False
     at, onset = signals.changed, signals.onset or signals.since("E3")
     return at is None or onset is None or onset >= at - BEFORE
 
 
-def _changes(signals: Signals) -> list[str]:
-    change = signals.get("E4")
-    return [sample.labels.get("model_name", "") for sample in change.series] if change else []
+def _tokens_explain(signals: Signals) -> bool:
+    """Whether answers grew longer, or one key asks for most of them, as far as that is told: more requests of everybody
+    bring more tokens too, and are demand."""
+    model = next(iter(sorted(signals.models("M2", "M2b"))), "")
+    longer, key = signals.value("T2", model), signals.value("T3", model)
+    if longer is None and key is None:
+        return not _demand_grew(signals)
+    return (longer or 0.0) >= GREW or (key or 0.0) >= ONE_KEY
+
+
+def _tokens_run_away(signals: Signals) -> bool:
+    """Without a queue the spend alone is the trouble, whoever makes it."""
+    spikes = signals.bad("M2", "M2b") and (_tokens_explain(signals) or not signals.bad("U3"))
+    return spikes or signals.crit("M2c")
 
 
 def _ended_by(signals: Signals, *reasons: str) -> bool:
@@ -80,11 +88,14 @@ def _log_tells(signals: Signals, *kinds: Kind) -> bool:
 def _model_changed(signals: Signals) -> bool:
     """Answers that are cut off because they fail or come late are no sign of the model itself."""
     odd = signals.bad("M1d") and not signals.bad("U1", "U1b", "U2", "U2b")
-    return odd or signals.crit("M1", "M1b", "M1e") or signals.bad("M1f")
+    return odd or signals.crit("M1", "M1b", "M1e") or signals.bad("M1f", "M1g")
 
 
 RESTARTS = ("host-oom", "gpu-oom", "crash", "restarts")
 """Why containers end, as far as it is told; by the last of them nobody tells."""
+
+TAKING = frozenset({"recent-change", "hardware", *RESTARTS, "no-capacity"})
+"""What takes replicas away."""
 
 CAUSES: tuple[Cause, ...] = (
     Cause(
@@ -178,7 +189,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "token-spike",
         "Token spike",
-        lambda signals: signals.bad("M2", "M2b") or signals.crit("M2c"),
+        _tokens_run_away,
         speak=("M2", "M2b", "M2c", "E1"),
         silent=("E4",),
         own=("M2", "M2b", "M2c"),
@@ -188,16 +199,16 @@ CAUSES: tuple[Cause, ...] = (
         "drift",
         "The model no longer answers as it did",
         _model_changed,
-        speak=("M1", "M1b", "M1d", "M1e", "M1f"),
+        speak=("M1", "M1b", "M1d", "M1e", "M1f", "M1g"),
         silent=("U1", "U2"),
-        own=("M1", "M1b", "M1d", "M1e", "M1f"),
+        own=("M1", "M1b", "M1d", "M1e", "M1f", "M1g"),
         runbooks=("drift-threshold-crossed",),
     ),
     Cause(
         "capacity",
         "Replicas are down, why is not visible from here",
-        lambda signals: signals.bad("U5"),
-        speak=("U5", "U1", "U3"),
+        lambda signals: signals.missing,
+        speak=("U5", "U5b", "U1", "U3"),
         silent=("E4", "H1", "H2"),
         runbooks=(CACHE,),
     ),
@@ -220,38 +231,81 @@ def explanations(signals: Signals) -> list[Cause]:
     first = _first(signals, ids)
     return sorted(
         holding,
-        key=lambda cause: (_elsewhere(signals, cause), cause.id != first, untimely(signals, cause), RANK[cause.id]),
+        key=lambda cause: (_elsewhere(signals, cause), cause.id != first, _unlikely(signals, cause), RANK[cause.id]),
     )
 
 
 def _elsewhere(signals: Signals, cause: Cause) -> bool:
     """Its fault is known to lie where those in trouble do not run. Without trouble it is the one thing to tell."""
-    if not signals.bad(*USERS) or cause.id not in {"hardware", "throttle", *RESTARTS, "no-capacity"}:
+    if not signals.trouble or cause.id not in {"hardware", "throttle", *RESTARTS, "no-capacity"}:
         return False
     if cause.id == "hardware":
         return signals.idle(signals.faulty(*FAULTS))
     if cause.id == "throttle":
         return signals.idle(signals.faulty(*cause.own, critical=False))
-    models, troubled = signals.models(*cause.own), signals.models(*USERS)
+    models, troubled = signals.models(*cause.own), signals.troubled
     unnamed = any(not sample.labels.get("model_name") for seen in signals.past(*cause.own) for sample in seen.series)
     return bool(models and troubled) and not unnamed and not models & troubled
 
 
 def untimely(signals: Signals, cause: Cause) -> bool:
     """It began long after the users' trouble, or was there long before."""
+    return _early(signals, cause) or _late(signals, cause)
+
+
+def _began(signals: Signals, cause: Cause) -> list[datetime]:
+    return [seen.since for seen in signals.past(*cause.own) if seen.since]
+
+
+def _early(signals: Signals, cause: Cause) -> bool:
     onset = signals.onset
-    if onset is None or not cause.own:
+    if onset is None:
         return False
     if cause.id == "recent-change":
         return (at := signals.changed) is not None and onset - at > SOON
-    began = [seen.since for seen in signals.past(*cause.own) if seen.since]
-    return bool(began) and all(at > onset + AFTER or at < onset - CHRONIC for at in began)
+    began = _began(signals, cause)
+    return any(at < onset - CHRONIC for at in began) and not any(onset - CHRONIC <= at <= onset + AFTER for at in began)
+
+
+def _late(signals: Signals, cause: Cause) -> bool:
+    onset, began = signals.onset, _began(signals, cause)
+    return onset is not None and cause.id != "recent-change" and bool(began) and min(began) > onset + AFTER
+
+
+def _unlikely(signals: Signals, cause: Cause) -> bool:
+    """Whether its time speaks against it.
+
+    While replicas are missing, what takes replicas away and still stands explains that, however long ago it began: it
+    comes before "why is not visible". The pods that wait for a GPU then are the missing ones, whenever they began to.
+    A GPU that was ill before the containers on it began to end explains their ends. A spike that goes on fills a queue
+    slowly.
+    """
+    if _late(signals, cause):
+        return not (cause.id == "no-capacity" and signals.missing)
+    if not _early(signals, cause):
+        return False
+    if signals.missing and cause.id in TAKING:
+        return False
+    if cause.id == "hardware" and _ends_containers(signals):
+        return False
+    return not (cause.id == "token-spike" and _tokens_explain(signals))
+
+
+def _ends_containers(signals: Signals) -> bool:
+    """Whether containers end on a GPU that was at fault before they did."""
+    fault, ends = signals.since(*FAULTS), signals.since("E3")
+    ending = {pod_of(sample.labels) for seen in signals.past("E3") for sample in seen.series}
+    faulty = signals.faulty(*FAULTS)
+    on = {pod_of(sample.labels) for sample in faulty} | {replica.name for replica in signals.touched(faulty)}
+    return fault is not None and ends is not None and fault <= ends + BEFORE and bool((ending & on) - {""})
 
 
 def _first(signals: Signals, ids: set[str]) -> str:
     """The cause that timing and place put before the documented order; "" for none."""
     if {"recent-change", "hardware"} <= ids and _fault_explains_more(signals):
         return "hardware"
+    if "recent-change" in ids and signals.confined(signals.renewed(), late=False):
+        return "recent-change"
     if "recent-change" in ids and ids & {"saturation", "demand"} and _demand_explains_more(signals):
         return "saturation" if "saturation" in ids else "demand"
     if ids & {"recent-change", "hardware", "stall", *RESTARTS}:

@@ -19,11 +19,12 @@ PER_SECOND: dict[TimeUnit, str] = {"s": "", "ms": " / 1e3", "us": " / 1e6"}
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A latency as buckets. measure: what it measures where it is not the time to the first token."""
+    """A latency as buckets. measure: what it measures where it is not the time to the first token. where: a matcher."""
 
     family: str
     unit: TimeUnit = "s"
     measure: str = ""
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +41,15 @@ class Mean:
 class Engine:
     """One server's names. `<m>` stands where the model's matcher goes.
 
-    label: of the model; `job` where the server names no model. failed over answered: counters; a client that hung up
-    is no failure. broken: answers that ended in an error after they had begun. busy, waiting: requests in a batch and
-    before one. made: a counter that grows while the engine works; prefill: one that grows also on a worker that only
-    reads prompts. kv: share of the key-value cache in use. put_back: requests thrown out of a full cache. generated:
-    tokens. finished: answers by `finished_reason`. nan: answers with NaN in them.
+    label: of the model; `service` or `job` where it names none. failed over answered: counters; a client that
+    hung up is no failure. broken: answers that ended in an error after they had begun. busy, waiting: requests in a
+    batch and before one. made: a counter that grows while the engine works; prefill: one that grows also on a worker
+    that only reads prompts. kv: share of the key-value cache in use. put_back: requests thrown out of a full cache.
+    generated: tokens. finished: answers by `finished_reason`. nan: answers with NaN in them.
     """
 
     name: str
-    label: Literal["model_name", "model", "deployment", "job"]
+    label: Literal["model_name", "model", "deployment", "service", "job"]
     busy: str = ""
     waiting: str = ""
     failed: str = ""
@@ -62,6 +63,11 @@ class Engine:
     put_back: str = ""
     generated: str = ""
     nan: str = ""
+
+    @property
+    def ended(self) -> str:
+        """The counter of answers: by finish reason where it has one."""
+        return self.finished or next(iter(self.answered), "")
 
     @property
     def presence(self) -> str:
@@ -136,17 +142,28 @@ TENSORRT_LLM = Engine(
     generated="trtllm_generation_tokens_total{<m>}",
 )
 
-_TGI_FAILED = 'tgi_request_failure{err!~"validation|dropped",<m>}'
-TGI = Engine(
-    "TGI",
-    "job",
-    busy="tgi_batch_current_size{<m>}",
-    waiting="tgi_queue_size{<m>}",
-    failed=_TGI_FAILED,
-    answered=("tgi_request_success{<m>}", _TGI_FAILED),
-    first_token=(Histogram("tgi_request_duration", measure="p99 request time"),),
-    made="tgi_batch_inference_count{<m>}",
-)
+
+def _tgi(name: str, label: Literal["service", "job"], where: str) -> Engine:
+    """TGI names no model: the scrape's `service` stands for it, which a ServiceMonitor sets, else its `job`.
+
+    Nor does it tell the first token. A request that waits has none yet, so its time in the queue is the least of it;
+    the whole answer takes longer than any SLA for a first token, and says nothing about one.
+    """
+    failed = f'tgi_request_failure{{err!~"validation|dropped",{where},<m>}}'
+    return Engine(
+        name,
+        label,
+        busy=f"tgi_batch_current_size{{{where},<m>}}",
+        waiting=f"tgi_queue_size{{{where},<m>}}",
+        failed=failed,
+        answered=(f"tgi_request_success{{{where},<m>}}", failed),
+        first_token=(Histogram("tgi_request_queue_duration", measure="p99 time in the queue", where=where),),
+        made=f"tgi_batch_inference_count{{{where},<m>}}",
+    )
+
+
+TGI = _tgi("TGI", "service", 'service!=""')
+TGI_BY_JOB = _tgi("TGI by job", "job", 'service=""')
 
 RAY_SERVE = Engine(
     "Ray Serve",
@@ -192,6 +209,7 @@ ENGINES: tuple[Engine, ...] = (
     TRITON,
     TENSORRT_LLM,
     TGI,
+    TGI_BY_JOB,
     RAY_SERVE,
     NIM,
     DYNAMO,

@@ -14,6 +14,7 @@ Status = Literal["ok", "warn", "crit", "unknown"]
 _RANK: dict[Status, int] = {"crit": 0, "warn": 1, "ok": 2, "unknown": 3}
 ASKED = 20  # worst series asked for: a check over 16,000 GPUs must not carry them all here
 KEPT = 10  # and kept of those that are past a limit
+WEIGHED = frozenset({"change", "context"})  # what is weighed model by model, whatever the limit
 _DURATIONS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -31,10 +32,11 @@ class Observation:
 
     value: of the worst series, in the check's unit; None when unknown. text: one clause for a person, without a full
     stop. offender: whom it is about, or "". series: those past a limit, the worst first, at most KEPT; else the one
-    nearest to it. scope: "fleet" where one model was asked about but the check looks at everything.
-    unit, direction, warn, crit: how `value` is read and where its limits lie; None where there is none. runbook: the id
-    for when it is bad, or "". since: when it went past its limit, None when it is not or nobody knows. gone: unknown
-    now although it was known within the last hour, or because the telemetry did not answer.
+    nearest to it; of what is WEIGHED all, up to KEPT. scope: "fleet" where one model was asked about but the check
+    looks at everything. unit, direction, warn, crit: how `value` is read and where its limits lie; None where there
+    is none. runbook: the id for when it is bad, or "". since: when it went past its limit, None when it is not or
+    nobody knows. gone: unknown now although it was known within the last hour, or because the telemetry did not
+    answer.
     """
 
     check: str
@@ -145,7 +147,7 @@ def observe(
         offender="" if check.calm and not past else _offenders(past or ordered[:1]),
         query=query,
         scope=scope,
-        series=tuple(past[:KEPT] or ordered[:1]),
+        series=tuple(ordered[:KEPT] if check.group in WEIGHED else past[:KEPT] or ordered[:1]),
         unit=check.unit,
         direction=check.direction,
         warn=check.warn,

@@ -35,6 +35,8 @@ def question(check: Check, seen: Observation, union: str) -> Past | None:
         counted = " or ".join(f'{name}{gpu[:-1]},xid="{worst.labels["xid"]}"}} > 0' for name in gpus.XID_COUNTS)
         query = f"max({gpus.XID_GAUGE}{gpu} == {number:g} or {counted})"
         return Past(query, lambda points: points[0][0] if points else None)
+    if check.id == "H1" and not uuid_of(worst.labels):
+        return None  # longer ago than we remember
     if check.id == "H1":
         # An instant value outlives its last sample by five minutes; the sample's own time does not.
         return Past(f"max(timestamp({gpus.TEMP}{gpu}))", lambda points: points[-1][1] if points else None)

@@ -1,11 +1,11 @@
 """The check "recent change" with what pipelines told: a flag or a setting shows nowhere in Kubernetes. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from bot.health.observation import Observation, Sample, duration
+from bot.health.observation import KEPT, Observation, Sample, duration, offender
 from bot.health.promql import Settings
 from bot.incident.change import Change, ChangeKind, movement
 
@@ -40,9 +40,10 @@ def with_changes(
 
 def _younger(seen: Observation, told: Sequence[Sample], settings: Settings) -> Observation:
     youngest = told[0]
+    series = tuple(sorted((*told, *seen.series), key=lambda one: one.value)[:KEPT])
     if seen.value is not None and seen.value <= youngest.value:
-        return seen
-    recent = tuple(one for one in told if one.value < settings.change_seconds)
+        return replace(seen, series=series)
+    recent = youngest.value < settings.change_seconds
     whom = youngest.labels.get("model_name") or youngest.labels.get("service", "")
     return replace(
         seen,
@@ -50,5 +51,31 @@ def _younger(seen: Observation, told: Sequence[Sample], settings: Settings) -> O
         value=youngest.value,
         text=f"changed {duration(youngest.value)} ago",
         offender=" ".join(part for part in (whom, youngest.labels.get("revision", "")) if part),
-        series=recent or (youngest,),
+        series=series,
+    )
+
+
+def at_onset(seen: Observation, onset: datetime | None, troubled: Collection[str], now: datetime) -> Observation:
+    """The check of changes, with only those changes that count.
+
+    A page may come late: what was young when the trouble began is a suspect for as long as the trouble lasts. Of a
+    model that is known to be another than those in trouble only what is young now counts.
+    """
+    if seen.warn is None or not seen.series:
+        return seen
+    limit = seen.warn
+    young = [one for one in seen.series if one.value < limit]
+    ours = [one for one in seen.series if not troubled or one.labels.get("model_name", "") in {"", *troubled}]
+    lasts = (now - onset).total_seconds() if onset else 0.0
+    suspects = [one for one in ours if one not in young and 0 <= one.value - lasts < limit]
+    counting = replace(seen, series=(*young, *suspects) or seen.series[:1])
+    if not suspects or any(one in young for one in ours):
+        return counting
+    last = suspects[0]
+    return replace(
+        counting,
+        status="warn",
+        value=last.value,
+        text=f"changed {duration(last.value)} ago, {duration(last.value - lasts)} before the trouble",
+        offender=offender(last.labels),
     )

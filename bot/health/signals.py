@@ -8,8 +8,13 @@ from bot.health.observation import Observation, Sample, pod_of
 from bot.health.situation import Situation, of_model
 
 USERS = ("U1", "U1b", "U2", "U2b", "U3", "U4", "U5")
+BEFORE = timedelta(minutes=2)
+"""A rate looks back, and a roll-out begins before its first pod serves: so much earlier, trouble is not a change's."""
 FAULTS = ("H1", "H2", "H3", "H3c", "H6")
 """What makes a GPU or its node unfit to serve when it is critical."""
+
+WORSE = ("M1f", "M1g")
+"""What asks the model as a user would, or judges its answers: critical, they are plainly worse."""
 
 BROKEN = 0.05
 """Share of a replica's answers that break off, or begin too late, past which it is ill."""
@@ -63,6 +68,30 @@ class Signals:
                 return sample.value
         return seen.value
 
+    # --- what users feel ---
+
+    @property
+    def trouble(self) -> list[Observation]:
+        """What is wrong for users: their checks past a limit, replicas that are missed, answers plainly worse."""
+        felt = self.past(*USERS)
+        vanished = self.past("U5b") if felt else []
+        return [*felt, *vanished, *(seen for seen in self.past(*WORSE) if seen.status == "crit")]
+
+    @property
+    def troubled(self) -> frozenset[str]:
+        """The models in trouble, as far as they are named."""
+        return self.models(*(seen.check for seen in self.trouble))
+
+    @property
+    def missing(self) -> bool:
+        """Whether replicas of those in trouble are missing."""
+        return any(seen.check in {"U5", "U5b"} for seen in self.trouble)
+
+    @property
+    def answered(self) -> bool:
+        """Whether requests are known to be answered, however late."""
+        return self.ok("U1") and not self.crit("U1b")
+
     # --- when ---
 
     def since(self, *checks: str) -> datetime | None:
@@ -72,22 +101,28 @@ class Signals:
     @property
     def onset(self) -> datetime | None:
         """When the users' trouble began: the critical part of it where there is one, for mild trouble may be old."""
-        critical = [check for check in USERS if self.crit(check)]
-        return self.since(*critical) or self.since(*USERS)
+        trouble = self.trouble
+        critical = [seen.check for seen in trouble if seen.status == "crit"]
+        return self.since(*critical) or self.since(*(seen.check for seen in trouble))
 
     @property
     def changed(self) -> datetime | None:
-        """When the youngest change was made that could concern those in trouble."""
-        change = self.get("E4")
-        if change is None or not change.bad:
-            return None
-        troubled = self.models(*USERS)
-        ages = [
-            sample.value
-            for sample in change.series
-            if not troubled or sample.labels.get("model_name", "") in {"", *troubled}
+        """When the last change before the trouble was made that could concern those in it; else the last of all."""
+        times = [self.now - timedelta(seconds=sample.value) for sample in self.changes]
+        onset = self.onset or self.since("E3")
+        before = [at for at in times if onset is None or at <= onset + BEFORE]
+        return max(before or times, default=None)
+
+    @property
+    def changes(self) -> list[Sample]:
+        """The recent changes that could concern those in trouble, or where containers restart."""
+        concerned = self.troubled or self.models("E3")
+        return [
+            sample
+            for seen in self.past("E4")
+            for sample in seen.series
+            if not concerned or sample.labels.get("model_name", "") in {"", *concerned}
         ]
-        return self.now - timedelta(seconds=min(ages)) if ages else None
 
     # --- where ---
 
@@ -111,13 +146,20 @@ class Signals:
     def idle(self, samples: Iterable[Sample]) -> bool:
         """Whether it is known that none of these GPUs serves those in trouble."""
         samples = list(samples)
-        troubled = self.models(*USERS)
+        troubled = self.troubled
         models = {of_model(sample, self.found.replicas) for sample in samples} - {""}
         models |= {replica.model for replica in self.touched(samples)}
         if models:
             return bool(troubled) and not models & troubled
         placed = any(replica.node or "/" in replica.name for replica in self.found.replicas)
         return placed and any(gpu.pod for gpu in self.found.gpus)
+
+    def renewed(self) -> list[Replica]:
+        """The replicas of a recent change, where their ReplicaSet tells; none when no other serves beside them."""
+        sets = tuple(f"{name}-" for sample in self.changes if (name := sample.labels.get("replicaset", "")))
+        of_change = [one for one in self._troubled() if one.serving and sets and _pod(one).startswith(sets)]
+        serving = [one for one in self._troubled() if one.serving]
+        return of_change if len(of_change) < len(serving) else []
 
     def ill(self) -> list[Replica]:
         """The replicas whose own answers break off, or that hang."""
@@ -129,7 +171,7 @@ class Signals:
 
     def _troubled(self) -> list[Replica]:
         """The replicas of the models in trouble; of all when nobody names them."""
-        troubled = self.models(*USERS)
+        troubled = self.troubled
         return [one for one in self.found.replicas if not troubled or one.model in troubled]
 
     def confined(self, where: list[Replica], *, late: bool) -> bool | None:
@@ -139,6 +181,10 @@ class Signals:
         if not sick or not where:
             return None
         return len(here) > len(sick) - len(here)
+
+
+def _pod(replica: Replica) -> str:
+    return replica.name.rpartition("/")[2]
 
 
 def _past(seen: Observation, sample: Sample) -> bool:

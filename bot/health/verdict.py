@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot.health.capacity import Drain, Replica, drains
+from bot.health.capacity import QUEUE, Drain, Replica, drains
 from bot.health.causes import CACHE, DRAINING, ROLLBACK, SCALE_OUT, SMALLER, Cause, explanations, headline, untimely
 from bot.health.findings import Certainty, Report, Verdict
 from bot.health.observation import Observation, Sample
+from bot.health.recent import CHANGE_CHECK, at_onset
 from bot.health.scope import FLEET, Scope
-from bot.health.signals import FAULTS, USERS, Signals
+from bot.health.signals import FAULTS, Signals
 from bot.health.situation import Situation
 
 BLIND_SHARE = 0.5
@@ -21,11 +22,12 @@ SLOWED = ("H4", "H4b")
 
 def judge(found: Situation, now: datetime, scope: Scope = FLEET) -> Report:
     """The report over this situation, made at `now` (timezone-aware), about `scope`."""
-    signals = Signals(found, now)
+    signals = _with_suspects(Signals(found, now))
+    found = signals.found
     model = scope.model or None
     verdict = _verdict(signals)
     causes = explanations(signals)
-    blind = verdict is Verdict.BLIND or _gone(signals)
+    blind = _gone(signals) or (verdict is Verdict.BLIND and not _certain_fault(signals, causes))
     cause = None if blind or not causes else causes[0]
     second = next(iter(causes[0 if blind else 1 :]), None)
     agree, spoken = _agreement(signals, cause)
@@ -52,18 +54,38 @@ def judge(found: Situation, now: datetime, scope: Scope = FLEET) -> Report:
     )
 
 
+def _with_suspects(signals: Signals) -> Signals:
+    """The same, the check of changes seen from when the trouble began."""
+    onset, troubled = signals.onset, signals.troubled
+    seen = tuple(
+        at_onset(one, onset, troubled, signals.now) if one.check == CHANGE_CHECK else one
+        for one in signals.found.observations
+    )
+    return Signals(replace(signals.found, observations=seen), signals.now)
+
+
+def _certain_fault(signals: Signals, causes: Sequence[Cause]) -> bool:
+    """What a GPU itself reports is a fault, whatever else cannot be seen; what is inferred from silence is not."""
+    return bool(causes) and causes[0].id == "hardware" and signals.crit("H2", "H3", "H3c")
+
+
 def _verdict(signals: Signals) -> Verdict:
     """Impact comes from the users' side only.
 
     A tenth of the requests failing, a hang of every replica, or half of the capacity gone is an outage; but lost
-    capacity that users verifiably do not feel (a cache or the other replicas answer them) is degradation.
+    capacity that users verifiably do not feel (a cache or the other replicas answer them) is degradation. Replicas that
+    are only not seen any more must be felt, for they may have been taken away on purpose. Answers that are plainly
+    worse are felt too.
     """
     hung = signals.get("U4")
     all_hung = hung is not None and hung.value is not None and hung.value >= 1
     felt = not signals.ok("U1") or signals.bad("U1b", "U2", "U2b", "U3")
+    trouble = signals.trouble
     if signals.crit("U1", "U1b") or all_hung or (signals.crit("U5") and felt):
         return Verdict.OUTAGE
-    if signals.bad(*USERS):
+    if any(seen.check == "U5b" for seen in trouble):
+        return Verdict.OUTAGE
+    if trouble:
         return Verdict.DEGRADED
     # Fine needs proof from both of what users feel: that answers come, and that they come in time.
     if signals.ok("U1", "U2"):
@@ -98,8 +120,7 @@ def _impact(signals: Signals, verdict: Verdict, model: str | None) -> str:
         names = " and ".join(seen.title.lower() for seen in missing) or "errors and first token"
         reasons = ", ".join(dict.fromkeys(seen.text for seen in missing)) or "nothing was asked"
         return f"cannot say how users are: {names} unknown ({reasons})"
-    trouble = signals.past(*USERS)
-    told = [_clause(seen, model) for seen in sorted(trouble, key=lambda seen: seen.status != "crit")]
+    told = [_clause(seen, model) for seen in sorted(signals.trouble, key=lambda seen: seen.status != "crit")]
     if signals.bad("C1") and signals.ok("U1"):
         told.append("users are answered from the cache")
     return "; ".join(told)
@@ -148,13 +169,14 @@ def _certainty(signals: Signals, cause: Cause | None, second: Cause | None, agre
 
 
 def _drains(signals: Signals, cause: Cause | None) -> tuple[Drain, ...]:
-    """What draining the nodes that are at fault would do; asked only where a drain could come to mind."""
-    if cause is None or cause.id not in {"hardware", "throttle", "recent-change", "stall"}:
-        return ()
-    faulty = signals.faulty(*FAULTS) or signals.faulty(*SLOWED, critical=False)
+    """What draining the nodes that are at fault would do: a drain comes to mind wherever a GPU is."""
+    faulty = signals.faulty(*FAULTS)
+    if not faulty and cause is not None and cause.id in {"throttle", "recent-change", "stall"}:
+        faulty = signals.faulty(*SLOWED, critical=False)
     nodes = {sample.labels.get("host", "") for sample in faulty}
     replicas = [_at(signals, sample, faulty) for sample in signals.found.replicas]
-    return drains(replicas, nodes)
+    limit = queue.warn if (queue := signals.get("U3")) else None
+    return drains(replicas, nodes, queue=QUEUE if limit is None else limit)
 
 
 def _at(signals: Signals, replica: Replica, faulty: Sequence[Sample]) -> Replica:
@@ -165,13 +187,22 @@ def _at(signals: Signals, replica: Replica, faulty: Sequence[Sample]) -> Replica
     return replace(replica, node=host)
 
 
-def _too_risky(signals: Signals, drained: Sequence[Drain]) -> str:
-    """Why no node is to be drained now; "" when nothing speaks against it."""
+def _too_risky(signals: Signals, verdict: Verdict, cause: Cause | None, drained: Sequence[Drain]) -> str:
+    """Why no node is to be drained now; "" when nothing speaks against it.
+
+    A faulty node that users do not suffer from still carries some of them: it is emptied when their trouble is over.
+    """
     refused = [drain for drain in drained if drain.refused]
     if refused:
         return f"draining {refused[0].where}: {'; '.join(drain.reason for drain in refused)}"
+    taken = [drain for drain in drained if drain.leaving]
+    if taken and signals.trouble and (cause is None or cause.id not in {"hardware", "throttle"}):
+        loss = "; ".join(f"{one.leaving} of {one.serving} serving replicas of {one.model}" for one in taken)
+        return f"draining {taken[0].where} now: it would take {loss}, and is not what users suffer from"
     if drained:
         return ""
+    if verdict is Verdict.BLIND:
+        return "draining the node before anybody can see how full the others are"
     if signals.crit("U5"):
         return "draining the node before other replicas serve: half of the capacity is already gone"
     if signals.bad("U3", "E1"):
@@ -180,14 +211,19 @@ def _too_risky(signals: Signals, drained: Sequence[Drain]) -> str:
 
 
 def _runbooks(signals: Signals, verdict: Verdict, cause: Cause | None, drained: Sequence[Drain]) -> tuple[str, ...]:
-    """Users first: with a model down and nothing to roll back, answer from the cache before mending anything."""
+    """Users first: with a model down and nothing to roll back, answer from the cache before mending anything.
+
+    An old answer is better than none, and worse than a late one: while all requests are answered, capacity comes first.
+    """
     wanted = cause.runbooks if cause else ()
     if cause is not None and cause.by_check:
         wanted = tuple(seen.runbook for seen in signals.past(*cause.own) if seen.runbook)
-    if DRAINING & {*wanted} and _too_risky(signals, drained):
+    if cause is not None and cause.id == "capacity" and signals.answered and not signals.bad("C1"):
+        wanted = (SCALE_OUT,)
+    if DRAINING & {*wanted} and _too_risky(signals, verdict, cause, drained):
         relief = SMALLER if signals.bad("E5") else SCALE_OUT
         wanted = (relief, *(runbook for runbook in wanted if runbook not in DRAINING))
-    if verdict is Verdict.OUTAGE:
+    if verdict is Verdict.OUTAGE and not signals.answered:
         wanted = (*wanted, CACHE) if ROLLBACK in wanted else (CACHE, *wanted)
     done = {CACHE} if signals.bad("C1") else set()
     return tuple(runbook for runbook in dict.fromkeys(wanted) if runbook not in done)
@@ -204,7 +240,8 @@ def _not_advised(
             out.append(f"rollback: nothing changed lately, {_clause(change, model)}")
         elif change.bad and (at := signals.changed) and (onset := signals.onset) and onset < at:
             out.append(f"rollback: the trouble is older than the change, {_clause(change, model)}")
-    if cause is not None and cause.id in {"hardware", "throttle"} and (risk := _too_risky(signals, drained)):
+    tempting = signals.crit(*FAULTS) or (cause is not None and cause.id == "throttle")
+    if tempting and (risk := _too_risky(signals, verdict, cause, drained)):
         out.append(risk)
     xid = signals.get("H2")
     if xid is not None and xid.status == "ok" and xid.value:

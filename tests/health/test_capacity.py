@@ -35,6 +35,18 @@ def test_what_waits_needs_room_too() -> None:
     assert [told.refused for told in (*drains(calm, ["node-0"]), *drains(busy, ["node-0"]))] == [False, True]
 
 
+def test_a_replica_is_not_taken_while_a_queue_stands_before_any_of_them() -> None:
+    slow = Replica("prod/llama-0", "llama", "node-0", running=30, waiting=18, kv=0.3)
+    others = fleet(0.3, 0.3, 0.3)[1:]
+    (told,) = drains([slow, *others], ["node-0"])
+
+    assert told.refused
+    assert told.reason == "18 requests wait before one replica of llama already"
+    assert not drains([slow, *others], ["node-0"], queue=20)[0].refused
+    dead = Replica("prod/llama-9", "llama", "node-9", serving=False)
+    assert not drains([slow, *others, dead], ["node-9"])[0].refused
+
+
 def test_the_last_replica_stays() -> None:
     (told,) = drains(fleet(0.1), ["node-0"])
 

@@ -24,11 +24,16 @@ def bad(check: str, value: float, minutes: float | None, **labels: str) -> Obser
     return replace(seen, since=None if minutes is None else NOW - timedelta(minutes=minutes))
 
 
+def within(check: str, value: float, **labels: str) -> Observation:
+    """An observation that is past no limit."""
+    return observe(CHECKS[check], "query", [Sample(labels or {"model_name": "llama"}, value)], 300, "model")
+
+
 def told(*seen: Observation, replicas: tuple[Replica, ...] = (), gpus: tuple[Gpu, ...] = ()) -> Report:
     """The report when everything else is well."""
     ids = {one.check for one in seen}
     calm = [
-        observe(CHECKS[check], "query", [Sample({"model_name": "llama"}, value)], 300, "model")
+        within(check, value)
         for check, value in (("U1", 0.0), ("U2", 0.4), ("T1", 1.0), ("E4", 300_000.0))
         if check not in ids
     ]
@@ -112,12 +117,94 @@ def test_pods_that_wait_for_a_gpu_are_the_cause_when_they_waited_first() -> None
 
 
 def test_more_users_explain_a_queue_better_than_a_rollout_unless_requests_fail() -> None:
-    crowd = observe(CHECKS["T1"], "query", [Sample({"model_name": "llama"}, 3.0)], 300, "model")
+    crowd = within("T1", 3.0)
     change = bad("E4", 14 * 60, None)
 
     assert causes(told(*QUEUE, change, crowd)) == ("saturation", "recent-change")
     assert causes(told(*QUEUE, change)) == ("recent-change", "saturation")
     assert causes(told(*QUEUE, change, crowd, bad("U1", 0.3, 5)))[0] == "recent-change"
+
+
+def test_what_takes_replicas_away_explains_that_they_are_missing_however_long_ago_it_began() -> None:
+    missing = bad("U5", 0.25, 8)
+
+    assert causes(told(missing, bad("E3", 4, 48))) == ("restarts", "capacity")
+    assert causes(told(missing, xid(48))) == ("hardware", "capacity")
+    assert causes(told(missing, bad("E4", 29 * 60, None))) == ("recent-change", "capacity")
+    assert causes(told(missing)) == ("capacity", "")
+    # What began after the replicas went is still a consequence.
+    assert causes(told(bad("U5", 0.25, 30), bad("E3", 4, 8))) == ("capacity", "restarts")
+
+
+def test_pods_that_wait_for_a_gpu_are_the_missing_replicas_whenever_they_began_to_wait() -> None:
+    assert causes(told(bad("U5", 0.5, 30), bad("U3", 80, 20), bad("E5", 3, 12))) == ("no-capacity", "capacity")
+    assert causes(told(bad("U3", 80, 20), bad("E5", 3, 12))) == ("demand", "no-capacity")
+
+
+def test_a_gpu_that_was_ill_before_the_containers_on_it_began_to_end_is_why_they_end() -> None:
+    slow = bad("U2", 9, 10)
+    ends = bad("E3", 4, 12, namespace="prod", pod="llama-0", model_name="llama")
+
+    assert causes(told(slow, ends, xid(40, namespace="prod", pod="llama-0"))) == ("hardware", "restarts")
+    assert causes(told(slow, ends, xid(40, namespace="prod", pod="llama-3")))[0] == "restarts"
+    assert causes(told(bad("U2", 9, 40), replace(ends, since=NOW - timedelta(minutes=42)), xid(4)))[0] == "restarts"
+
+
+def test_a_change_that_was_young_when_the_trouble_began_is_a_suspect_for_as_long_as_it_lasts() -> None:
+    change = within("E4", 52 * 60, model_name="llama", replicaset="llama-7c9f4")
+    long = told(bad("U1", 0.3, 40), change)
+
+    assert causes(long) == ("recent-change", "")
+    assert "changed 52 min ago, 12 min before the trouble (llama 7c9f4)" in long.cause
+    assert causes(told(bad("U1", 0.3, 10), change)) == ("none", "")
+    assert causes(told(bad("U1", 0.3, 55), change)) == ("none", "")
+    assert causes(told(bad("U1", 0.3, 40), within("E4", 52 * 60, model_name="qwen"))) == ("none", "")
+
+
+def test_the_last_change_before_the_trouble_counts_and_not_the_one_that_tried_to_mend_it() -> None:
+    samples = [Sample({"model_name": "llama"}, 60.0 * minutes) for minutes in (3, 48)]
+    changes = observe(CHECKS["E4"], "query", samples, 300, "model")
+
+    assert causes(told(bad("U1", 0.3, 40), changes)) == ("recent-change", "")
+    assert causes(told(bad("U1", 0.3, 40), replace(changes, series=changes.series[:1]))) == ("none", "")
+
+
+def test_errors_on_the_new_pods_alone_are_the_rollouts_and_the_gpu_lost_later_is_left_in_place() -> None:
+    def pod(name: str, node: str, broken: float, *, serving: bool = True) -> Replica:
+        return Replica(f"prod/{name}", "llama", node, running=5, kv=0.3, broken=broken, serving=serving)
+
+    old = [pod(f"llama-7c9f4-{n}", f"node-{n}", 0.0, serving=n > 1) for n in (1, 2, 3, 4)]
+    new = [pod(f"llama-8d0a5-{n}", f"node-{n}", 0.4) for n in (1, 2)]
+    change = within("E4", 55 * 60, model_name="llama", replicaset="llama-8d0a5")
+    lost = xid(9, namespace="prod", pod="llama-7c9f4-1")
+    seen = (bad("U1", 0.2, 33), change, lost)
+    mixed = told(*seen, replicas=(*old, *new))
+
+    assert causes(mixed) == ("recent-change", "hardware")
+    assert mixed.not_advised[-1] == (
+        "draining node-1 now: it would take 1 of 5 serving replicas of llama, and is not what users suffer from"
+    )
+    # Where all fail alike, or all are new, the clock decides alone.
+    everywhere = tuple(replace(one, broken=0.4) for one in (*old, *new))
+    assert causes(told(*seen, replicas=everywhere))[0] == "recent-change"
+    near = (bad("U1", 0.2, 8), within("E4", 33 * 60, model_name="llama", replicaset="llama-8d0a5"), lost)
+    assert causes(told(*near, replicas=everywhere))[0] == "hardware"
+    assert causes(told(*near, replicas=(*old, *new)))[0] == "recent-change"
+
+
+def test_tokens_that_grow_with_the_requests_are_demand_and_longer_answers_or_one_key_are_a_spike() -> None:
+    queue, spike, crowd = bad("U3", 40, 10), bad("M2", 6, 55), within("T1", 5.0)
+
+    def first(*more: Observation) -> tuple[str, str]:
+        return causes(told(queue, spike, crowd, *more))
+
+    assert first(within("T2", 1.0)) == ("demand", "")
+    assert first(within("T2", 2.4)) == ("token-spike", "demand")
+    assert first(within("T2", 1.0), within("T3", 0.5)) == ("token-spike", "demand")
+    assert first() == ("demand", "")
+    assert told(queue, spike, within("T2", 2.4)).runbooks == ("token-cost-spike",)
+    # Without a queue the spend is the trouble.
+    assert causes(told(spike, within("T2", 1.0))) == ("token-spike", "")
 
 
 def test_half_of_what_answered_an_hour_ago_gone_is_the_first_thing_to_say() -> None:

@@ -39,7 +39,10 @@ def test_it_is_one_too_where_nothing_tells_of_roll_outs() -> None:
 
 
 def test_a_younger_roll_out_stays() -> None:
-    assert judged(deployed(2), told(4)) == deployed(2)
+    seen = judged(deployed(2), told(4))
+
+    assert (seen.value, seen.text) == (120, deployed(2).text)
+    assert [sample.value for sample in seen.series] == [120, 240]
 
 
 def test_what_was_told_long_ago_says_that_little_changed_of_late() -> None:

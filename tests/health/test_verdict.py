@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.health import Observation, Report, Sample, Scope, Settings, Situation, Verdict, catalogue, judge, lines
-from bot.health.causes import CAUSES
+from bot.health.causes import CAUSES, DRAINING
 from bot.health.logs import CHECK as LOG
 from bot.health.observation import Status, duration, number, observe
 
@@ -22,6 +22,7 @@ VALUES: dict[str, tuple[float, float, float]] = {
     "U3": (0, 20, 90),
     "U4": (0, 0.25, 1),
     "U5": (0, 0.33, 1),
+    "U5b": (0, 0.5, 0.6),
     "E1": (0.5, 0.92, 0.97),
     "E2": (0, 0.1, 4),
     "E3": (0, 1, 5),
@@ -46,6 +47,9 @@ VALUES: dict[str, tuple[float, float, float]] = {
     "M1d": (1, 3, 3),
     "M1e": (0, 2, 2),
     "M1f": (1, 0.8, 0.2),
+    "M1g": (0.0, 0.07, 0.2),
+    "T2": (1, 1, 1),
+    "T3": (0, 0, 0),
     "M2": (0.8, 5, 20),
     "M2b": (0.8, 5, 20),
     "M2c": (9e6, 2e5, 3600),
@@ -94,6 +98,12 @@ def report(model: str | None = "llama", rest: Status = "ok", **found: Status) ->
         ({"U5": "crit", "U1": "unknown"}, "OUTAGE"),
         ({"U5": "crit", "U1": "warn"}, "OUTAGE"),
         ({"U5": "crit"}, "DEGRADED"),
+        ({"U5b": "crit"}, "OK"),
+        ({"U5b": "crit", "U2": "warn"}, "OUTAGE"),
+        ({"U5b": "crit", "U1": "unknown"}, "BLIND"),
+        ({"M1f": "crit"}, "DEGRADED"),
+        ({"M1g": "crit"}, "DEGRADED"),
+        ({"M1f": "warn", "M1g": "warn"}, "OK"),
         ({"U1": "unknown"}, "BLIND"),
         ({"U2": "unknown"}, "BLIND"),
         ({"U1": "unknown", "U2": "crit"}, "DEGRADED"),
@@ -116,8 +126,16 @@ def test_the_verdict_is_what_users_feel_and_nothing_else(found: dict[str, Status
         ({"U4": "warn", "U3": "warn"}, "stall", "More arrives", "engine-stalled"),
         ({"E3": "warn"}, "restarts", "", "gpu-oom-restart-loop"),
         ({"U3": "crit", "E1": "crit", "U2": "warn"}, "saturation", "More arrives", "kv-cache-saturated"),
-        ({"U3": "crit", "E2": "warn", "M2": "warn"}, "saturation", "Token spike", "kv-cache-saturated"),
+        ({"U3": "crit", "E2": "warn", "M2": "warn"}, "saturation", "More arrives", "kv-cache-saturated"),
         ({"M2": "warn"}, "token-spike", "", "token-cost-spike"),
+        (
+            {"U3": "crit", "E2": "warn", "M2": "warn", "T2": "unknown", "T3": "unknown"},
+            "saturation",
+            "Token spike",
+            "kv-cache-saturated",
+        ),
+        ({"M1g": "crit"}, "drift", "", "drift-threshold-crossed"),
+        ({"E4": "warn", "M1f": "crit"}, "recent-change", "The model no longer", "rollback-model-deploy"),
         ({"M1": "crit"}, "drift", "", "drift-threshold-crossed"),
         ({"U5": "crit", "U1": "crit", "U2": "unknown"}, "capacity", "", "serve-from-cache"),
         ({"U3": "warn"}, "demand", "", "queue-scale-out"),
@@ -162,8 +180,27 @@ def test_with_nothing_known_there_is_no_cause_no_runbook_and_no_green() -> None:
     assert judge(situation(), NOW).verdict is Verdict.BLIND
 
 
-def test_a_hardware_fault_under_blind_telemetry_is_not_made_the_cause() -> None:
+def test_a_fault_that_is_inferred_from_silence_is_no_cause_while_nothing_else_is_seen() -> None:
     assert report(rest="unknown", H1="crit").cause_id == "blind"
+
+
+@pytest.mark.parametrize("check", ["H2", "H3", "H3c"])
+def test_a_fault_that_the_gpu_itself_reports_is_named_even_if_nobody_sees_how_users_are(check: str) -> None:
+    found: dict[str, Status] = {check: "crit"}
+    judged = report(None, "unknown", **found)
+
+    assert (judged.verdict, judged.cause_id) == (Verdict.BLIND, "hardware")
+    assert judged.impact.startswith("cannot say how users are")
+    assert judged.not_advised == ("draining the node before anybody can see how full the others are",)
+    assert not DRAINING & {*judged.runbooks}
+
+
+def test_old_answers_are_proposed_when_requests_fail_and_not_when_they_are_only_late() -> None:
+    late = report(U5="crit", U2="crit")
+    failing = report(U5="crit", U1="crit")
+
+    assert (late.verdict, late.runbooks) == (Verdict.OUTAGE, ("queue-scale-out",))
+    assert (failing.verdict, failing.runbooks) == (Verdict.OUTAGE, ("serve-from-cache",))
 
 
 def test_rolling_back_is_advised_against_when_nothing_changed_and_not_when_nobody_knows() -> None:

@@ -92,6 +92,17 @@ def checks(settings: Settings) -> tuple[Check, ...]:
             explain="Replicas that do not serve over replicas wanted, or scrape targets that do not answer.",
         ),
         Check(
+            id="U5b",
+            title="Vanished replicas",
+            group="users",
+            sources=serving.VANISHED,
+            phrase="{value} of an hour ago's replicas no longer report",
+            unit="share",
+            crit=0.5,
+            missing="too short a history, or Kubernetes tells what is wanted",
+            explain="Where no kube-state-metrics tells. Users must feel it too: it may be a scale-down.",
+        ),
+        Check(
             id="T1",
             title="Traffic",
             group="context",

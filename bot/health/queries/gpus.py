@@ -36,8 +36,16 @@ TEMP = "DCGM_FI_DEV_GPU_TEMP"
 _GONE = f"({per_gpu(f'last_over_time({TEMP}[<memory>] offset <window>)')} unless on ({_GPU}) {TEMP} {UNCORDONED})"
 _NONE_GONE = none(TEMP)
 # A GPU is lost when its host still reports others or its exporter still answers; else the exporter is silent.
+_GPUS = f"count by (host) (group by (host, {_GPU}) ({hosted(TEMP)}))"
+_CLAIMED = (
+    'max by (host) (label_replace(kube_node_status_capacity{resource="nvidia_com_gpu"}, "host", "$1", "node", "(.+)"))'
+)
+# Lost longer ago than we remember: the host shows fewer than its node counts. A device plugin may count slices or time
+# shares, so it must also be fewer than the host itself showed within the day.
+_FEWER = f"({_GPUS} < max_over_time({_GPUS}[<day>:<memory>]) < on (host) {_CLAIMED})"
 LOST = (
     f"({_GONE} and on (host) {hosted(TEMP)} or {_GONE} and on (job, instance) (up == 1)) * 0 + 1",
+    f"({_GPUS} and on (host) {_FEWER} unless on (host) {_GONE} {UNCORDONED}) * 0 + 1",
     _NONE_GONE,
 )
 SILENT = (

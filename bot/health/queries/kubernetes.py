@@ -27,7 +27,7 @@ def served(engines: Iterable[Engine]) -> dict[str, str]:
     """What stands for these two slots when only `engines` are there."""
     told = [serves(engine) for engine in engines if engine.presence] or [serves(VLLM)]
     union = " or ".join(f"({text})" for text in told)
-    return {"served": union, "any_served": re.sub(r"<(model_name|model|deployment|job)>", "", union)}
+    return {"served": union, "any_served": re.sub(r"<(model_name|model|deployment|service|job)>", "", union)}
 
 
 def _replicas_lost(labels: str, by: str) -> str:
@@ -96,11 +96,18 @@ OTHERS_ON_GPUS = (
 STAMPED = "min by (model_name, service, revision) (time() - model_deploy_timestamp_seconds{<model_name>})"
 
 
+_RESTARTS = "kube_pod_container_status_restarts_total"
+
+
 def restarts(pods: str) -> str:
-    """Restarts, with the reason of the last end where known. That reason stays for ever, hence the increase."""
+    """Restarts, with the reason of the last end where known. That reason stays for ever, hence the increase.
+
+    In a pod with GPUs only the container that holds them serves: a log shipper beside it takes no request along.
+    """
     by = "namespace, pod, container"
-    increase = "increase(kube_pod_container_status_restarts_total[<restarts>])"
-    restarted = f"(sum by ({by}) ({increase}) and on (namespace, pod) {pods})"
+    increase = f"increase({_RESTARTS}[<restarts>])"
+    beside = f"({_RESTARTS} and on (namespace, pod) {GPU_PODS} unless on ({by}) {GPU_PODS})"
+    restarted = f"(sum by ({by}) ({increase} unless on ({by}) {beside}) and on (namespace, pod) {pods})"
     reason = f"topk by ({by}) (1, max by ({by}, reason) (kube_pod_container_status_last_terminated_reason == 1))"
     return f"{restarted} * on ({by}) group_left (reason) {reason} or on ({by}) {restarted}"
 

@@ -28,6 +28,19 @@ CANARY = (
 )
 
 
+def _fall(selector: str) -> str:
+    """How far the score has fallen from the best tenth of the day: a mean would sink with it."""
+    return f"(quantile_over_time(0.9, {selector}[<day>]) - {selector})"
+
+
+_NAMED = _fall('model_quality_score{model_name!="",<model_name>}')
+_UNNAMED = _fall('model_quality_score{model_name="",<model>}')
+WORSE = (
+    f"max by (model_name, metric) ({_NAMED})",
+    f'max by (model_name, metric) (label_replace({_UNNAMED}, "model_name", "$1", "model", "(.+)"))',
+)
+
+
 def _usual(rate: str) -> str:
     """What `rate` is as a rule: at this hour yesterday, else in the hour before the last. A mean of rates over what was
     measured: a rate over the whole time would count the hours before the first sample as hours without a token."""
@@ -50,6 +63,13 @@ def _shift(engine: Engine) -> str:
 ODD_ENDINGS = tuple(_shift(engine) for engine in ENGINES if engine.finished)
 NAN = tuple(f"{per_second(engine, engine.nan, '<quarter>')} * <quarter_s>" for engine in ENGINES if engine.nan)
 
+# How many requests there are does not matter here: more demand makes no answer longer.
+EACH = tuple(
+    _against_usual(f"({per_second(engine, engine.generated)} / ({per_second(engine, engine.ended)} > 0))")
+    for engine in ENGINES
+    if engine.generated and engine.ended
+)
+
 TOKENS = tuple(_against_usual(per_second(engine, engine.generated)) for engine in ENGINES if engine.generated)
 OF_TOKEN_BUDGET = tuple(
     f"label_replace({per_second(engine, engine.generated)} / on (model_name) "
@@ -61,6 +81,17 @@ OF_TOKEN_BUDGET = tuple(
 _SPEND = "litellm_spend_metric_total{<model>}"
 _SPENT = f'sum by (model_name) (label_replace(rate({_SPEND}[<memory>]), "model_name", "$1", "model", "(.+)"))'
 SPEND = (_against_usual(_SPENT),)
+
+
+def _by_key(by: str) -> str:
+    spent = f'label_replace(rate({_SPEND}[<quarter>]), "model_name", "$1", "model", "(.+)")'
+    return f"sum by ({by}) ({spent})"
+
+
+_KEYS_SHARE = f"({_by_key('model_name, hashed_api_key')} / on (model_name) group_left () ({_by_key('model_name')} > 0))"
+# A key that nobody knew before had nothing.
+ONE_KEY = (f"max by (model_name) ({_KEYS_SHARE} - ({_usual(_KEYS_SHARE)} or {_KEYS_SHARE} * 0))",)
+
 # LiteLLM writes `team_id` in some versions and `team` in others; the alias is in both.
 _TEAM_SPEND = "sum by (team_alias) (rate(litellm_spend_metric_total[<memory>]))"
 BUDGET = (f"max by (team_alias) (litellm_remaining_team_budget_metric) / ({_TEAM_SPEND} > 0)",)

@@ -99,7 +99,8 @@ def marked(expression: str, label: str, value: str) -> str:
 
 def _p99(engine: Engine, latency: Histogram) -> str:
     """When the p99 is also the maximum it hit the last bucket: then a label says "at least"."""
-    buckets = _grouped(engine, f"rate({latency.family}_bucket{{<{engine.label}>}}[<window>])", "le, ")
+    where = f"{latency.where}," if latency.where else ""
+    buckets = _grouped(engine, f"rate({latency.family}_bucket{{{where}<{engine.label}>}}[<window>])", "le, ")
     scale = PER_SECOND[latency.unit]
     top = f"histogram_quantile(0.99, {buckets}) == histogram_quantile(1, {buckets})"
     over = marked(f"({top}){scale}", "at_least", "yes")
@@ -182,13 +183,26 @@ def _grown(rate: str, before: str) -> str:
 _ASKED = f'sum by (model_name) (rate(http_requests_total{{{_HTTP},model_name!="",<model_name>}}[<window>]))'
 TRAFFIC = (
     _grown(_ASKED, _ASKED),
-    *(
-        _grown(per_second(engine, counted), per_second(engine, counted))
-        for engine in ENGINES
-        for counted in [engine.finished, *engine.answered][:1]
-        if counted
-    ),
+    *(_grown(per_second(engine, engine.ended), per_second(engine, engine.ended)) for engine in ENGINES if engine.ended),
 )
+
+
+def _targets(engine: Engine, offset: str = "") -> str:
+    there = _grouped(engine, f"{_of(engine, engine.presence)}{offset}", f"{TARGET}, ", "group")
+    return f"count by (model_name) ({there})"
+
+
+def _vanished(engine: Engine) -> str:
+    """Share of an hour ago's replicas that no longer report. Who asks Kubernetes knows better: a wanted number of
+    replicas tells a loss from a scale-down."""
+    before = _targets(engine, " offset <memory>")
+    left = f"({_targets(engine)} or {before} * 0)"
+    # By a matcher: a source is asked where one of the metrics that it names is there.
+    wanted = '{__name__="kube_deployment_spec_replicas"}'
+    return f"clamp_min(1 - {left} / {before}, 0) unless on () {wanted}"
+
+
+VANISHED = _each(_vanished, lambda engine: engine.presence)
 
 # --- what each replica does, for the verdict ------------------------------------------------------------------------
 
