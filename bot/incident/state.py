@@ -109,8 +109,8 @@ class Incident:
     marks `acknowledged`, `mitigated`, `resolved` of the present generation. `opened_at` is when this generation
     opened; it is what the deadline to acknowledge counts from. `severities` are those of the present generation with
     the time of each, `opened_there` says that the first pager opened it. `pages` are those that the first pager took,
-    by generation, and `handovers` where else they went. `ask` is the latest wish to have it resolved that the
-    telemetry was to prove, `tested` its latest word, `doubts` how often it doubted when asked, all in the present generation;
+    by generation, and `handovers` where else they went. `ask` is the latest wish to have it resolved that the telemetry
+    was to prove, `tested` its latest word, `doubts` how often it doubted when asked, all in the present generation;
     `askers` are all who ever wished so, by id. `changes` are what was changed shortly before and since, the newest
     first, each roll-out once. `drill` is the id of the drill it is part of, empty when it is no practice. `worst` is
     the evidence of the present generation that was worst for users, the first of equals; what is known of each evidence

@@ -113,6 +113,19 @@ def test_an_xid_is_an_event_in_every_way_an_exporter_writes_it(remembering: Reme
     }
 
 
+def test_an_old_xid_is_no_news_when_its_gpu_gets_another_pod_and_a_new_one_is_news_to_a_young_exporter(
+    remembering: Remembering,
+) -> None:
+    past = Past()
+    moved, restarted = {**gpu(past, 0), "xid": "79"}, {**gpu(past, 1), "xid": "79"}
+    past.gauge("DCGM_EXP_XID_ERRORS_TOTAL", {**moved, "pod": "llama-1"}, 1, until=600)
+    past.appearing("DCGM_EXP_XID_ERRORS_TOTAL", {**moved, "pod": "llama-2"}, 1, 585)
+    past.gauge("DCGM_EXP_XID_ERRORS_TOTAL", restarted, late(5, 1))
+    found = seen(remembering(past))["H2"]
+
+    assert [sample.labels["gpu"] for sample in found.series] == ["1"]
+
+
 def test_a_bad_node_is_told_with_what_is_wrong_unless_somebody_is_at_work(remembering: Remembering) -> None:
     past = Past()
     for node in ("well", "down", "sick", "tainted", "cordoned", "cpu-only"):
@@ -120,7 +133,8 @@ def test_a_bad_node_is_told_with_what_is_wrong_unless_somebody_is_at_work(rememb
         ready = 0 if node in {"down", "cordoned", "cpu-only"} else 1
         past.gauge("kube_node_status_condition", {**name, "condition": "Ready", "status": "true"}, ready)
         if node != "cpu-only":
-            past.gauge("kube_node_status_capacity", {**name, "resource": "nvidia_com_gpu"}, 8)
+            resource = "nvidia_com_mig_1g_10gb" if node == "down" else "nvidia_com_gpu"
+            past.gauge("kube_node_status_capacity", {**name, "resource": resource}, 8)
         past.gauge("kube_node_spec_unschedulable", name, 1 if node == "cordoned" else 0)
     accelerated = {"node": "sick", "condition": "AcceleratedHardwareReady", "status": "false"}
     past.gauge("kube_node_status_condition", accelerated, 1)

@@ -66,7 +66,13 @@ _NEWS = f"(changes({_LAST}[<memory>]) > 0 or {_FIRST} or {_OTHER})"
 _COUNT = "DCGM_EXP_XID_ERRORS_COUNT"  # of a sliding window
 _TOTAL = "DCGM_EXP_XID_ERRORS_TOTAL"  # since the exporter's start
 XID_COUNTS = (_COUNT, _TOTAL)
-_GREW = f"({_TOTAL} - {_TOTAL} offset <memory> > 0 or {_TOTAL} unless {_TOTAL} offset <memory> > 0)"
+_EACH = f"{_GPU}, xid"
+_BEFORE = f"max by ({_EACH}) ({_TOTAL} offset <memory>)"
+# By GPU and number: the labels change with the pod that holds it. Less than before is an exporter that began anew.
+_GREW = (
+    f"({_TOTAL} and on ({_EACH}) (max by ({_EACH}) ({_TOTAL}) != on ({_EACH}) {_BEFORE}) "
+    f"or {_TOTAL} unless on ({_EACH}) {_BEFORE}) > 0"
+)
 XIDS = (
     f"{per_gpu(f'max_over_time({_COUNT}[<memory>])', ', xid')} > 0 {UNCORDONED}",
     f"{per_gpu(_GREW, ', xid')} > 0 {UNCORDONED}",

@@ -165,7 +165,10 @@ _BAD_NODE = (
     + _node('kube_node_spec_taint{key=~"nvidia.com/gpu-error|node.kubernetes.io/unreachable"}', "tainted for its GPUs")
     + ")"
 )
-_GPU_NODES = 'label_replace(kube_node_status_capacity{resource="nvidia_com_gpu"} > 0, "host", "$1", "node", "(.+)")'
+_GPU_NODES = (
+    'label_replace(group by (node) (kube_node_status_capacity{resource=~"nvidia_com_(gpu|mig.*)"} > 0), '
+    '"host", "$1", "node", "(.+)")'
+)
 # A cordoned node is being worked on.
 UNCORDONED = 'unless on (host) label_replace(kube_node_spec_unschedulable == 1, "host", "$1", "node", "(.+)")'
 NODES = (
