@@ -11,6 +11,7 @@ from bot.health.checks import Check, Direction, Unit
 
 Status = Literal["ok", "warn", "crit", "unknown"]
 
+NO_TRAFFIC = "no traffic"
 _RANK: dict[Status, int] = {"crit": 0, "warn": 1, "ok": 2, "unknown": 3}
 ASKED = 20  # worst series asked for: a check over 16,000 GPUs must not carry them all here
 KEPT = 10  # and kept of those that are past a limit
@@ -61,6 +62,11 @@ class Observation:
     def bad(self) -> bool:
         """Past a limit."""
         return self.status in {"warn", "crit"}
+
+    @property
+    def idle(self) -> bool:
+        """Unknown because nothing was asked of what is measured, and not because it is not measured."""
+        return self.status == "unknown" and self.text.startswith(NO_TRAFFIC)
 
     @property
     def number(self) -> str:
@@ -132,7 +138,7 @@ def observe(
     """Judge what Prometheus answered, at least one series. NaN is a rate over no traffic: neither good nor bad."""
     finite = [sample for sample in samples if math.isfinite(sample.value)]
     if not finite:
-        return unknown(check, query, f"no traffic in the last {duration(window)}", scope)
+        return unknown(check, query, f"{NO_TRAFFIC} in the last {duration(window)}", scope)
     ordered = sorted(finite, key=lambda sample: _badness(check, sample))
     worst = ordered[0]
     status = _status(check, worst)

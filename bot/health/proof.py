@@ -1,8 +1,9 @@
 """Whether it is over: what users feel and what GPUs report, against the limits and against the hour before the alert.
 
 The questions are the health report's own, asked of the last `quiet` seconds: rates over all of them, gauges by their
-worst moment. What they are compared with is the middle value of the hour before the incident was detected, so that the
-first minutes of trouble, which come before any alert, do not pass for normal.
+worst moment. What they are compared with is the middle value of the hour before the incident was detected, so that
+the first minutes of trouble, which come before any alert, do not pass for normal. A model of which nothing was asked
+in most of that hour may be asked nothing now; traffic that ended with the incident is a doubt.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Final
 from bot.contracts import Again, Attempt, Delivered
 from bot.health.catalogue import catalogue
 from bot.health.checks import Check
-from bot.health.observation import Observation, duration, number
+from bot.health.observation import NO_TRAFFIC, Observation, duration, number
 from bot.health.promql import Settings as HealthSettings
 from bot.health.scope import Scope
 from bot.health.telemetry import Telemetry
@@ -166,6 +167,8 @@ def judge(
 
 
 def _read(measure: Measure, check: Check, seen: Observation, before: Observation | None, settings: Settings) -> Reading:
+    if seen.idle and before is not None and before.idle:
+        return Reading(measure.name, f"{measure.name}: {NO_TRAFFIC}, as before the alert", query=seen.query)
     if seen.status == "unknown":
         doubt = f"{measure.name} unknown ({seen.text})" if measure.needed else ""
         return Reading(measure.name, "", doubt, unseen=seen.text, query=seen.query)

@@ -14,6 +14,8 @@ from bot.incident.runs import lent
 from bot.incident.state import Incident, Status
 
 ZERO: Final = timedelta()
+ASKED_AGAIN: Final = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
+"""How long after its first, second and every later doubt the telemetry is asked again whether a quiet one is over."""
 
 
 def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, ev.Event]]:
@@ -45,8 +47,8 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
         and incident.asks is None
         and not lent(incident.runs.values())
     ):
-        since = max(quiet_since, incident.opened_at, incident.ask.at if incident.ask else quiet_since)
-        yield since + policy.quiet, by_itself("The alerts stopped and nobody had to step in.", policy)
+        at = _quiet_for_long(incident, max(quiet_since, incident.opened_at), policy)
+        yield at, by_itself("The alerts stopped and nobody had to step in.", policy)
     for run in incident.runs.values():
         for step in run.steps:
             if step.lease_until and step.status not in (StepStatus.RUNNING, StepStatus.UNDOING, StepStatus.UNDONE):
@@ -54,6 +56,15 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
                 reminder = (step.reminded_at or step.lease_until - (step.spec.lease or ZERO)) + policy.fallback_every
                 if step.lent and incident.is_live and reminder < step.lease_until:
                     yield reminder, ev.FallbackReminded(run.id, step.spec.id)
+
+
+def _quiet_for_long(incident: Incident, since: datetime, policy: Policy) -> datetime:
+    """When a quiet one resolves itself; later each time that the telemetry doubts it, until its alerts move again."""
+    asked = incident.ask
+    if asked is None or asked.at < since:
+        return since + policy.quiet
+    pause = ASKED_AGAIN[min(max(incident.doubts, 1), len(ASKED_AGAIN)) - 1]
+    return asked.at + max(pause, policy.quiet)
 
 
 def _not_before(answered_by: datetime | None, at: datetime) -> datetime:

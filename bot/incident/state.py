@@ -109,12 +109,13 @@ class Incident:
     marks `acknowledged`, `mitigated`, `resolved` of the present generation. `opened_at` is when this generation
     opened; it is what the deadline to acknowledge counts from. `severities` are those of the present generation with
     the time of each, `opened_there` says that the first pager opened it. `pages` are those that the first pager took,
-    by generation, and `handovers` where else they went. `ask` is the latest wish to have it resolved that the telemetry
-    was to prove, `tested` its latest word, `doubts` how often it doubted when asked, all in the present generation;
-    `askers` are all who ever wished so, by id. `changes` are what was changed shortly before and since, the newest
-    first, each roll-out once. `drill` is the id of the drill it is part of, empty when it is no practice. `worst` is
-    the evidence of the present generation that was worst for users, the first of equals; what is known of each evidence
-    lies in `looks`, `frozen`, `pictures` and (with who said it) `ratings`, by its id.
+    by generation, and `handovers` where else they went. `ask` is the latest wish to have it resolved that the
+    telemetry was to prove, `tested` its latest word, `doubts` how often it doubted when asked, all in the present
+    generation; `askers` are all who ever wished so, by id, `asked_again` the entries in which the bot did after a
+    doubt. `changes` are what was changed shortly before and since, the newest first, each roll-out once. `drill` is the
+    id of the drill it is part of, empty when it is no practice. `worst` is the evidence of the present generation that
+    was worst for users, the first of equals; what is known of each evidence lies in `looks`, `frozen`, `pictures` and
+    (with who said it) `ratings`, by its id.
     """
 
     id: str
@@ -173,6 +174,7 @@ class Incident:
     ask: Ask | None = None
     tested: Tested | None = None
     doubts: int = 0
+    asked_again: frozenset[str] = frozenset()
     askers: Mapping[str, Actor] = field(default_factory=dict)
     postmortem: str = ""
 
@@ -298,7 +300,9 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
             return _to(inc, Status.ACKNOWLEDGED, mitigated=None)
         case ev.ResolveAsked():
             ask = Ask(entry.id, entry.at, entry.by, event.reason, event.despite_firing)
-            return replace(inc, ask=ask, askers={**inc.askers, entry.by.id: entry.by})
+            again = {entry.id} if inc.doubts and not entry.by.is_person else set()
+            askers, asked_again = {**inc.askers, entry.by.id: entry.by}, inc.asked_again | again
+            return replace(inc, ask=ask, askers=askers, asked_again=asked_again)
         case ev.HealthProven():
             return replace(inc, tested=Tested(entry.at, True, event.text), ask=_answered(inc.ask, event.ask))
         case ev.HealthDoubted():

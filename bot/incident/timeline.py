@@ -120,6 +120,11 @@ def line(entry: Entry, incident: Incident, name: str = "") -> str | None:
             return f"{name} called it mitigated" + (f": {text}" if text else "")
         case ev.Relapsed(firing=firing):
             return f"Relapsed: {count(firing, 'alert')} firing again"
+        # What the bot asks once more by itself is no news, nor is it that the answer has not changed.
+        case ev.ResolveAsked() if entry.id in incident.asked_again:
+            return None
+        case ev.HealthDoubted(ask=ask, closed=False) if ask in incident.asked_again:
+            return None
         case ev.ResolveAsked(reason=reason):
             return f"{name} wants to resolve it, and the telemetry is asked first: {reason}"
         case ev.HealthProven(text=text):

@@ -201,13 +201,29 @@ def test_what_resolves_itself_needs_a_proof_too(small: Case) -> None:
 
 def test_what_does_not_prove_itself_stays_open_and_says_so_once(small: Case) -> None:
     told = []
-    for _ in range(3):
-        small.after(minutes=10).clock_strikes()
+    for minutes in (10, 10, 60):
+        small.after(minutes=minutes).clock_strikes()
         assert small.caused(ev.ResolveAsked)
         doubted(small, small.entries[-1].id)
         told.append(small.calls_for(ef.Tell))
     assert small.stands(Status.OPEN)
     assert told == [True, False, False]
+    lines = [one for one in (line(entry, small.inc) for entry in small.entries) if one]
+    assert len([one for one in lines if "the telemetry is asked first" in one]) == 1
+    assert len([one for one in lines if one.startswith("Not proven healthy")]) == 1
+
+
+def test_the_longer_it_is_doubted_the_later_it_is_asked_again_until_its_alerts_move(small: Case) -> None:
+    small.after(minutes=1)
+    for pause in (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(hours=6)):
+        small.clock_strikes()
+        asked_at = small.now
+        doubted(small, small.entries[-1].id)
+        assert small.next_due is not None
+        assert small.now + small.next_due == asked_at + pause
+        small.after(seconds=small.next_due.total_seconds())
+    small.alerts(firing=1, new=1, severity=Severity.SEV4).alerts(firing=0, resolved=1, severity=Severity.SEV4)
+    assert small.next_due == timedelta(minutes=10)
 
 
 def test_a_doubt_that_nobody_asked_for_does_not_silence_the_first_that_somebody_did(small: Case) -> None:

@@ -77,6 +77,7 @@ class Plain:
     proves: bool = False
     wish: Wish | None = None
     proven_at: datetime | None = None
+    doubts: int = 0
     status: str = "open"
     generation: int = 1
     firing: int = 0
@@ -154,6 +155,7 @@ class Plain:
         self.acknowledged_at = self.mitigated_at = self.ended_at = self.snoozed_until = None
         self.level, self.level_at, self.reminded_at = 0, None, None
         self.wish = self.proven_at = None
+        self.doubts = 0
         self.severities = [(at, self.severity)]
         if self.severity in PAGES and not by_pager:
             self.page(at)
@@ -227,11 +229,13 @@ class Plain:
             self.wish.waits = False
         self.proven_at = at if proven else None
         if not proven:
+            self.doubts += answers
             return ["health.doubted"]
         if wish is None:
             return ["health.proven"]
         if (self.firing and not wish.despite_firing) or self.has_lent():
             self.proven_at = None
+            self.doubts += 1
             return ["health.proven", "health.doubted"]
         return ["health.proven", *self.is_over(at, by_pager=False)]
 
@@ -347,13 +351,19 @@ class Plain:
         idle = not self.is_waiting() and not self.has_lent() and not any(run.goes for run in self.runs.values())
         quiet = bool(self.recovered and not self.firing)
         if is_open and self.severity in SELF_RESOLVING and self.changed_at and quiet and idle:
-            wished = self.wish.at if self.wish else self.opened_at
-            due.append((max(self.changed_at, self.opened_at, wished) + QUIET, self.was_quiet))
+            due.append((self.quiet_until(max(self.changed_at, self.opened_at)), self.was_quiet))
         for run in self.runs.values():
             due += [(at, partial(self.lease_ends, run)) for at in run.leases()]
             if self.live:
                 due += [(at, partial(self.is_still_lent, step)) for at, step in run.reminders()]
         return due
+
+    def quiet_until(self, since: datetime) -> datetime:
+        """Who doubts three times is asked every six hours, and at once when alerts have moved."""
+        if self.wish is None or self.wish.at < since:
+            return since + QUIET
+        hours = {0: 0, 1: 0, 2: 1}.get(self.doubts, 6)
+        return self.wish.at + max(QUIET, timedelta(hours=hours))
 
     @staticmethod
     def not_before(answer_by: datetime | None, at: datetime) -> datetime:

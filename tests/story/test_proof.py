@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from bot.incident.state import Status
 from bot.incident.timeline import line
 from bot.slack.actions import Do
 from bot.workbench.slack.model import Message
-from tests.health.conftest import Past
+from tests.health.conftest import PAST, Past
 from tests.servers import free_port
 from tests.story.night import JONAS, MAYA, Night, action_ids, told
 from tests.story.telemetry import AGO, JUST_OVER, Engine, Fault, gpus, remembering, sglang, triton, vllm, watched
@@ -145,6 +146,34 @@ def test_where_nothing_is_asked_of_the_model_any_more_nothing_is_proven(burned: 
     resolves(night)
     assert night.stands(Status.ACKNOWLEDGED)
     assert "errors unknown" in told(the_doubt(night))
+
+
+def idle(past: Past, fault: Fault, after: float = 0.0) -> None:
+    """vLLM without a request since `after` seconds of its past."""
+    labels = {"job": "vllm", "instance": "vllm-0:8000", "model_name": "llama-70b"}
+    http = {**labels, "handler": "/v1/chat/completions"}
+    past.gauge("http_requests_total", {**http, "status": "2xx"}, lambda t: 10 * min(t, after))
+    past.gauge("http_requests_total", {**http, "status": "5xx"}, 0)
+    for edge in ("0.5", "2.5", "+Inf"):
+        past.gauge("vllm:time_to_first_token_seconds_bucket", {**labels, "le": edge}, lambda t: 10 * min(t, after))
+    past.gauge("vllm:time_to_first_token_seconds_count", labels, lambda t: 10 * min(t, after))
+    past.gauge("vllm:num_requests_waiting", labels, 0)
+    past.gauge("vllm:num_requests_running", labels, 0)
+
+
+def test_a_model_that_was_as_idle_before_the_alert_is_no_doubt(burned: Callable[..., Night]) -> None:
+    night = burned(idle, Fault())
+    resolves(night)
+    assert night.stands(Status.RESOLVED)
+    (ended,) = night.events(ev.Resolved)
+    assert "errors: no traffic, as before the alert" in ended.proof
+
+
+def test_traffic_that_ended_with_the_incident_proves_nothing(burned: Callable[..., Night]) -> None:
+    night = burned(partial(idle, after=PAST - AGO), Fault())
+    resolves(night)
+    assert night.stands(Status.ACKNOWLEDGED)
+    assert "errors unknown (no traffic in the last 5 min)" in told(the_doubt(night))
 
 
 def test_a_telemetry_that_cannot_be_reached_proves_nothing_and_locks_nobody_in(tmp_path: Path) -> None:
