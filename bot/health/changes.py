@@ -6,7 +6,7 @@ from datetime import datetime
 
 from bot.contracts import Attempt, Delivered
 from bot.health.rollouts import Found
-from bot.incident.change import is_news
+from bot.incident.change import news
 from bot.incident.effects import Effect
 from bot.incident.state import Incident
 
@@ -19,6 +19,6 @@ class Courier:
 
     def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:  # noqa: ARG002
         """What the incident does not know yet, the oldest first. That the telemetry is silent, the evidence says."""
-        found = self.find(incident.model, attempt.now).changes
-        news = [change for change in reversed(found) if is_news(incident.changes, change)]
-        return [change.event(live=change.at > incident.opened_at) for change in news]
+        fresh, spoken_for = news(incident.changes, self.find(incident.model, attempt.now).changes)
+        noted = [change.event(live=False) for change in spoken_for]
+        return noted + [change.event(live=change.at > incident.opened_at) for change in fresh]

@@ -6,7 +6,7 @@ knows who and why.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -61,7 +61,8 @@ class Change:
     """One change, made at `at` (UTC). `id` is its name at its source.
 
     What is not known is empty. `workload` is the Kubernetes object as `namespace/name`; `images` are full references.
-    `diff` is a configuration's change as its author's tool printed it, `settings` the same by key.
+    `diff` is a configuration's change as its author's tool printed it, `settings` the same by key. `stands_for` are the
+    roll-outs seen in Kubernetes that what was told is about, their ids by workload; found anew each time, never stored.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Change:
     settings: tuple[Setting, ...] = ()
     diff: str = ""
     precision: Precision = Precision.EXACT
+    stands_for: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def subject(self) -> str:
@@ -102,7 +104,7 @@ class Change:
         if not known:
             return cls(id, "", at, title=GONE, precision=precision)
         settings = tuple(Setting(*one) for one in known.get("settings", ()))
-        texts = {name: str(known[name]) for name in _TEXTS if name in known}
+        texts: dict[str, Any] = {name: str(known[name]) for name in _TEXTS if name in known}
         kind = ChangeKind(known["kind"])
         return cls(id, known["source"], at, kind, settings=settings, precision=precision, **texts)
 
@@ -163,26 +165,63 @@ def _same_subject(one: Change, other: Change) -> bool:
 
 
 def merged(changes: Iterable[Change]) -> tuple[Change, ...]:
-    """The changes, the newest first, each roll-out once: in the pipeline's words, with what only Kubernetes knows."""
-    kept: list[Change] = []
-    for change in sorted(changes, key=lambda one: (one.source == KUBERNETES, one.at, one.id)):
-        at = next((place for place, known in enumerate(kept) if is_same(known, change)), None)
-        if at is None:
-            kept.append(change)
+    """The changes, the newest first, each roll-out once: in the pipeline's words, with what only Kubernetes knows.
+
+    What was told stands for one roll-out of each workload, the nearest; a second one within minutes is another change.
+    """
+    told: dict[tuple[str, str], Change] = {}
+    seen: dict[str, Change] = {}
+    for change in changes:
+        if change.source == KUBERNETES:
+            seen.setdefault(change.id, change)
         else:
-            kept[at] = _completed(kept[at], change)
-    return tuple(sorted(kept, key=lambda one: (one.at, one.id), reverse=True))
+            told.setdefault((change.source, change.id), change)
+    for name, one in told.items():
+        for id_ in one.stands_for.values():
+            if (again := seen.pop(id_, None)) is not None:
+                told[name] = _completed(told[name], again)
+    pairs = [(_distance(one, other), name, other) for name, one in told.items() for other in seen.values()]
+    near = [pair for pair in pairs if is_same(told[pair[1]], pair[2])]
+    for _, name, other in sorted(near, key=lambda pair: (pair[0], pair[1], pair[2].id)):
+        if other.id in seen and other.workload not in told[name].stands_for:
+            told[name] = _completed(told[name], seen.pop(other.id))
+    return tuple(sorted([*told.values(), *seen.values()], key=lambda one: (one.at, one.id), reverse=True))
+
+
+def _distance(told: Change, seen: Change) -> tuple[bool, timedelta]:
+    """The smaller, the likelier they are one: an image that both name says more than the time."""
+    return not (told.image and seen.image), abs(told.at - seen.at)
 
 
 def _completed(told: Change, seen: Change) -> Change:
     gaps = ("service", "model", "workload", "revision", "previous", "image", "previous_image")
-    return replace(told, **{name: getattr(seen, name) for name in gaps if not getattr(told, name)})
+    stands_for = {**told.stands_for, seen.workload: seen.id}
+    return replace(
+        told, **{name: getattr(seen, name) for name in gaps if not getattr(told, name)}, stands_for=stands_for
+    )
 
 
-def is_news(known: Sequence[Change], change: Change) -> bool:
-    """Whether an incident that knows these learns anything by the change: words win over what was only seen."""
-    twins = [one for one in known if is_same(one, change)]
-    return not any(change.source in {one.source, KUBERNETES} for one in twins)
+def is_known(known: Iterable[Change], change: Change) -> bool:
+    """Whether these hold the very change, or speak for it."""
+    return any(
+        (one.source, one.id) == (change.source, change.id)
+        or (change.source == KUBERNETES and change.id in one.stands_for.values())
+        for one in known
+    )
+
+
+def news(known: Sequence[Change], found: Iterable[Change]) -> tuple[list[Change], list[Change]]:
+    """What an incident that knows these learns by what was found, the oldest first, and what it is to note before.
+
+    A roll-out that its pipeline told of is no news. Where another one is, so near that it could be taken for the one
+    told, the first is noted before it: so that the incident knows which one the words stand for.
+    """
+    found = [one for one in found if not is_known(known, one)]
+    after = merged([*known, *found])
+    fresh = [one for one in reversed(after) if not is_known(known, one)]
+    mistakable = {one.id for one in known if any(is_same(one, new) for new in fresh)}
+    spoken_for = {id_ for one in after if one.id in mistakable for id_ in one.stands_for.values()}
+    return fresh, [one for one in found if one.id in spoken_for]
 
 
 def words(change: Change) -> str:

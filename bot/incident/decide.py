@@ -10,7 +10,7 @@ from functools import singledispatch
 
 from bot.incident import commands as cmd
 from bot.incident import events as ev
-from bot.incident.change import MOST, Change, is_news, is_same
+from bot.incident.change import MOST, Change, is_known, is_same
 from bot.incident.decide_resolve import answer, decide_resolve, require_nothing_on_loan
 from bot.incident.decide_run import decide_run, must_be_live
 from bot.incident.due import due
@@ -166,7 +166,7 @@ def _(command: cmd.NoteChange, incident: Incident, policy: Policy) -> list[ev.Ev
 
 
 def _teaches(incident: Incident, change: Change) -> bool:
-    return len(incident.changes) < MOST and is_news(incident.changes, change)
+    return len(incident.changes) < MOST and not is_known(incident.changes, change)
 
 
 @_decide.register

@@ -7,13 +7,14 @@ from typing import Final
 from bot.incident import change as changes
 from bot.incident.change import KUBERNETES, Change
 from bot.incident.timeline import count, span
-from bot.slack.blocks import Message, message, section, small
+from bot.slack.blocks import CHARACTERS_MAX, SECTION_MAX, Message, message, section, small
 from bot.slack.parts import Context
 from bot.slack.text import clock, line, link
 
 LISTED: Final = 30
 SETTINGS_LISTED: Final = 8
-_PER_BLOCK: Final = 5
+_ROOM: Final = CHARACTERS_MAX - 1_500
+"""Characters of all entries together: the rest is for the heading and the small print."""
 
 
 def changes_card(listed: Sequence[Change], whose: str, now: datetime, context: Context, missing: str = "") -> Message:
@@ -23,9 +24,8 @@ def changes_card(listed: Sequence[Change], whose: str, now: datetime, context: C
     """
     what = f"{count(len(listed), 'change')}" if listed else "No change is known"
     of = f" · {line(whose, 120)}" if whose else ""
-    shown = [_entry(one, now) for one in listed[:LISTED]]
-    left = len(listed) - len(shown)
-    groups = [shown[start : start + _PER_BLOCK] for start in range(0, len(shown), _PER_BLOCK)]
+    groups = _groups([_entry(one, now) for one in listed[:LISTED]])
+    left = len(listed) - sum(len(group) for group in groups)
     back = span(context.policy.changes_within)
     return message(
         f"{what}{f': {whose}' if whose else ''}.",
@@ -37,6 +37,22 @@ def changes_card(listed: Sequence[Change], whose: str, now: datetime, context: C
             small(f"Of the last {back}, from what pipelines tell and what Kubernetes shows."),
         ],
     )
+
+
+def _groups(entries: Sequence[str]) -> list[list[str]]:
+    """The first entries, as many as a message takes, so that each section holds them whole."""
+    groups: list[list[str]] = []
+    room, place = _ROOM, 0
+    for entry in entries:
+        size = min(len(entry), SECTION_MAX) + 1
+        if size > room:
+            break
+        if not groups or size > place:
+            groups.append([])
+            place = SECTION_MAX + 1
+        groups[-1].append(entry)
+        room, place = room - size, place - size
+    return groups
 
 
 def _entry(one: Change, now: datetime) -> str:

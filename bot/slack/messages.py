@@ -118,10 +118,10 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
                 small(":speech_balloon: Stakeholders have heard nothing for a while. One sentence is enough."),
                 actions(update),
             ]
-        case ev.ChangeFound():
-            return [
-                section(f":wrench: *Changed while you were looking*, {clock(entry.at)}\n{told(entry, incident, 600)}")
-            ]
+        case ev.ChangeFound(at=at):
+            late = at < incident.opened_at
+            when = "Changed shortly before, told now" if late else "Changed while you were looking"
+            return [section(f":wrench: *{when}*, {clock(entry.at)}\n{told(entry, incident, 600)}")]
         case ev.UpdatePosted(text=text):
             return [section(f":mega: *Update* from {name_of(entry.by)}\n{quote(text)}")]
         case ev.Mitigated(text=text):

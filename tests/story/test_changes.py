@@ -1,6 +1,8 @@
 """What was changed: told by a pipeline at the door, seen on the card, in the timeline, and in the words of chat."""
 
 import json
+import os
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ import pytest
 from bot.incident import events as ev
 from bot.incident.entry import Entry
 from tests.story.night import ELSEWHERE, MAYA, SAM, Night, open_night, told
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def tells(night: Night, /, **change: Any) -> tuple[int, dict[str, Any]]:
@@ -81,6 +85,14 @@ def test_what_is_deployed_while_people_look_is_said_in_the_channel_and_wakes_nob
     assert "r42 -&gt; r43" in told(message)
     assert "r42 -&gt; r43" in told(night.card)
     assert len(night.pager_calls()) == paged
+
+
+def test_what_was_changed_before_and_is_told_late_is_said_as_that(night: Night) -> None:
+    night.burns()
+    deploys(night, 12)
+    (message,) = night.said("Changed shortly before, told now")
+    assert "1.4.3" in told(message)
+    assert not night.said("Changed while you were looking")
 
 
 def test_the_same_change_twice_is_one(night: Night) -> None:
@@ -166,6 +178,19 @@ def test_a_secret_whose_name_stands_apart_from_it_is_never_kept(night: Night, co
     assert "fp8" in repr(change)
 
 
+def test_every_change_that_is_listed_stands_there_whole_and_the_rest_is_counted(night: Night) -> None:
+    for n in range(25):
+        url = f"https://ci.example/runs/{n}?{'x' * 900}"
+        deploys(night, 25 - n, id=f"d{n}", title=f"Deploy {n:02} {'&' * 40} end{n:02}", url=url, image="", revision="")
+    listed = night.types(SAM, "/incident changes llama-70b", ELSEWHERE)
+    begun = [n for n in range(25) if f"Deploy {n:02}" in listed]
+    whole = [n for n in range(25) if f"end{n:02}" in listed and f"runs/{n}?{'x' * 900}|open" in listed]
+    assert begun == whole == list(range(25 - len(whole), 25)), "the newest, and none cut in the middle"
+    assert len(whole) >= 6
+    assert f"and {25 - len(whole)} earlier" in listed
+    assert "Shortened" not in listed
+
+
 def test_elsewhere_the_word_lists_a_model_or_everything(night: Night) -> None:
     deploys(night, 5)
     deploys(night, 7, model="mistral-small", image="", previous_image="")
@@ -204,6 +229,40 @@ def test_who_returns_sees_what_was_changed_meanwhile(night: Night) -> None:
     night.burns()
     assert night.incident.generation == 2
     assert [one.revision for one in night.incident.changes] == ["r42"]
+
+
+def test_the_page_s_argo_cd_tells_of_a_way_back_to_a_revision_that_it_told_of_before(night: Night) -> None:
+    page = (DOCS / "changes.md").read_text(encoding="utf-8")
+    _, body = page.split("      body: |\n")
+    body, _ = body.split("trigger.on-deployed:")
+    new = []
+    for minutes, revision in ((30, "aaa"), (20, "bbb"), (10, "aaa"), (10, "aaa")):
+        known = {
+            "app.metadata.name": "chat",
+            "app.status.sync.revision": revision,
+            "app.status.operationState.finishedAt": ago(night, minutes).isoformat(),
+            "context.argocdUrl": "https://argocd.example",
+        }
+        said = body
+        for name, value in known.items():
+            said = said.replace(f"{{{{.{name}}}}}", value)
+        status, answer = tells(night, **json.loads(said))
+        assert status == 200, answer
+        new.append(answer["new"])
+    assert new == [True, True, True, False], "what is repeated is told once, what is done again twice"
+    assert "oncePer: app.status.operationState.finishedAt" in page
+
+
+def test_the_page_s_gitlab_job_that_is_run_again_is_another_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (DOCS / "changes.md").read_text(encoding="utf-8")
+    found = re.search(r'--arg id "(gitlab[^"]*)"', page)
+    assert found is not None
+    monkeypatch.setenv("CI_PIPELINE_ID", "7")
+    ids = set()
+    for job in ("101", "102"):
+        monkeypatch.setenv("CI_JOB_ID", job)
+        ids.add(os.path.expandvars(found[1]))
+    assert ids == {"gitlab-101", "gitlab-102"}
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

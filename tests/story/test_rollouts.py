@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bot.incident import events as ev
-from tests.health.conftest import Past, remembering
-from tests.health.test_rollouts import MIN, Cluster, deployed
+from tests.health.conftest import PAST, Past, remembering
+from tests.health.test_rollouts import HOUR, MIN, Cluster, deployed
 from tests.story.night import ELSEWHERE, MAYA, SAM, Night, open_night, told
 from tests.story.test_changes import deploys
 
@@ -66,6 +67,37 @@ def test_who_returns_does_not_find_the_same_roll_out_again(night: Night) -> None
     night.after(minutes=1).burns()
     assert night.incident.generation == 2
     assert len(night.events(ev.ChangeFound)) == 1
+
+
+def _three_until(until: float, ago: float) -> float:
+    """Replicas, by seconds before now."""
+    return 3 if ago > until or not until else 0
+
+
+def test_one_word_of_a_pipeline_speaks_for_one_roll_out_and_what_follows_within_minutes_is_shown(
+    tmp_path: Path, remembering: Callable[[Past], str]
+) -> None:
+    cluster = Cluster()
+    for revision, since, until in (("r41", 9 * HOUR, 40 * MIN), ("r42", 40 * MIN, 28 * MIN), ("r43", 28 * MIN, 0.0)):
+        owner = cluster.replicaset("llama-70b", revision, partial(_three_until, until), created_ago=since)
+        image = f"registry.example/serving/llama:{revision}"
+        lasts = min(since, PAST)
+        cluster.pod("ReplicaSet", owner, f"llama-70b-{revision}-a", image, since=lasts, until=until, model="llama-70b")
+    asked = {"[prometheus]\nurl": f'[prometheus]\nurl = "{remembering(cluster.past)}"\n#'}
+    with open_night(tmp_path, settings=asked) as night:
+        night.clock.now = datetime.now(UTC)
+        deploys(night, 39, image="", previous_image="", revision="7f3c2e1", previous="", title="Ship it")
+        night.burns()
+        card = told(night.card)
+        assert "Ship it" in card
+        assert "llama:r42 -&gt; r43" in card, "a hot fix that nobody told of"
+        assert len(night.incident.changes) == 2
+        assert not night.said("Changed while you were looking")
+        events = len(night.events(ev.ChangeFound))
+        night.recovers()
+        night.types(MAYA, "/incident resolve quiet again", night.incident.channel)
+        night.after(minutes=1).burns()
+        assert len(night.events(ev.ChangeFound)) == events, "who returns finds nothing again"
 
 
 def test_the_word_asks_both_sides(night: Night) -> None:
