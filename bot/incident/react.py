@@ -1,6 +1,6 @@
 """The whole policy of who hears what: an event gives the effects it calls for in the world."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -13,6 +13,9 @@ from bot.incident.state import Incident, Status
 
 PICTURE: Final = "picture"
 """The name of the kept piece that people look at."""
+
+LOOK_AGAIN: Final = timedelta(minutes=5)
+"""Alerts that flap recover every minute, and a look each time would fill channel and journal with the same report."""
 
 
 class Call(StrEnum):
@@ -158,7 +161,8 @@ def _work(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             return [ef.CollectEvidence(), *awaited]
         # Whether the service is healthy again is asked, not concluded from silence; a run under way asks for itself.
         case ev.AlertsReported(firing=0) if incident.is_live and incident.active_run is None:
-            return [ef.CollectEvidence(), *awaited]
+            look: list[ef.Effect] = [] if _saw_recovery(incident, entry.at) else [ef.CollectEvidence()]
+            return [*look, *awaited]
         case ev.EvidenceCollected(evidence=evidence) if evidence:
             return [ef.FreezeEvidence(evidence)]
         case ev.ResolveAsked():
@@ -179,6 +183,11 @@ def _work(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             return effects_of(entry.event, incident.runs[run])
         case _:
             return []
+
+
+def _saw_recovery(incident: Incident, now: datetime) -> bool:
+    """Whether the telemetry was looked at shortly before while no alert was firing."""
+    return any(not look.firing and now - look.at < LOOK_AGAIN for look in incident.looks.values())
 
 
 def _is_waited_for(incident: Incident, doubt: ev.HealthDoubted) -> bool:

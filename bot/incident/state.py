@@ -90,12 +90,14 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at the telemetry: the journal entry about it, and what it said. `cause` is the cause's id."""
+    """One look at the telemetry: the journal entry about it, and what it said. `cause` is the cause's id, `firing` how
+    many alerts were firing then."""
 
     entry: str
     at: datetime
     verdict: str
     cause: str
+    firing: int = 0
 
 
 _WORST: Final = ("OUTAGE", "DEGRADED", "BLIND", "OK")
@@ -387,7 +389,7 @@ def _looked(inc: Incident, entry: Entry, event: ev.EvidenceCollected, mark: Mark
     looks = inc.looks
     if event.evidence:
         cause = str(event.report.get("cause_id", ""))
-        looks = {**looks, event.evidence: Look(entry.id, entry.at, event.verdict, cause)}
+        looks = {**looks, event.evidence: Look(entry.id, entry.at, event.verdict, cause, inc.firing)}
     worse = inc.worst is None or _badness(event) < _badness(inc.worst)
     worst = event if worse else inc.worst
     return replace(inc, evidence=event, evidence_missing="", triaged=triaged, looks=looks, worst=worst)

@@ -231,6 +231,26 @@ def test_resolving_drafts_the_postmortem_and_a_false_alarm_does_not(taken: Case)
     assert taken.calls_for(ef.DraftPostmortem)
 
 
+def test_alerts_that_flap_are_looked_at_once_in_five_minutes(taken: Case) -> None:
+    def looked(evidence: str) -> None:
+        taken.receipt(ev.EvidenceCollected("OK", "users are served", "", "", {}, evidence))
+
+    looked("EV-WHENTAKEN")
+    taken.after(minutes=1).alerts(firing=0, resolved=3)
+    assert taken.calls_for(ef.CollectEvidence), "what was seen while they fired says nothing of the recovery"
+    looked("EV-RECOVERED")
+    for _ in range(3):
+        taken.after(minutes=1).alerts(firing=3, new=0)
+        taken.alerts(firing=0, resolved=3)
+        assert not taken.calls_for(ef.CollectEvidence)
+        assert taken.calls_for(ef.RefreshCard)
+    taken.after(minutes=3).alerts(firing=3, new=0).alerts(firing=0, resolved=3)
+    assert taken.calls_for(ef.CollectEvidence)
+    looked("EV-LATER")
+    taken.do(cmd.Mitigate, text="rolled back")
+    assert taken.calls_for(ef.CollectEvidence), "something has changed"
+
+
 def test_a_failure_of_the_chat_is_not_told_in_the_chat(burning: Case) -> None:
     burning.receipt(ev.DeliveryFailed("slack", "refresh_card", "missing scope"))
     assert burning.effects == []
