@@ -11,7 +11,7 @@ from typing import Literal
 
 from tests.health.conftest import PAST, Past
 
-EngineName = Literal["vllm", "sglang", "triton"]
+EngineName = Literal["vllm", "sglang", "triton", "tgi"]
 Exporter = Literal["old", "new"]
 Value = Callable[[float], float]
 EDGES = ("0.5", "1.0", "2.5", "5.0", "10.0", "+Inf")
@@ -86,7 +86,7 @@ class Fleet:
     def _engine(self, index: int, what: Replica) -> None:
         target = {"job": self.engine, "instance": f"10.0.0.{index}:8000", "namespace": "prod", "pod": self.pod(index)}
         self.past.gauge("up", target, steps(1, 0 if what.gone else 1, what.ago))
-        write = {"vllm": self._vllm, "sglang": self._sglang, "triton": self._triton}[self.engine]
+        write = {"vllm": self._vllm, "sglang": self._sglang, "triton": self._triton, "tgi": self._tgi}[self.engine]
         write(target, what)
 
     def _counter(self, name: str, labels: dict[str, str], before: float, after: float, what: Replica) -> None:
@@ -138,6 +138,17 @@ class Fleet:
         seconds = 0.8 + 9 * what.late
         self._counter("nv_inference_request_duration_us", labels, 5 * 0.8e6, good * seconds * 1e6, what)
         self._gauge("nv_inference_pending_request_count", labels, 0.0, what.waiting, what)
+
+    def _tgi(self, target: dict[str, str], what: Replica) -> None:
+        """It names no model: a ServiceMonitor's `service` does."""
+        labels = {**target, "service": self.model}
+        good = what.arriving * (1 - what.failing) * (1 if what.tokens else 0)
+        self._counter("tgi_request_success", labels, 5.0, good, what)
+        self._counter("tgi_request_failure", {**labels, "err": "overloaded"}, 0.0, what.arriving * what.failing, what)
+        self._gauge("tgi_batch_current_size", labels, 8.0, what.running, what)
+        self._gauge("tgi_queue_size", labels, 0.0, what.waiting, what)
+        self._counter("tgi_batch_inference_count", labels, 200.0, what.tokens, what)
+        self._histogram("tgi_request_queue_duration", labels, what)
 
     def _pod(self, index: int) -> None:
         pod = {"namespace": "prod", "pod": self.pod(index)}

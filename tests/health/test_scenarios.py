@@ -1,16 +1,17 @@
 """Whole reports over a real Prometheus: a fleet with one fault, or with several of which one is to blame."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
 from bot.health import Report, Scope, Telemetry, Verdict, survey
-from tests.health.conftest import Past
-from tests.health.fleet import EngineName, Exporter, Fleet, Replica
+from tests.health.conftest import PAST, Past
+from tests.health.fleet import EngineName, Exporter, Fleet, Replica, grows
 
 Remembering = Callable[[Past], str]
-ENGINES: tuple[EngineName, ...] = ("vllm", "sglang", "triton")
+ENGINES: tuple[EngineName, ...] = ("vllm", "sglang", "triton", "tgi")
 EXPORTERS: tuple[Exporter, ...] = ("old", "new")
 MINUTE = 60
 
@@ -138,6 +139,103 @@ def test_a_worker_that_only_reads_prompts_does_not_hang(remembering: Remembering
     past.counter("vllm:prompt_tokens_total", labels, 900)
 
     assert next(seen for seen in report(remembering(past)).checks if seen.check == "U4").status == "ok"
+
+
+def test_a_server_that_names_no_model_is_found_by_its_service(remembering: Remembering) -> None:
+    fleet = Fleet("tgi", deployed_ago=9 * MINUTE, available=3).all(Replica(ago=6 * MINUTE, waiting=30, late=0.4))
+    told = report(remembering(fleet.write()), Scope(model="llama"))
+
+    assert (told.verdict, told.cause_id) == (Verdict.DEGRADED, "recent-change"), why(told)
+    assert "p99 time in the queue" in told.impact
+
+
+def test_a_log_shipper_that_restarts_beside_the_engine_ends_no_request(remembering: Remembering) -> None:
+    fleet = Fleet()
+    past = fleet.write()
+    beside = {"namespace": "prod", "pod": fleet.pod(1), "container": "log-shipper"}
+    past.gauge("kube_pod_container_status_restarts_total", beside, lambda t: 5.0 if t > PAST - 6 * MINUTE else 0.0)
+    told = report(remembering(past))
+
+    assert next(seen for seen in told.checks if seen.check == "E3").status == "ok", why(told)
+
+
+def test_a_rollout_that_was_bad_from_its_first_minute_is_blamed_an_hour_later(remembering: Remembering) -> None:
+    fleet = Fleet(deployed_ago=54 * MINUTE).all(Replica(ago=43 * MINUTE, failing=0.3))
+    told = report(remembering(fleet.write()))
+
+    assert (told.verdict, told.cause_id, told.runbook) == (Verdict.OUTAGE, "recent-change", "rollback-model-deploy")
+    assert "before the trouble" in told.cause
+
+
+def test_a_gpu_that_was_lost_before_the_hour_we_remember_is_missed_by_its_node(remembering: Remembering) -> None:
+    fleet = Fleet()
+    fleet.gpus_end["node-2:1"] = 80 * MINUTE
+    past = fleet.write()
+    for index in range(fleet.count):
+        unit = {"node": fleet.node(index), "resource": "nvidia_com_gpu", "unit": "integer"}
+        past.gauge("kube_node_status_capacity", unit, 2)
+    told = report(remembering(past))
+
+    assert (told.verdict, told.cause_id) == (Verdict.OK, "hardware"), why(told)
+    assert told.headline_cause == "Lost GPU on node-2"
+
+
+def test_gpus_that_are_shared_or_sliced_are_not_missed_for_being_counted_more_than_once(
+    remembering: Remembering,
+) -> None:
+    past = Fleet().write()
+    for node in range(1, 5):
+        past.gauge("kube_node_status_capacity", {"node": f"node-{node}", "resource": "nvidia_com_gpu"}, 8)
+    told = report(remembering(past))
+
+    assert next(seen for seen in told.checks if seen.check == "H1").status == "ok", why(told)
+
+
+@pytest.mark.parametrize(("waiting", "verdict"), [(60, Verdict.OUTAGE), (0, Verdict.OK)])
+def test_targets_that_vanish_without_kubernetes_to_ask_are_missed_when_users_feel_it(
+    remembering: Remembering, waiting: int, verdict: Verdict
+) -> None:
+    fleet = Fleet("sglang").all(Replica(ago=15 * MINUTE, waiting=waiting))
+    past = fleet.write()
+    for name, lines in past.families.items():
+        past.families[name] = [line for line in "".join(lines).splitlines(keepends=True) if not went(line)]
+    for name in [name for name in past.families if name.startswith("kube_")]:
+        del past.families[name]
+    told = report(remembering(past))
+
+    assert (told.verdict, told.cause_id) == (verdict, "capacity" if waiting else "none"), why(told)
+    vanished = next(seen for seen in told.checks if seen.check == "U5b")
+    assert vanished.text == "50.0% of an hour ago's replicas no longer report"
+
+
+def went(line: str) -> bool:
+    """Whether the line is of one of two replicas, after their targets went."""
+    gone = 'instance="10.0.0.2:8000"' in line or 'instance="10.0.0.3:8000"' in line
+    return gone and float(line.rsplit(" ", 1)[1]) > time.time() - 20 * MINUTE
+
+
+def test_a_fall_of_the_quality_score_is_felt_and_is_the_models(remembering: Remembering) -> None:
+    past = Fleet().write()
+    score = {"job": "drift", "model": "llama", "metric": "canary"}
+    past.gauge("model_quality_score", score, lambda t: 0.74 if t > PAST - 70 * MINUTE else 0.93)
+    told = report(remembering(past))
+
+    assert (told.verdict, told.cause_id) == (Verdict.DEGRADED, "drift"), why(told)
+    assert told.impact == "quality score 0.19 below the day's best (llama)"
+
+
+def test_a_key_that_takes_over_the_spend_is_told_from_a_crowd(remembering: Remembering) -> None:
+    past = Fleet("sglang").all(Replica(ago=12 * MINUTE, arriving=8, tokens=900, waiting=30, late=0.3)).write()
+    for key in range(4):
+        labels = {"job": "litellm", "model": "llama", "hashed_api_key": f"k{key}"}
+        past.gauge("litellm_spend_metric_total", labels, grows(1, 10 if key == 0 else 1, 13 * MINUTE))
+    told = report(remembering(past))
+    checks = {seen.check: seen for seen in told.checks}
+
+    assert (told.cause_id, told.runbooks) == ("token-spike", ("token-cost-spike",)), why(told)
+    assert checks["T2"].value == pytest.approx(2.8, abs=0.3)
+    assert checks["T3"].value is not None
+    assert checks["T3"].value > 0.4
 
 
 @pytest.mark.parametrize(("reason", "cause"), [("OOMKilled", "host-oom"), ("Error", "restarts")])

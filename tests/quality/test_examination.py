@@ -15,6 +15,12 @@ STABLE = (
     "inputs-drift-while-all-is-served",
     "noon-peak-served-fine",
     "everything-goes-silent",
+    "nvlink-down-under-tensor-parallel",
+    "bad-half-rollout-and-then-a-lost-gpu",
+    "gpu-memory-runs-out-twice-over",
+    "hot-replica-makes-a-queue",
+    "leaked-key-slows-everybody",
+    "monday-morning-short-prompts",
 )
 BY_ID = {one.id: one for one in load()}
 
