@@ -10,16 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from bot.health.checks import Check
 from bot.health.observation import Sample
 
 Sli = Literal["availability", "ttft", "e2e", "non-stalled", "own"]
 SLIS: Final[tuple[Sli, ...]] = ("availability", "ttft", "e2e", "non-stalled", "own")
 State = Literal["ok", "warn", "crit", "unknown"]
-BURN_WINDOWS: Final = ("5m", "1h", "6h", "3d")
+WINDOWS: Final = {"5m": 1 / 12, "30m": 0.5, "1h": 1, "2h": 2, "6h": 6, "1d": 24, "3d": 72}
+"""Hours in each."""
+Pairs = tuple[tuple[str, str, float], ...]
+PAGES: Final[Pairs] = (("1h", "5m", 0.02), ("6h", "30m", 0.05))
+TICKETS: Final[Pairs] = (("1d", "2h", 0.10), ("3d", "6h", 0.10))
+"""Long window, short window, and the share of the budget that is gone when it fires (Google's SRE workbook, table
+5-8)."""
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-FAST: Final = 14.4
-"""The burn rate that spends a fiftieth of a month's budget in an hour (Google's SRE workbook, table 5-8)."""
 NOT_RECORDED: Final = "nothing recorded: load the rules that `fixfirst rules generate` writes"
 
 
@@ -49,6 +52,10 @@ class Objective:
         """The share that may be bad."""
         return 1 - self.target
 
+    def pace(self, window: str, share: float) -> float:
+        """The burn rate that spends this share of the budget within the window; never less than the affordable one."""
+        return max(1.0, share * self.days * 24 / WINDOWS[window])
+
     def concerns(self, service: str, model: str) -> bool:
         """Whether it is about this service and model; what is not named is about anything."""
         return self.service in ("", service or self.service) and self.model in ("", model or self.model)
@@ -60,7 +67,7 @@ STANDARD: Final = Objective("availability")
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one objective stands for one model.
+    """How one objective stands for one model in one namespace.
 
     left: share of the budget, negative when overspent; None when unknown. burn: window -> how many times faster than
     affordable. requests: answers of the last hour. reason: why it is unknown.
@@ -77,11 +84,13 @@ class Standing:
     requests: float | None
     low_traffic: bool
     reason: str = ""
+    namespace: str = ""
 
     @property
     def title(self) -> str:
-        """`llama-70b availability`."""
-        return " ".join(part for part in (self.model or self.service, self.name) if part)
+        """`llama-70b availability in prod`: the same model may stand otherwise in another namespace."""
+        where = f"in {self.namespace}" if self.namespace else ""
+        return " ".join(part for part in (self.model or self.service, self.name, where) if part)
 
     @property
     def line(self) -> str:
@@ -112,6 +121,7 @@ class Standing:
             "requests": self.requests,
             "low_traffic": self.low_traffic,
             "reason": self.reason,
+            "namespace": self.namespace,
             "title": self.title,
             "line": self.line,
         }
@@ -122,34 +132,30 @@ class Standing:
         return cls(**{key: value for key, value in data.items() if key not in ("title", "line")})
 
 
-def questions(objectives: Sequence[Objective]) -> tuple[Check, ...]:
-    """What to ask Prometheus for these, as checks of the telemetry: for each the budget, the burns and the traffic."""
-    return tuple(check for objective in objectives for check in _questions(objective))
+def questions(objectives: Sequence[Objective]) -> dict[str, str]:
+    """What to ask Prometheus for these: for each the budget, the burns and the traffic, by the keys of the answers."""
+    return {_key(objective, what): query for objective in objectives for what, query in _queries(objective)}
 
 
-def _questions(objective: Objective) -> Iterable[Check]:
+def _queries(objective: Objective) -> Iterable[tuple[str, str]]:
     only = f'slo="{objective.name}"'
     days = f"{objective.days}d"
-    spent = f"sum_over_time(slo:bad:rate5m{{{only}}}[{days}]) / (sum_over_time(slo:total:rate5m{{{only}}}[{days}]) > 0)"
-    yield _check(objective, "spent", spent)
-    yield _check(objective, "requests", f"avg_over_time(slo:total:rate5m{{{only}}}[1h]) * 3600")
-    for window in BURN_WINDOWS:
-        yield _check(objective, window, f"slo:error_ratio:{window}{{{only}}}")
-
-
-def _check(objective: Objective, what: str, query: str) -> Check:
-    # Every series is wanted, not only those past a limit, so the limit lies below any share.
-    return Check(
-        id=f"S:{objective.name}:{what}",
-        title=f"Objective {objective.name}",
-        group="users",
-        sources=(query,),
-        phrase="{value}",
-        unit="share",
-        explain="",
-        warn=-1,
-        missing=NOT_RECORDED,
+    yield (
+        "spent",
+        f"sum_over_time(slo:bad:rate5m{{{only}}}[{days}]) / (sum_over_time(slo:total:rate5m{{{only}}}[{days}]) > 0)",
     )
+    for long, _, _ in (*PAGES, *TICKETS):
+        yield _requests(long), f"avg_over_time(slo:total:rate5m{{{only}}}[{long}]) * {WINDOWS[long] * 3600:g}"
+    for window in WINDOWS:
+        yield window, f"slo:error_ratio:{window}{{{only}}}"
+
+
+def _key(objective: Objective, what: str) -> str:
+    return f"{objective.name}:{what}"
+
+
+def _requests(window: str) -> str:
+    return f"requests of {window}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,51 +167,74 @@ class Answer:
 
 
 def stand(objectives: Sequence[Objective], answers: Mapping[str, Answer]) -> tuple[Standing, ...]:
-    """Each objective, for each model it has figures of; one that has none is unknown. `answers` by the check's id."""
+    """Each objective, for each model it has figures of; one that has none is unknown. `answers` by the question's
+    key."""
     return tuple(standing for objective in objectives for standing in _stand(objective, answers))
 
 
+_Who = tuple[str, str, str]
+"""Service, model, namespace: what the recorded series are kept by."""
+
+
 def _stand(objective: Objective, answers: Mapping[str, Answer]) -> list[Standing]:
-    def by_model(what: str) -> dict[tuple[str, str], float]:
-        answer = answers.get(f"S:{objective.name}:{what}", Answer(()))
+    def by_model(what: str) -> dict[_Who, float]:
+        answer = answers.get(_key(objective, what), Answer(()))
         return {
-            (sample.labels.get("service", ""), sample.labels.get("model_name", "")): sample.value
+            (labels.get("service", ""), labels.get("model_name", ""), labels.get("namespace", "")): sample.value
             for sample in answer.series
             if math.isfinite(sample.value)
+            for labels in (sample.labels,)
         }
 
-    spent, requests = by_model("spent"), by_model("requests")
-    burns = {window: by_model(window) for window in BURN_WINDOWS}
+    def of(who: _Who, found: Mapping[str, Mapping[_Who, float]]) -> dict[str, float]:
+        return {window: values[who] for window, values in found.items() if who in values}
+
+    spent = by_model("spent")
     if not spent:
-        asked = answers.get(f"S:{objective.name}:spent", Answer((), NOT_RECORDED))
+        asked = answers.get(_key(objective, "spent"), Answer((), NOT_RECORDED))
+        reason = asked.reason or ("no traffic" if asked.series else NOT_RECORDED)
         who = (objective.service, objective.model)
-        reason = asked.reason or "no traffic"
         return [
             Standing(objective.name, *who, objective.target, objective.days, "unknown", None, {}, None, False, reason)
         ]
-    return [
-        _judged(
-            objective,
-            who,
-            share,
-            {window: found[who] / objective.allowed for window, found in burns.items() if who in found},
-            requests.get(who),
-        )
-        for who, share in sorted(spent.items())
-    ]
+    ratios = {window: by_model(window) for window in WINDOWS}
+    requests = {long: by_model(_requests(long)) for long, _, _ in (*PAGES, *TICKETS)}
+    return [_judged(objective, who, share, of(who, ratios), of(who, requests)) for who, share in sorted(spent.items())]
 
 
 def _judged(
-    objective: Objective, who: tuple[str, str], share: float, burn: Mapping[str, float], requests: float | None
+    objective: Objective, who: _Who, share: float, ratios: Mapping[str, float], requests: Mapping[str, float]
 ) -> Standing:
+    """By the very conditions of the alerts, so that nobody is paged for what is `ok` here."""
     left = 1 - share / objective.allowed
-    low = requests is None or requests < objective.minimum
+    burn = {window: ratio / objective.allowed for window, ratio in ratios.items()}
+
+    def burns(pairs: Pairs) -> bool:
+        return any(
+            requests.get(long, 0) >= objective.minimum
+            and min(burn.get(long, 0), burn.get(short, 0)) > objective.pace(long, gone)
+            for long, short, gone in pairs
+        )
+
     state: State = "ok"
-    if left <= 0 or (not low and min(burn.get("1h", 0), burn.get("5m", 0)) > FAST):
+    if left <= 0 or burns(PAGES):
         state = "crit"
-    elif not low and min(burn.get("3d", 0), burn.get("6h", 0)) > 1:
+    elif burns(TICKETS):
         state = "warn"
-    return Standing(objective.name, *who, objective.target, objective.days, state, left, burn, requests, low)
+    service, model, namespace = who
+    return Standing(
+        name=objective.name,
+        service=service,
+        model=model,
+        namespace=namespace,
+        target=objective.target,
+        days=objective.days,
+        state=state,
+        left=left,
+        burn=burn,
+        requests=requests.get("1h"),
+        low_traffic=requests.get("1h", 0) < objective.minimum,
+    )
 
 
 def worst(standings: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:

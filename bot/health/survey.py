@@ -57,6 +57,7 @@ def standings(telemetry: Telemetry, objectives: Sequence[Objective], model: str 
     wanted = [objective for objective in objectives if objective.concerns("", model)]
     if not wanted:
         return ()
-    seen = telemetry.survey(None, questions(wanted))
-    answers = {one.check: Answer(one.series, one.text if one.status == "unknown" else "") for one in seen}
+    # Of every model: a check keeps its worst ten, and the ten of one question are not those of the next.
+    told = telemetry.ask(questions(wanted))
+    answers = {key: Answer((), one) if isinstance(one, str) else Answer(one) for key, one in told.items()}
     return tuple(one for one in stand(wanted, answers) if not model or one.model in ("", model))

@@ -227,7 +227,8 @@ def _budgets(evidence: Sequence[Entry]) -> Iterator[str]:
         reports = entry.event.report if isinstance(entry.event, ev.EvidenceCollected) else {}
         for slo in reports.get("slos", ()):
             if slo["left"] is not None:
-                seen.setdefault((slo["name"], slo["service"], slo["model"]), []).append(slo)
+                who = (slo["name"], slo["service"], slo["model"], slo.get("namespace", ""))
+                seen.setdefault(who, []).append(slo)
     for standings in seen.values():
         first, last = standings[0], standings[-1]
         left = f"{last['left']:.0%} of the {last['days']} days' error budget is left"

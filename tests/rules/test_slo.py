@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from bot.cli import main
 from bot.health import Objective, Report, Scope, Standing, Telemetry, lines, standings, survey
-from bot.health.slo import STANDARD, worst
+from bot.health.slo import STANDARD, WINDOWS, worst
 from bot.incident import commands as cmd
 from bot.slack import cards
 from bot.slack.cards import Context
@@ -30,7 +30,7 @@ def record(past: Past, owner: dict[str, str], bad: float, total: float, now: flo
     labels = {**owner, "slo": slo}
     past.gauge("slo:bad:rate5m", labels, bad * total)
     past.gauge("slo:total:rate5m", labels, total)
-    for window in ("5m", "1h", "6h", "3d"):
+    for window in WINDOWS:
         past.gauge(f"slo:error_ratio:{window}", labels, now if window in ("5m", "1h") else bad)
 
 
@@ -42,10 +42,13 @@ def test_a_budget_says_what_is_left_and_how_fast_it_burns(remembering: Callable[
 
     of_all = {one.model: one for one in standings(telemetry, [STANDARD])}
     llama, coder = of_all["llama-70b"], of_all["coder-7b"]
-    assert llama.line == "Budget of llama-70b availability: 63% left, burning 16.0x"
+    assert llama.line == "Budget of llama-70b availability in inference: 63% left, burning 16.0x"
     assert (llama.state, llama.service, llama.low_traffic) == ("crit", "chat", False)
     assert llama.requests == pytest.approx(18_000)
-    assert coder.line == "Budget of coder-7b availability: 100% left, too few requests to tell how fast it burns"
+    assert (
+        coder.line
+        == "Budget of coder-7b availability in inference: 100% left, too few requests to tell how fast it burns"
+    )
     assert coder.state == "ok"
 
     report = survey(telemetry, Scope(model="llama-70b"), NOW, objectives=[STANDARD])
@@ -55,6 +58,42 @@ def test_a_budget_says_what_is_left_and_how_fast_it_burns(remembering: Callable[
     chosen = worst(report.to_dict()["slos"])
     assert chosen is not None
     assert chosen["line"] == llama.line
+
+
+def test_a_quiet_staging_hides_nothing_of_the_same_model_in_production(remembering: Callable[[Past], str]) -> None:
+    past = Past()
+    record(past, {**OWNER, "namespace": "prod"}, bad=0.05, total=5, now=0.05)
+    record(past, {**OWNER, "namespace": "staging"}, bad=0.0, total=5, now=0.0)
+    prod, staging = standings(Telemetry(remembering(past)), [STANDARD])
+    assert prod.line == "Budget of llama-70b availability in prod: overspent by 400%, burning 5.0x"
+    assert (prod.state, staging.state) == ("crit", "ok")
+    assert Standing.from_dict(prod.to_dict()) == prod
+
+
+def test_of_many_models_each_stands_by_its_own_figures(remembering: Callable[[Past], str]) -> None:
+    """The one that burns has the most left: by the worst of each question it would be in none but its own."""
+    past = Past()
+    for number in range(25):
+        record(past, {**OWNER, "model_name": f"calm-{number}"}, bad=0.009, total=500, now=0.001)
+    record(past, OWNER, bad=0.0, total=5, now=0.3)
+    found = {one.model: one for one in standings(Telemetry(remembering(past)), [STANDARD])}
+    assert len(found) == 26
+    assert found["llama-70b"].state == "crit"
+    assert found["llama-70b"].pace == pytest.approx(30)
+    assert {found[f"calm-{number}"].state for number in range(25)} == {"ok"}
+
+
+def test_a_state_is_as_bad_as_the_alert_of_its_objective_whatever_the_days(
+    remembering: Callable[[Past], str],
+) -> None:
+    past = Past()
+    record(past, OWNER, bad=0.0, total=5, now=0.05, slo="week")
+    record(past, OWNER, bad=0.0, total=5, now=0.05, slo="month")
+    promised = [Objective("week", days=7), Objective("month")]
+    week, month = standings(Telemetry(remembering(past)), promised)
+    # A fiftieth of seven days' budget is gone in an hour at 3.36 times what is affordable, of thirty at 14.4 times.
+    assert week.pace == month.pace == pytest.approx(5)
+    assert (week.state, month.state) == ("crit", "ok")
 
 
 def test_a_spent_budget_is_overspent_and_an_objective_of_another_model_is_not_told(
@@ -68,7 +107,9 @@ def test_a_spent_budget_is_overspent_and_an_objective_of_another_model_is_not_to
         Objective("coder", model="coder-7b"),
     ]
     report = survey(telemetry, Scope(model="llama-70b"), NOW, objectives=promised)
-    assert [one.line for one in report.slos] == ["Budget of llama-70b first-token: overspent by 60%, burning 1.6x"]
+    assert [one.line for one in report.slos] == [
+        "Budget of llama-70b first-token in inference: overspent by 60%, burning 1.6x"
+    ]
     assert report.slos[0].state == "crit"
     by_name = {one.name: one for one in standings(telemetry, promised)}
     assert by_name["coder"].state == "unknown"
@@ -102,7 +143,7 @@ def test_the_terminal_lists_the_objectives(remembering: Callable[[Past], str], t
     config.write_text(f'[prometheus]\nurl = "{remembering(past)}"\n')
     result = CliRunner().invoke(main, ["slo", "--config", str(config)])
     assert result.exit_code == 0, result.output
-    assert result.output == "ok      Budget of llama-70b availability: 63% left, burning 2.0x\n"
+    assert result.output == "ok      Budget of llama-70b availability in inference: 63% left, burning 2.0x\n"
 
 
 def standing(left: float, **changes: Any) -> dict[str, Any]:

@@ -13,16 +13,10 @@ from bot.health.rules import signals as s
 from bot.health.rules.engines import Engine
 from bot.health.rules.proofs import MODEL, Bench, growing, steady
 from bot.health.rules.rule import Alert, Case, Group, Record, Severity
-from bot.health.slo import Objective
+from bot.health.slo import PAGES, TICKETS, WINDOWS, Objective, Pairs
 
 BAD: Final = "slo:bad:rate5m"
 TOTAL: Final = "slo:total:rate5m"
-WINDOWS: Final = {"5m": 1 / 12, "30m": 0.5, "1h": 1, "2h": 2, "6h": 6, "1d": 24, "3d": 72}
-"""Hours in each."""
-Pairs = tuple[tuple[str, str, float], ...]
-PAGES: Final[Pairs] = (("1h", "5m", 0.02), ("6h", "30m", 0.05))
-TICKETS: Final[Pairs] = (("1d", "2h", 0.10), ("3d", "6h", 0.10))
-"""Long window, short window, and the share of the budget that is gone when it fires."""
 
 
 def objectives(promised: Sequence[Objective], engines: Sequence[Engine]) -> list[Group]:
@@ -103,8 +97,7 @@ def _alerts(objective: Objective, engines: Sequence[Engine]) -> list[Alert]:
 
 def _pair(objective: Objective, long: str, short: str, share: float) -> str:
     """Empty where even an error ratio of 1 would not burn that fast."""
-    rate = max(1.0, share * objective.days * 24 / WINDOWS[long])
-    limit = rate * objective.allowed
+    limit = objective.pace(long, share) * objective.allowed
     if limit >= 1:
         return ""
     only = f'{{slo="{objective.name}"}}'
