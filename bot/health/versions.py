@@ -8,12 +8,13 @@ of one Deployment. What serves only mirrored traffic is listed apart: nobody wai
 import math
 import re
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.health.observation import Sample, duration, number
 from bot.health.promql import MIRRORED, Settings, quote
+from bot.health.queries.serving import HTTP
 from bot.health.statistics import Interval, Share, difference, quantile
 from bot.health.telemetry import Telemetry
 
@@ -33,7 +34,7 @@ _WAITING = (
     "nv_inference_pending_request_count",
 )
 _ANSWERS: Final[Mapping[str, tuple[str, str]]] = {
-    "http": ('http_requests_total{handler=~"/v1/.*"}', 'http_requests_total{handler=~"/v1/.*",status=~"5xx|5.."}'),
+    "http": (f"http_requests_total{{{HTTP}}}", f'http_requests_total{{{HTTP},status=~"5.."}}'),
     "vllm": ("vllm:request_success_total", 'vllm:request_success_total{finished_reason="error"}'),
     "sglang": ("sglang:num_requests_total", "sglang:num_aborted_requests_total"),
     "triton": ("nv_inference_request_success", 'nv_inference_request_failure{reason!="CANCELED"}'),
@@ -41,6 +42,8 @@ _ANSWERS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Counters of all answers and of failed ones, the users' own view first. Triton counts its failures apart."""
 _APART: Final = frozenset({"triton"})
+_NAMELESS: Final = frozenset({"http"})
+"""Counters that need not name a model, vLLM's own among them: asked without one, and sorted out by their place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,20 +172,26 @@ class _Queries:
         """What users get from each."""
         asked: dict[str, str] = {}
         for name, (total, bad) in _ANSWERS.items():
-            asked[name] = self._grown(total)
+            of = self._each if name in _NAMELESS else self._of
+            asked[name] = self._grown(total, of=of)
             if bad:
-                asked[f"{name} bad"] = self._grown(bad)
+                asked[f"{name} bad"] = self._grown(bad, of=of)
         asked["ttft"] = " or ".join(self._grown(f"{family}_bucket", ", le") for family in _TTFT)
         asked["waiting"] = " or ".join(f"sum by ({self._labels}) ({self._of(family)})" for family in _WAITING)
         return asked
 
-    def _grown(self, selector: str, more: str = "") -> str:
-        return f"sum by ({self._labels}{more}) ({self._of(selector, f'increase({{}}[{self._w}])')})"
+    def _grown(self, selector: str, more: str = "", of: Callable[[str, str], str] | None = None) -> str:
+        return f"sum by ({self._labels}{more}) ({(of or self._of)(selector, f'increase({{}}[{self._w}])')})"
+
+    @staticmethod
+    def _each(selector: str, within: str) -> str:
+        """The selector for all models and for none."""
+        return within.replace("{}", selector)
 
     def _of(self, selector: str, within: str = "{}") -> str:
         """The selector for the model, which some servers call `model_name` and some `model`."""
         if self._model is None:
-            return within.replace("{}", selector)
+            return self._each(selector, within)
         head, _, rest = selector.partition("{")
         inner = f"{rest.removesuffix('}')}," if rest else ""
         named = (f"{head}{{{inner}{label}={quote(self._model)}}}" for label in ("model_name", "model"))
@@ -257,7 +266,7 @@ def _comparison(
     names = list(dict.fromkeys(server.version for server in servers))
 
     def sums(name: str) -> dict[str, float]:
-        """By version, of the series that belong to one of the servers (or say their version themselves)."""
+        """By version, of the series that belong to one of the servers (or name the model and the version themselves)."""
         total: dict[str, float] = {}
         for version, sample in _of_versions(_told(answers, name), model, by, at, names):
             total[version] = total.get(version, 0.0) + sample.value
@@ -294,10 +303,12 @@ def _of_versions(
     samples: Iterable[Sample], model: str, by: str, at: Mapping[tuple[str, str, str], str], names: Container[str]
 ) -> Iterator[tuple[str, Sample]]:
     for sample in samples:
-        if _named(sample.labels) not in ("", model) or not math.isfinite(sample.value):
+        named, place = _named(sample.labels), _place(sample.labels)
+        # What names no model is this one's where one of its servers tells it: others may bear the same `track`.
+        if (named != model if named else place not in at) or not math.isfinite(sample.value):
             continue
         # One Triton serves several versions from one place, so a label of its own goes before the place.
-        version = sample.labels.get(by) or at.get(_place(sample.labels), "")
+        version = sample.labels.get(by) or at.get(place, "")
         if version in names:
             yield version, sample
 

@@ -31,6 +31,14 @@ def vllm(
     past.histogram("vllm:time_to_first_token_seconds", own, buckets)
 
 
+def answered(past: Past, pod: str, handler: str, rate: float, failing: float = 0.0, **labels: str) -> None:
+    """vLLM's own counter of HTTP answers, which names no model."""
+    own = {"namespace": "inference", "pod": pod, "instance": f"{pod}:8000", "handler": handler, **labels}
+    past.counter("http_requests_total", {**own, "status": "2xx"}, rate * (1 - failing))
+    if failing:
+        past.counter("http_requests_total", {**own, "status": "5xx"}, rate * failing)
+
+
 def compared(start: Start, past: Past, model: str | None = "llama-70b") -> tuple[Comparison, ...]:
     return versions_of(Telemetry(start(past), settings=Settings()), model)
 
@@ -62,6 +70,34 @@ def test_a_bad_canary_is_told_apart_with_its_interval(remembering: Start) -> Non
     assert apart.startswith("canary against stable: errors +4.8 points (+3.")
     assert "p99 slower" in apart
     assert "may be chance" not in apart
+
+
+@pytest.mark.parametrize("model", ["llama-70b", None])
+def test_answers_with_5xx_count_though_vllms_counter_of_them_names_no_model(
+    remembering: Start, model: str | None
+) -> None:
+    past = Past()
+    for pod, failing in (("stable", 0.0), ("canary", 0.3)):
+        vllm(past, pod, 2, 0.0, track=pod)
+        answered(past, pod, "/v1/chat/completions", 2, failing, track=pod)
+    answered(past, "elsewhere", "/v1/chat/completions", 50, 0.9, track="stable")
+    (found,) = compared(remembering, past, model)
+    shares = {one.name: one.errors.value for one in found.versions if one.errors}
+    assert shares["canary"] == pytest.approx(0.3, abs=0.02)
+    assert shares["stable"] == pytest.approx(0.0, abs=0.001), "another model's server may bear the same track"
+
+
+def test_probes_are_no_requests_of_users(remembering: Start) -> None:
+    past = Past()
+    for pod, rate in (("stable", 2.0), ("canary", 0.0)):
+        vllm(past, pod, rate, 0.0, track=pod)
+        answered(past, pod, "/v1/models", 0.1, track=pod)
+        answered(past, pod, "/v1/chat/completions", rate, track=pod)
+    (found,) = compared(remembering, past)
+    assert {one.name: one.requests for one in found.versions} == {
+        "stable": pytest.approx(1800, rel=0.05),
+        "canary": 0,
+    }
 
 
 def test_versions_that_do_the_same_may_differ_by_chance(remembering: Start) -> None:

@@ -44,14 +44,14 @@ def _each(make: Callable[[Engine], str], told: Callable[[Engine], object]) -> tu
 # --- errors -------------------------------------------------------------------------------------------------------
 
 # /v1/models is what health probes poll: it would thin the users' errors out.
-_HTTP = 'handler=~"/v1/.+",handler!="/v1/models"'
+HTTP = 'handler=~"/v1/.+",handler!="/v1/models"'
 
 
 def _http(model: str, by: str, suffix: str = "") -> str:
     """Share of 5xx answers. prometheus-fastapi-instrumentator writes `5xx`, or `503` when asked not to group."""
 
     def rate(status: str) -> str:
-        return f"sum by ({by}) (rate(http_requests_total{{{_HTTP},{status}{model}}}[<window>]){suffix})"
+        return f"sum by ({by}) (rate(http_requests_total{{{HTTP},{status}{model}}}[<window>]){suffix})"
 
     return share(rate('status=~"5..",'), rate(""))
 
@@ -180,7 +180,7 @@ def _grown(rate: str, before: str) -> str:
     return f"{rate} / (avg_over_time({before}[<memory>:<window>] offset <quarter>) > 0)"
 
 
-_ASKED = f'sum by (model_name) (rate(http_requests_total{{{_HTTP},model_name!="",<model_name>}}[<window>]))'
+_ASKED = f'sum by (model_name) (rate(http_requests_total{{{HTTP},model_name!="",<model_name>}}[<window>]))'
 TRAFFIC = (
     _grown(_ASKED, _ASKED),
     *(_grown(per_second(engine, engine.ended), per_second(engine, engine.ended)) for engine in ENGINES if engine.ended),
