@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from bot.contracts import Permanent, Transient
 from bot.quality import prompts
-from bot.quality.endpoint import CHAT, COMPLETIONS, Endpoint
+from bot.quality.endpoint import CHAT, COMPLETIONS, Endpoint, Unfinished
 from bot.quality.exposition import Figure
 from bot.quality.judge import Answer, Fault, differing, judge
 from bot.quality.prompts import Prompt
@@ -91,23 +91,33 @@ class Canary:
                 tried.append(_judged(prompt, told))
         return Round(self.name, self.endpoint.model, clock(), tuple(tried))
 
-    def _answers(self, client: Any, prompt: Prompt, stop: Callable[[], bool]) -> Iterator[Answer | str]:
+    def _answers(self, client: Any, prompt: Prompt, stop: Callable[[], bool]) -> "Iterator[Answer | Unanswered]":
         """The prompt's samples; for one without an answer, why."""
         for _ in range(max(self.samples, 2 if prompt.same else 1)):
             if stop():
                 return
             try:
                 yield self.endpoint.ask(client, prompt)
+            except Unfinished as failure:
+                yield Unanswered(str(failure), prompt.most_tokens)
             except (Transient, Permanent) as failure:
-                yield str(failure)
+                yield Unanswered(str(failure), 0)
 
 
-def _judged(prompt: Prompt, told: "Sequence[Answer | str]") -> "Tried":
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Why there was no answer, and the most tokens that it can have cost all the same."""
+
+    why: str
+    tokens: int
+
+
+def _judged(prompt: Prompt, told: Sequence[Answer | Unanswered]) -> "Tried":
     """How the prompt went, of its answers and of the reasons why there was none."""
     answers = [one for one in told if isinstance(one, Answer)]
     wrong = [judge(prompt, answer) for answer in answers]
     unlike = differing(prompt, answers)
-    faults = [Fault("an answer", one) for one in told if isinstance(one, str)]
+    faults = [Fault("an answer", one.why) for one in told if isinstance(one, Unanswered)]
     return Tried(
         prompt.name,
         asked=len(told),
@@ -115,7 +125,7 @@ def _judged(prompt: Prompt, told: "Sequence[Answer | str]") -> "Tried":
         unanswered=len(told) - len(answers),
         first_token_s=max((one.first_token_s for one in answers if one.first_token_s is not None), default=None),
         whole_s=max((one.whole_s for one in answers), default=None),
-        tokens=sum(one.tokens for one in answers),
+        tokens=sum(one.tokens for one in told),
         faults=tuple(dict.fromkeys([*faults, *(fault for one in wrong for fault in one), *unlike])),
     )
 

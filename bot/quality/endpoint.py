@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bot.contracts import Permanent, Transient
 from bot.incident.redact import redact
 from bot.quality.judge import Answer
-from bot.quality.prompts import Prompt
+from bot.quality.prompts import CHARS_PER_TOKEN, Prompt
 from bot.settings import Secret
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 CHAT, COMPLETIONS = "chat", "completions"
 LARGEST_ANSWER: Final = 1024 * 1024
-CHARS_PER_TOKEN: Final = 4
-"""For servers that do not tell their usage: a token of English is about four characters."""
+
+
+class Unfinished(Transient):
+    """No answer in time, or half of one: the model may have worked for it all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Endpoint:
         return httpx2.Client(timeout=self.timeout, headers=headers, trust_env=False)
 
     def ask(self, client: "httpx2.Client", prompt: Prompt) -> Answer:
-        """One answer. Raises Transient, Permanent."""
+        """One answer. Raises Transient, also as Unfinished, and Permanent."""
         import httpx2
 
         path = "/chat/completions" if self.api == CHAT else "/completions"
@@ -53,6 +55,8 @@ class Endpoint:
         try:
             with client.stream("POST", url, json=self._asking(prompt)) as response:
                 return self._answer(prompt, response, began)
+        except httpx2.ConnectTimeout as error:
+            raise Transient(f"no connection in {self.timeout:g} s") from error
         except httpx2.TimeoutException as error:
             raise self._late() from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -118,8 +122,8 @@ class Endpoint:
         line = " ".join(text.split())
         return redact(line.replace(self.token.reveal(), "***") if self.token else line)[:200]
 
-    def _late(self) -> Transient:
-        return Transient(f"no answer in {self.timeout:g} s")
+    def _late(self) -> Unfinished:
+        return Unfinished(f"no answer in {self.timeout:g} s")
 
 
 @dataclass(slots=True)
@@ -142,7 +146,7 @@ class _Heard:
             raise Permanent("it answered with something else than a JSON object")
         if broken := chunk.get("error"):  # after the first byte the status is 200 for good, so vLLM says it here
             said = broken.get("message") if isinstance(broken, dict) else broken
-            raise Transient(f"the answer broke off: {redact(str(said))[:200]}")
+            raise Unfinished(f"the answer broke off: {redact(str(said))[:200]}")
         usage, choices = chunk.get("usage"), chunk.get("choices")
         if isinstance(usage, dict) and isinstance(usage.get("total_tokens"), int):
             self.tokens = usage["total_tokens"]

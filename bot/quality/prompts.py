@@ -23,6 +23,8 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 MOST: Final = 200
 LARGEST: Final = 1024 * 1024
 ROLES: Final = ("system", "user", "assistant")
+CHARS_PER_TOKEN: Final = 4
+"""For what no server tells the usage of: a token of English is about four characters."""
 LONGEST_ANSWER: Final = 4_096
 """Tokens; a canary asks often, and what it asks is short."""
 
@@ -59,6 +61,11 @@ class Prompt:
     def text(self) -> str:
         """The messages as one text, for models that complete and do not chat."""
         return "\n\n".join(text for _, text in self.messages)
+
+    @property
+    def most_tokens(self) -> int:
+        """What asking it once can cost, as near as its length tells."""
+        return len(self.text) // CHARS_PER_TOKEN + 1 + self.max_tokens
 
 
 def read(path: Path) -> tuple[tuple[Prompt, ...], list[str]]:

@@ -3,6 +3,7 @@
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -103,6 +104,22 @@ def test_the_days_tokens_are_a_bound_that_a_restart_does_not_lift(house: House, 
     assert 'model_canary_tokens_today{model="llama-70b",canary="chat"} 120' in canaries.text()
     looks(canaries, house.clock, minutes=30)
     assert len(server.asked) == 4, "another day has begun; the slot at midnight, and one whose time is not over yet"
+
+
+def test_what_is_not_answered_in_time_counts_against_the_days_tokens_too(house: House) -> None:
+    from tests.quality_jobs.models import dripping
+    from tests.servers import raw_server
+
+    house.clock.now = house.clock.now.replace(hour=22, minute=0, second=0, microsecond=0)
+    with raw_server(dripping) as port:
+        hangs = Canary("hangs", Endpoint(f"http://127.0.0.1:{port}/v1", "m", timeout=0.5), (HELLO,), every=TEN)
+        away = replace(hangs, name="away", endpoint=Endpoint(f"http://127.0.0.1:{free_port()}/v1", "m"))
+        canaries = Canaries(house.journal, [replace(one, tokens_per_day=200) for one in (hangs, away)])
+        looks(canaries, house.clock, minutes=60)
+    most = len("Say hello.") // 4 + 1 + 128
+    told = canaries.text()
+    assert f'model_canary_tokens_today{{model="m",canary="hangs"}} {2 * most}' in told, "the second round is the last"
+    assert 'model_canary_tokens_today{model="m",canary="away"} 0' in told, "what was never reached has cost nothing"
 
 
 def test_one_model_that_hangs_holds_up_no_other(house: House, server: Scripted) -> None:
