@@ -156,15 +156,19 @@ def _restarts(limits: Limits) -> Iterable[Alert]:
 def _pending() -> Alert:
     pending = 'max by (service, model_name, namespace, pod) (kube_pod_status_phase{phase="Pending"}) == 1'
 
-    def waits(resource: str, phase: float = 1) -> dict[str, str]:
+    # A pod that is scheduled and only fetches its image is Pending too: it has its GPU.
+    scheduled = 'on (namespace, pod) kube_pod_status_scheduled{condition="true"} == 1'
+
+    def waits(resource: str, phase: float = 1, placed: float = 0) -> dict[str, str]:
         return {
             **series("kube_pod_status_phase", {**_AT, "phase": "Pending"}, steady(phase)),
+            **series("kube_pod_status_scheduled", {**_AT, "condition": "true"}, steady(placed)),
             **_gpu_pod({"resource": resource}),
         }
 
     return Alert(
         name="LLMNoCapacity",
-        expr=f"count by ({OWNED}) ({pending} and on (namespace, pod) {q.GPU_PODS})",
+        expr=f"count by ({OWNED}) (({pending} unless {scheduled}) and on (namespace, pod) {q.GPU_PODS})",
         severity="critical",
         wait="5m",
         summary="{{ $labels.namespace }}: {{ $value }} pods find no GPU",
@@ -174,6 +178,7 @@ def _pending() -> Alert:
             Case("a pod waits for its GPUs", waits("nvidia_com_gpu"), ({"namespace": "inference"},)),
             Case("a pod waits for a slice of one", waits("nvidia_com_mig_1g_10gb"), ({"namespace": "inference"},)),
             Case("a pod waits for its volume, without GPUs", waits("cpu")),
+            Case("a pod has its GPUs and fetches its image", waits("nvidia_com_gpu", placed=1)),
             Case("the pod runs", waits("nvidia_com_gpu", 0)),
         ),
     )

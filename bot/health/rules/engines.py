@@ -43,10 +43,9 @@ class Engine:
     """One inference server.
 
     model: the label that names the model; "" where none does, and the scrape's job stands for it. total counts every
-    answer, failed those that failed through no fault of the client; succeeded stands in for failed where only that is
-    counted. http: users' requests are seen on the OpenAI-compatible door instead, whose counter names no model.
-    Alternatives of one number stand newest first. tokens_live: the token counter moves while an answer is being
-    written, so that its standing still means a stall.
+    answer, failed those that failed through no fault of the client. http: users' requests are seen on the OpenAI-
+    compatible door instead, whose counter names no model. Alternatives of one number stand newest first. tokens_live:
+    the token counter moves while an answer is being written, so that its standing still means a stall.
     """
 
     id: str
@@ -55,7 +54,6 @@ class Engine:
     http: bool = False
     total: tuple[Counter, ...] = ()
     failed: tuple[Counter, ...] = ()
-    succeeded: Counter | None = None
     broken: Counter | None = None
     ttft: Histogram | None = None
     e2e: Histogram | None = None
@@ -99,6 +97,8 @@ class Engine:
 _HTTP: Final = 'handler=~"/v1/.+",handler!="/v1/models"'
 """/v1/models is what health probes poll: it would thin the users' errors out."""
 _DOOR: Final = {"handler": "/v1/chat/completions", "method": "POST"}
+
+_TGI_FAILED: Final = Counter("tgi_request_failure", 'err!~"validation|dropped"', {"err": "generation"})
 
 ENGINES: Final = (
     Engine(
@@ -167,8 +167,9 @@ ENGINES: Final = (
         id="tgi",
         title="TGI",
         model="",
-        total=(Counter("tgi_request_count"),),
-        succeeded=Counter("tgi_request_success"),
+        # `tgi_request_count` has those that are still being answered in it; refused and hung-up ones are the client's.
+        total=(Counter("tgi_request_success"), _TGI_FAILED),
+        failed=(_TGI_FAILED,),
         e2e=Histogram("tgi_request_duration"),
         waiting=("tgi_queue_size",),
         running=("tgi_batch_current_size",),

@@ -77,11 +77,10 @@ class Bench:
             values = growing(before) if before == after else turning(before, after)
             return series(counter.name, {**self.labels, **counter.example}, values)
 
-        if engine.succeeded:
-            return count(engine.total[0], ok + bad, ok + later) | count(engine.succeeded, ok, ok)
         total, failed = engine.total[0], engine.failed[0]
         apart = failed.name == total.name or failed in engine.total
-        out = count(total, ok, ok) if apart else count(total, ok + bad, ok + later)
+        fine = count(total, ok, ok) if ok else {}  # what has never happened has no series
+        out = fine if apart else count(total, ok + bad, ok + later)
         out |= count(failed, bad, later) if bad else {}
         if engine.http:  # the door's counter does not know the model, the engine behind it does
             out = {key.replace(f', model_name="{self.model}"', ""): values for key, values in out.items()}

@@ -14,6 +14,7 @@ GROUP: Final = "fixfirst-signals"
 REQUESTS: Final = "model:llm_requests:rate5m"
 FAILURES: Final = "model:llm_failures:rate5m"
 BROKEN: Final = "model:llm_broken_answers:ratio_rate5m"
+BROKEN_COUNT: Final = "model:llm_broken_answers:rate5m"
 TTFT: Final = "model:llm_ttft"
 E2E: Final = "model:llm_e2e"
 WAITING: Final = "model:llm_waiting:avg"
@@ -57,6 +58,7 @@ def _of(engine: Engine, first_token: Sequence[float], whole_answer: Sequence[flo
         every = Counter(engine.broken.name)
         broken, answers = (engine.by_model("sum", counter.rate("5m")) for counter in (engine.broken, every))
         yield record(BROKEN, f"{broken} / {answers}")
+        yield record(BROKEN_COUNT, broken)
     for signal, histogram, limits in ((TTFT, engine.ttft, first_token), (E2E, engine.e2e, whole_answer)):
         if histogram:
             yield from _latency(record, engine, signal, histogram, limits)
@@ -80,17 +82,14 @@ def _of(engine: Engine, first_token: Sequence[float], whole_answer: Sequence[flo
 def _total(engine: Engine) -> str:
     if engine.http:
         return engine.by_model("sum", _at_the_door(engine, engine.total[0]))
-    first, *more = (engine.by_model("sum", counter.rate("5m")) for counter in engine.total)
+    parts = [engine.by_model("sum", counter.rate("5m")) for counter in engine.total]
     # A counter that nothing has moved yet may have no series.
-    return " + ".join([first, *(f"({one} or {first} * 0)" for one in more)])
+    return " + ".join(f"({' or '.join([one, *(f'{other} * 0' for other in parts if other != one)])})" for one in parts)
 
 
 def _failures(engine: Engine) -> str:
     """0, not absent, where nothing has failed: an error ratio must be there to be within its limit."""
     every = f'{REQUESTS}{{server="{engine.id}"}}'
-    if engine.succeeded:
-        fine = engine.by_model("sum", engine.succeeded.rate("5m"))
-        return f"clamp_min({every} - on ({engine.labels}) {fine}, 0)"
     if engine.http:
         failed = engine.by_model("sum", _at_the_door(engine, engine.failed[0]))
     else:

@@ -10,7 +10,7 @@ from bot.health.rules.proofs import bench, growing, steady
 from bot.health.rules.rule import Alert, Case, Group
 
 FEWEST_FAILURES: Final = 3
-"""In five minutes. One failed request of a quiet night is no alert."""
+"""In five minutes. One failed or late request of a quiet night is no alert."""
 
 
 def users(engines: Sequence[Engine], limits: Limits) -> Group:
@@ -61,6 +61,7 @@ def _errors(engines: Sequence[Engine], limits: Limits) -> Alert:
                     bench(engine).requests(1000 - over, over),
                     (bench(engine).seen,),
                 ),
+                Case(f"{engine.title} has only failed", bench(engine).requests(0, 100), (bench(engine).seen,)),
                 Case(f"{engine.title} fails {under:g} in 1000", bench(engine).requests(1000 - under, under)),
                 Case(f"{engine.title} has not failed once", bench(engine).requests(100, 0)),
                 Case(f"{engine.title}: one of few requests failed", bench(engine).requests(1, 0.2)),
@@ -112,7 +113,7 @@ def _broken(engines: Sequence[Engine], limits: Limits) -> Iterator[Alert]:
 
     yield Alert(
         name="LLMAnswersBrokenOff",
-        expr=f"{s.BROKEN} > {limit:g}",
+        expr=f"{s.BROKEN} > {limit:g} and {s.BROKEN_COUNT} * 300 >= {FEWEST_FAILURES}",
         severity="critical",
         wait="5m",
         summary="{{ $labels.model_name }}: {{ $value | humanizePercentage }} of answers break off",
@@ -130,6 +131,7 @@ def _broken(engines: Sequence[Engine], limits: Limits) -> Iterator[Alert]:
                     (bench(engine).seen,),
                 ),
                 Case(f"{engine.title} breaks {under:g} in 1000 off", ended(engine, 1000 - under, under)),
+                Case(f"{engine.title} broke one of few answers off", ended(engine, 1, 0.2)),
             )
         ),
     )
@@ -147,6 +149,8 @@ def _latency(
 ) -> list[Alert]:
     few, many = limits.warn("U2b"), limits.crit("U2b")
     over, under = _around(many)
+    late_ones = s.late(signal, seconds)
+    enough = f"and ignoring (within) {late_ones} * 300 >= {FEWEST_FAILURES}"
 
     def cases(late: float, fires: bool) -> Iterator[Case]:
         for engine, histogram in known.items():
@@ -154,10 +158,15 @@ def _latency(
             answers = one.latency(histogram, seconds, 100 - late, late)
             yield Case(f"{engine.title}: {late:g} of 100 come too late", answers, (one.seen,) if fires else ())
 
+    def quiet() -> Iterator[Case]:
+        for engine, histogram in known.items():
+            answers = bench(engine).latency(histogram, seconds, 0.2, 0.2)
+            yield Case(f"{engine.title}: one of two requests comes too late", answers)
+
     return [
         Alert(
             name=f"LLM{name}p99AboveSLA",
-            expr=f"{s.p99(signal)} > {seconds:g}",
+            expr=f"{s.p99(signal)} > {seconds:g} {enough}",
             severity="warning",
             wait="5m",
             summary="{{ $labels.model_name }}{{ $labels.job }}: "
@@ -165,19 +174,19 @@ def _latency(
             description=f"One request in a hundred waits longer than {seconds:g} s for the {what}. A value at the "
             "histogram's last edge means that long or longer.",
             runbook=runbook,
-            cases=(*cases(5, fires=True), *cases(0.5, fires=False)),
+            cases=(*cases(5, fires=True), *cases(0.5, fires=False), *quiet()),
         ),
         Alert(
             name=f"LLM{name}Late",
             # A p99 stops at the last edge of its histogram; a share does not.
-            expr=f"{s.late(signal, seconds)} / ignoring (within) {s.answered(signal)} >= {many:g}",
+            expr=f"{late_ones} / ignoring (within) {s.answered(signal)} >= {many:g} {enough}",
             severity="critical",
             wait="5m",
             summary="{{ $labels.model_name }}{{ $labels.job }}: "
             + f"{{{{ $value | humanizePercentage }}}} of requests wait over {seconds:g} s for the {what}",
             description=f"At least {many:.0%} come later than promised; {few:.0%} is what a p99 allows.",
             runbook=runbook,
-            cases=(*cases(over / 10, fires=True), *cases(under / 10, fires=False)),
+            cases=(*cases(over / 10, fires=True), *cases(under / 10, fires=False), *quiet()),
         ),
     ]
 
