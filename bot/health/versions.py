@@ -266,7 +266,7 @@ def _comparison(
     names = list(dict.fromkeys(server.version for server in servers))
 
     def sums(name: str) -> dict[str, float]:
-        """By version, of the series that belong to one of the servers (or name the model and the version themselves)."""
+        """By version, of the series that belong to one of the servers (or name model and version themselves)."""
         total: dict[str, float] = {}
         for version, sample in _of_versions(_told(answers, name), model, by, at, names):
             total[version] = total.get(version, 0.0) + sample.value

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from bot.contracts import Permanent, Transient
 
@@ -28,6 +29,7 @@ HELP: Final[Mapping[str, str]] = {
     "model_canary_tokens_per_day": "Tokens that the canary may use in a day.",
 }
 PUSH_WITHIN_S: Final = 10.0
+NO_ADDRESS: Final = "what --pushgateway names is no address: it takes http://host:port"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +77,37 @@ def write(path: Path, told: str) -> None:
 def push(gateway: str, job: str, model: str, told: str) -> None:
     """Replaces what the Pushgateway holds of this job and model. Raises Transient, Permanent.
 
-    https://github.com/prometheus/pushgateway#put-method; a name may hold a slash, so it goes as base64.
+    https://github.com/prometheus/pushgateway#put-method; a name may hold a slash, so it goes as base64. The address may
+    hold a password, so failures name host and port alone. The environment's proxies are not asked: they are for the
+    world outside.
     """
     import httpx2
 
     name = base64.urlsafe_b64encode(model.encode()).decode()
     url = f"{gateway.rstrip('/')}/metrics/job/{job}/model@base64/{name}"
     headers = {"Content-Type": "text/plain; version=0.0.4"}
+    where = _where(gateway)
     try:
-        answer = httpx2.put(url, content=told.encode(), headers=headers, timeout=PUSH_WITHIN_S)
-    except httpx2.InvalidURL as error:
-        raise Permanent(f"{gateway} is no address of a Pushgateway: {error}") from error
+        answer = httpx2.put(url, content=told.encode(), headers=headers, timeout=PUSH_WITHIN_S, trust_env=False)
+    except httpx2.InvalidURL:
+        raise Permanent(NO_ADDRESS) from None  # its message quotes the address
     except httpx2.HTTPError as error:
-        raise Transient(f"the Pushgateway at {gateway} does not answer: {error or type(error).__name__}") from error
+        raise Transient(f"the Pushgateway at {where} does not answer: {error or type(error).__name__}") from error
     if not answer.is_success:
-        raise Permanent(f"the Pushgateway at {gateway} answered {answer.status_code}: {answer.text[:200].strip()}")
+        raise Permanent(f"the Pushgateway at {where} answered {answer.status_code}: {answer.text[:200].strip()}")
+
+
+def _where(address: str) -> str:
+    """Host and port. Raises Permanent."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        raise Permanent(NO_ADDRESS) from None
+    if not parts.hostname:
+        raise Permanent(NO_ADDRESS)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{host}:{port}" if port else host
 
 
 def _quoted(value: str) -> str:

@@ -201,6 +201,26 @@ def test_a_gateway_that_is_away_is_an_error_and_not_a_drift(tmp_path: Path, refe
     assert "does not answer" in done.stderr
 
 
+@pytest.mark.parametrize("address", ["http://ci:geheim@127.0.0.1:{port}", "http://ci:geheim@127.0.0.1:port", "geheim"])
+def test_no_failure_tells_the_password_of_the_gateway(tmp_path: Path, reference: Path, address: str) -> None:
+    nowhere = address.replace("{port}", str(free_port()))
+    done = fixfirst("drift", "--reference", reference, "--current", reference, "--model", "m", "--pushgateway", nowhere)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
+    assert "geheim" not in done.stdout + done.stderr
+
+
+def test_the_gateway_is_not_looked_for_behind_a_proxy(
+    reference: Path, gateway: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    asked = ("drift", "--reference", reference, "--current", reference, "--model", "m", "--pushgateway", gateway)
+    assert fixfirst(*asked).returncode == 0
+
+
 def test_without_the_extra_it_says_which_to_install(tmp_path: Path, reference: Path) -> None:
     """An interpreter in which PyArrow cannot be imported, as where the extra was not installed."""
     code = "import sys; sys.modules['pyarrow'] = None; from bot.cli import main; main()"
