@@ -91,6 +91,16 @@ def test_a_pack_with_other_limits_is_proven_by_other_numbers(tmp_path: Path) -> 
     proven(written(tmp_path, config.rules))
 
 
+def test_a_canary_that_runs_once_a_day_is_not_missed_after_an_hour(tmp_path: Path) -> None:
+    told = '[[canary]]\nname = "daily"\nevery = "1d"\nurl = "https://models.example/v1"\nmodel = "llama-70b"\n'
+    told += '[rules]\nexporters = ["canary"]\n'
+    config, faults = read(tomllib.loads(told), tmp_path, lambda _: None)
+    assert config is not None, faults
+    exprs = {alert.name: alert.expr for alert in alerts(config.rules)}
+    assert "> 172800 " in exprs["ModelCanaryStale"]
+    proven(written(tmp_path, config.rules))
+
+
 def test_every_alert_has_a_proof_that_it_fires_and_one_that_it_does_not() -> None:
     """But for PromQL of somebody's own, which is theirs to prove."""
     for scope in (EVERYTHING, Scope(engines=("sglang",), promised=PROMISED)):
@@ -203,6 +213,7 @@ def test_every_alert_says_what_to_do_and_the_bot_understands_it() -> None:
         "LLMTargetDown",
         "LLMTelemetryMissing",
         "ModelCanaryStale",
+        "ModelCanaryUnanswered",
         "ModelDriftStale",
     ]
 
