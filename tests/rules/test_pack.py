@@ -297,6 +297,29 @@ def test_the_command_writes_what_the_configuration_says(tmp_path: Path) -> None:
     assert "vlm is not known; use vllm" in wrong.output
 
 
+def test_a_group_that_is_no_longer_wanted_is_not_left_for_prometheus_to_load(tmp_path: Path) -> None:
+    def generate(*options: str) -> str:
+        told = CliRunner().invoke(main, ["rules", "generate", "--out", str(tmp_path), *options])
+        assert told.exit_code == 0, told.output
+        return told.output
+
+    generate("--config", str(tmp_path / "none.toml"), "--exporters", "dcgm,ksm", "--format", "operator")
+    (tmp_path / "own.rules.yml").write_text("groups: []\n")
+    told = generate("--config", str(tmp_path / "none.toml"), "--exporters", "ksm")
+    assert f"removed {tmp_path / 'fixfirst-gpus.rules.yml'}\n" in told
+    left = {path.name for path in tmp_path.glob("*.y*ml")}
+    assert {"fixfirst-gpus.rules.yml", "fixfirst-gpus_test.yml", OPERATOR}.isdisjoint(left)
+    assert {"own.rules.yml", "fixfirst-users.rules.yml"} <= left
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    told = CliRunner().invoke(main, ["rules", "generate", "--out", str(tmp_path / "taken" / "alerts")])
+    assert told.exit_code == 1
+    assert told.output.startswith(f"Error: {tmp_path / 'taken'}")
+    assert "cannot be written" in told.output
+
+
 def test_the_document_lists_every_alert_as_it_is() -> None:
     document = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
     assert catalogue(pack(EVERYTHING)) in document
