@@ -55,14 +55,36 @@ EXPORTERS_OPTION = click.option("--exporters", default="", metavar="NAME,…", h
 @ENGINES
 @EXPORTERS_OPTION
 def generate(path: Path, out: Path, form: str, engines: str, exporters: str) -> None:
-    """Write the alert pack: rules, their unit tests for promtool, and a list of counters for the DCGM exporter."""
+    """Write the alert pack: rules, their unit tests for promtool, and a list of counters for the DCGM exporter.
+
+    Rules and tests that it wrote into the folder before and that are not wanted now are removed: Prometheus would load
+    them still.
+    """
     from bot.health.rules.write import files
 
     written = files(_scope(path, engines, exporters), form)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in written.items():
-        (out / name).write_text(text, encoding="utf-8")
-        click.echo(out / name)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in written.items():
+            (out / name).write_text(text, encoding="utf-8")
+            click.echo(out / name)
+        for file in _left(out, written):
+            file.unlink()
+            click.echo(f"removed {file}")
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out} cannot be written: {error.strerror}") from error
+
+
+def _left(folder: Path, written: Collection[str]) -> list[Path]:
+    """Files there that bear our head line and were not written this time; nobody else's."""
+    from bot.health.rules.write import HEAD
+
+    def ours(file: Path) -> bool:
+        with file.open("rb") as opened:
+            return opened.read(len(HEAD)) == HEAD.encode()
+
+    there = sorted((*folder.glob("*.yml"), *folder.glob("*.yaml")))
+    return [file for file in there if file.name not in written and file.is_file() and ours(file)]
 
 
 @rules.command(name="list")

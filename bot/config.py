@@ -185,6 +185,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
     if fault:
         top.fault("database", fault)
     canaries = canary.read_all(top.tables("canary"), secret, base, faults)
+    pauses = [one.every.total_seconds() for one in canaries]
     top.done()
 
     doors = Table("doors", tables["doors"], faults)
@@ -274,7 +275,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         fallbacks=fallbacks,
         prometheus=metrics,
         health=measured,
-        rules=promises.scope(Table("rules", tables["rules"], faults), objectives, measured, pages_url),
+        rules=promises.scope(Table("rules", tables["rules"], faults), objectives, measured, pages_url, pauses),
         probes=_probes(tables["probes"], tables["kubernetes"], secret, faults),
         nvml=nvml.Settings.from_toml(tables["nvml"], faults),
         proof=proving,

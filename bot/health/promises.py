@@ -1,6 +1,6 @@
 """Reads what was promised to users: `[[slo]]`, and `[rules]`, which says what there is to watch it by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bot.health.promql import Settings
@@ -75,8 +75,10 @@ def unreadable(query: str) -> str:
     return ""
 
 
-def scope(table: Table, promised: tuple[Objective, ...], health: Settings, pages_url: str) -> Scope:
-    """The `[rules]` table: what the alert pack is written for."""
+def scope(
+    table: Table, promised: tuple[Objective, ...], health: Settings, pages_url: str, pauses: Iterable[float]
+) -> Scope:
+    """The `[rules]` table: what the alert pack is written for. pauses: seconds between two rounds, of each canary."""
     standard = Scope()
     allowed = {"engines": ENGINE_IDS, "exporters": tuple(EXPORTERS)}
     chosen: dict[str, tuple[str, ...]] = {}
@@ -88,4 +90,12 @@ def scope(table: Table, promised: tuple[Objective, ...], health: Settings, pages
         chosen[key] = tuple(name for name in named if name not in wrong)
     answer = table.number("answer_within_seconds", standard.whole_answer, low=0.1, high=7200)
     table.done()
-    return Scope(chosen["engines"], chosen["exporters"], promised, health, answer, pages_url)
+    return Scope(
+        chosen["engines"],
+        chosen["exporters"],
+        promised,
+        health,
+        answer,
+        pages_url,
+        max(pauses, default=standard.canary_every),
+    )

@@ -91,6 +91,16 @@ def test_a_pack_with_other_limits_is_proven_by_other_numbers(tmp_path: Path) -> 
     proven(written(tmp_path, config.rules))
 
 
+def test_a_canary_that_runs_once_a_day_is_not_missed_after_an_hour(tmp_path: Path) -> None:
+    told = '[[canary]]\nname = "daily"\nevery = "1d"\nurl = "https://models.example/v1"\nmodel = "llama-70b"\n'
+    told += '[rules]\nexporters = ["canary"]\n'
+    config, faults = read(tomllib.loads(told), tmp_path, lambda _: None)
+    assert config is not None, faults
+    exprs = {alert.name: alert.expr for alert in alerts(config.rules)}
+    assert "> 172800 " in exprs["ModelCanaryStale"]
+    proven(written(tmp_path, config.rules))
+
+
 def test_every_alert_has_a_proof_that_it_fires_and_one_that_it_does_not() -> None:
     """But for PromQL of somebody's own, which is theirs to prove."""
     for scope in (EVERYTHING, Scope(engines=("sglang",), promised=PROMISED)):
@@ -203,6 +213,7 @@ def test_every_alert_says_what_to_do_and_the_bot_understands_it() -> None:
         "LLMTargetDown",
         "LLMTelemetryMissing",
         "ModelCanaryStale",
+        "ModelCanaryUnanswered",
         "ModelDriftStale",
     ]
 
@@ -217,7 +228,7 @@ def test_every_alert_that_a_shipped_runbook_names_is_in_the_pack() -> None:
 def test_the_alerts_have_the_limits_of_the_health_report() -> None:
     limits = {check.id: check for check in checks(Settings(sla_seconds=7.5))}
     exprs = {alert.name: alert.expr for alert in alerts(Scope(health=Settings(sla_seconds=7.5), exporters=("drift",)))}
-    assert exprs["LLMTTFTp99AboveSLA"].endswith("> 7.5")
+    assert "> 7.5 " in exprs["LLMTTFTp99AboveSLA"]
     assert f"> {limits['U1'].warn:g} " in exprs["LLMErrorRatioHigh"]
     assert f">= {limits['U1'].crit:g} " in exprs["LLMErrorRatioCritical"]
     assert f"> {limits['U3'].warn:g} " in exprs["LLMQueueGrowing"]
@@ -284,6 +295,29 @@ def test_the_command_writes_what_the_configuration_says(tmp_path: Path) -> None:
     wrong = CliRunner().invoke(main, ["rules", "generate", "--engines", "vlm", "--config", str(config)])
     assert wrong.exit_code == 2
     assert "vlm is not known; use vllm" in wrong.output
+
+
+def test_a_group_that_is_no_longer_wanted_is_not_left_for_prometheus_to_load(tmp_path: Path) -> None:
+    def generate(*options: str) -> str:
+        told = CliRunner().invoke(main, ["rules", "generate", "--out", str(tmp_path), *options])
+        assert told.exit_code == 0, told.output
+        return told.output
+
+    generate("--config", str(tmp_path / "none.toml"), "--exporters", "dcgm,ksm", "--format", "operator")
+    (tmp_path / "own.rules.yml").write_text("groups: []\n")
+    told = generate("--config", str(tmp_path / "none.toml"), "--exporters", "ksm")
+    assert f"removed {tmp_path / 'fixfirst-gpus.rules.yml'}\n" in told
+    left = {path.name for path in tmp_path.glob("*.y*ml")}
+    assert {"fixfirst-gpus.rules.yml", "fixfirst-gpus_test.yml", OPERATOR}.isdisjoint(left)
+    assert {"own.rules.yml", "fixfirst-users.rules.yml"} <= left
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    told = CliRunner().invoke(main, ["rules", "generate", "--out", str(tmp_path / "taken" / "alerts")])
+    assert told.exit_code == 1
+    assert told.output.startswith(f"Error: {tmp_path / 'taken'}")
+    assert "cannot be written" in told.output
 
 
 def test_the_document_lists_every_alert_as_it_is() -> None:

@@ -30,7 +30,7 @@ ENGINE_IDS: Final = tuple(BY_ID)
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What there is to watch. whole_answer: seconds in which a whole answer is promised. pages_url: where people read
-    runbooks, "" for nowhere."""
+    runbooks, "" for nowhere. canary_every: seconds between two rounds of the canary that runs most seldom."""
 
     engines: tuple[str, ...] = ("vllm",)
     exporters: tuple[str, ...] = ("dcgm", "ksm")
@@ -38,6 +38,7 @@ class Scope:
     health: Settings = field(default_factory=Settings)
     whole_answer: float = 30.0
     pages_url: str = ""
+    canary_every: float = 600.0
 
     @property
     def kept(self) -> tuple[Objective, ...]:
@@ -66,7 +67,7 @@ def pack(scope: Scope) -> tuple[Group, ...]:
     if "drift" in scope.exporters:
         groups.append(drift(limits))
     if "canary" in scope.exporters:
-        groups.append(canaries())
+        groups.append(canaries(scope.canary_every))
     if "litellm" in scope.exporters:
         groups.append(spend(limits))
     groups.append(silence(engines, dcgm="dcgm" in scope.exporters, kubernetes="ksm" in scope.exporters))

@@ -12,7 +12,8 @@ from bot.health.rules.rule import Alert, Case, Group, Record, series
 FEWEST_ANSWERS: Final = 50
 """In a quarter of an hour; a share of fewer answers says nothing."""
 DRIFT_EVERY_S: Final = 86_400
-CANARY_EVERY_S: Final = 3_600
+CANARY_STALE_S: Final = 3_600
+"""At the least; a canary that runs more seldom may miss one round."""
 KS_LIMIT: Final = 0.1
 """Of the statistic, where no threshold is exported beside it. A p-value would call any large sample drifted."""
 CUT_OFF: Final = 0.1
@@ -243,17 +244,34 @@ def drift(limits: Limits) -> Group:
     )
 
 
-def canaries() -> Group:
-    """From `model_canary_*`, which the bot exports for its `[[canary]]` prompts."""
+def canaries(every: float) -> Group:
+    """From `model_canary_*`, which the bot exports for its `[[canary]]` prompts. every: seconds between two rounds of
+    the one that runs most seldom."""
     ratio, last = "model_canary_pass_ratio", "model_canary_last_run_timestamp_seconds"
+    unanswered, right = "model_canary_unanswered", 'model_quality_score{metric="canary"}'
+    stale = max(CANARY_STALE_S, 2 * every)
     one = {"canary": "general"}
+    of, seen = {**_OF, **one}, {**_SEEN, **one}
+
+    def lowest(expression: str) -> str:
+        by = "service, model_name, namespace, canary"
+        return f'min by ({by}) (label_replace({expression}, "model_name", "$1", "model", "(.+)"))'
+
+    def round_(passed: float, of_answered: float | None, silent: float) -> dict[str, str]:
+        known = series("model_quality_score", {**_OF, "metric": "canary"}, steady(of_answered or 0))
+        return {
+            **series(ratio, of, steady(passed)),
+            **series(unanswered, of, steady(silent)),
+            **(known if of_answered is not None else {}),
+        }
+
     return Group(
         "fixfirst-canaries",
         (
             Alert(
                 name="ModelCanaryFailing",
-                expr=f"min by (service, model_name, namespace, canary) ("
-                f'label_replace({ratio}, "model_name", "$1", "model", "(.+)")) < {CANARY}',
+                # A call without an answer does not pass either; the score is of what was answered.
+                expr=lowest(f"({ratio} and on (service, model, namespace) ({right} < {CANARY}))") + f" < {CANARY}",
                 severity="critical",
                 wait="10m",
                 summary="{{ $labels.model_name }}: {{ $value | humanizePercentage }} of the canary prompts pass",
@@ -261,21 +279,41 @@ def canaries() -> Group:
                 "quantisation or routing has changed.",
                 runbook="wrong-answers",
                 cases=(
-                    Case("half of the prompts pass", series(ratio, {**_OF, **one}, steady(0.5)), ({**_SEEN, **one},)),
-                    Case("nine in ten pass", series(ratio, {**_OF, **one}, steady(0.9))),
+                    Case("half of the prompts pass", round_(0.5, 0.5, 0), (seen,)),
+                    Case("two in ten are not answered, the others wrongly", round_(0.1, 0.125, 2), (seen,)),
+                    Case("nine in ten pass", round_(0.9, 0.9, 0)),
+                    Case("three in ten are not answered, the others well", round_(0.7, 1, 3)),
+                    Case("the token has expired", round_(0, None, 10)),
+                ),
+            ),
+            Alert(
+                name="ModelCanaryUnanswered",
+                expr=lowest(f"({unanswered} > 0 and {ratio} < {CANARY})"),
+                severity="warning",
+                wait="10m",
+                summary="{{ $labels.model_name }} left {{ $value }} calls of canary {{ $labels.canary }} unanswered",
+                description="The model is down or cannot be reached, or the canary's token is refused: nobody can say "
+                "whether its answers are right. See the bot's log.",
+                runbook="",
+                cases=(
+                    Case("the token has expired", round_(0, None, 10), (seen,)),
+                    Case("all answer, and wrongly", round_(0, 0, 0)),
+                    Case("one in ten is not answered", round_(0.9, 1, 1)),
                 ),
             ),
             Alert(
                 name="ModelCanaryStale",
-                expr=_of_model(f"time() - {last}", ", canary") + f" > {CANARY_EVERY_S}",
+                expr=_of_model(f"time() - {last}", ", canary") + f" > {stale:g} or absent({last})",
                 severity="warning",
-                wait="10m",
-                summary="The canary {{ $labels.canary }} of {{ $labels.model_name }} has not run for an hour",
+                wait="1h",
+                summary="The canary {{ $labels.canary }}"
+                "{{ if $labels.model_name }} of {{ $labels.model_name }}{{ end }} did not run when it was due",
                 description="Nobody looks at what the model answers. See the bot's log.",
                 runbook="",
                 cases=(
-                    Case("it stands", series(last, {**_OF, **one}, steady(0)), ({**_SEEN, **one},), "90m"),
-                    Case("it runs", series(last, {**_OF, **one}, "0+60x120"), at="90m"),
+                    Case("it stands", series(last, of, steady(0, 10_000)), (seen,), f"{stale / 60 + 90:g}m"),
+                    Case("it never ran", {}, ({},), "90m"),
+                    Case("it runs", series(last, of, "0+60x10000"), at=f"{stale / 60 + 90:g}m"),
                 ),
             ),
         ),
