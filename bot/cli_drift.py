@@ -117,6 +117,8 @@ def drift(
             )
         if not found.scores and not found.unscored:
             raise Refused("Nothing was compared: none of these methods fits these features.")
+        if not found.scores and found.untold:
+            raise Refused(f"Of {found.untold[0]} drift cannot be told: {found.unscored[0].why}.")
         now = datetime.now(UTC)
         hand_out("fixfirst_drift", {model: list(found.figures(model, now))}, textfile, pushgateway)
     if style == "json":

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -168,14 +169,21 @@ class Recorder:
         self._headers = headers
 
     def record(self, report: Report) -> Recording:
-        """The series before the report; what Prometheus does not give is missing, and never an exception."""
-        recording = self._record(report, SPAN, 0)
-        known = report.at.timestamp() - recording.earliest
-        if not 0 < known < YOUNG.total_seconds():
-            return recording
-        return self._record(report, max(SHORTEST, timedelta(seconds=known)), YOUNG_STEP_S)
+        """The series before the report; what Prometheus does not give is missing, and never an exception.
 
-    def _record(self, report: Report, span: timedelta, step: int) -> Recording:
+        The finer look at a young Prometheus has what the first has left of the budget. Where something is late in it
+        that the first look has, the first one is taken.
+        """
+        until = time.monotonic() + self._budget
+        recording = self._record(report, SPAN, 0, until)
+        known = report.at.timestamp() - recording.earliest
+        if not 0 < known < YOUNG.total_seconds() or time.monotonic() >= until:
+            return recording
+        finer = self._record(report, max(SHORTEST, timedelta(seconds=known)), YOUNG_STEP_S, until)
+        lost = any(one.missing and recording.of(one.name).lines for one in finer.series)
+        return recording if lost else finer
+
+    def _record(self, report: Report, span: timedelta, step: int, until: float) -> Recording:
         scope, end = report.scope, report.at
         models = (scope.model,) if scope.model else ()
         questions = [
@@ -192,7 +200,7 @@ class Recorder:
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="series")
         try:
             futures = [pool.submit(_ask, conversation, one, end, span) for one in questions]
-            wait(futures, timeout=self._budget)
+            wait(futures, timeout=max(0.0, until - time.monotonic()))
             series = [self._answer(one, future) for one, future in zip(questions, futures, strict=True)]
         finally:
             # A query still on its way ends by its own time-out; nobody waits for it here.

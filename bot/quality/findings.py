@@ -34,6 +34,13 @@ class Findings:
         worst = [one.feature for one in self._worst_first() if one.drifted]
         return list(dict.fromkeys([*worst, *(one.feature for one in self.unscored if one.drifted)]))
 
+    @property
+    def untold(self) -> list[str]:
+        """The features of which no distance and no verdict tells."""
+        told = {one.feature for one in self.scores}
+        told |= {one.feature for one in self.unscored if one.drifted is not None}
+        return sorted(self._features() - told)
+
     def lines(self) -> Iterator[str]:
         """For a terminal: the table worst first, and one sentence at the end."""
         yield from self.about
@@ -58,10 +65,11 @@ class Findings:
         """One sentence."""
         of = len(self._features())
         features = f"{of} feature{'s' if of != 1 else ''}"
-        if not self.drifted:
-            return f"None of {features} has drifted."
         have = "has" if len(self.drifted) == 1 else "have"
-        return f"{len(self.drifted)} of {features} {have} drifted: {', '.join(self.drifted)}."
+        told = f"{len(self.drifted)} of {features} {have} drifted: {', '.join(self.drifted)}."
+        if not self.drifted:
+            told = f"None of {features} has drifted."
+        return f"{told} Not told of: {', '.join(self.untold)}." if self.untold else told
 
     def to_dict(self, model: str, now: datetime) -> dict[str, Any]:
         """For programs."""
@@ -81,7 +89,7 @@ class Findings:
                 for one in self._worst_first()
             ],
             "not_scored": [
-                {"feature": one.feature, "method": one.method, "why": one.why, "drifted": one.drifted}
+                {"feature": one.feature, "method": one.method, "why": one.why, "drifted": bool(one.drifted)}
                 for one in self.unscored
             ],
             "missing": [

@@ -180,8 +180,8 @@ def _columns(sample: Sample, features: Sequence[str], seed: int, limit: int) -> 
         if numbers:
             values = np.column_stack([_floats(block.column(name), name, sample) for name in numbers])
             kept.add(chance.random(block.num_rows), values)
-    if rows < FEWEST:
-        raise Refused(f"{sample.path} has {rows} rows, below {FEWEST}: a score would tell of chance, not of drift.")
+    if rows < (least := min(FEWEST.values())):
+        raise Refused(f"{sample.path} has {rows} rows, below {least}: a score would tell of chance, not of drift.")
     kept.settle()
     found: dict[str, Column] = {name: Categories(counts[name], missing[name]) for name in categories}
     for index, name in enumerate(numbers):

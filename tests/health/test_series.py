@@ -1,7 +1,12 @@
 """The 90 minutes behind a picture, read from a real Prometheus; and what is read out of them."""
 
+import json
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -117,6 +122,50 @@ def test_a_young_prometheus_is_read_in_finer_steps(remembering: Callable[[Past],
     assert recording.end - recording.begin == timedelta(minutes=2)
     assert recording.of("running").step == YOUNG_STEP_S
     assert len(recording.of("running").first) > 12
+
+
+class SlowInFineSteps(BaseHTTPRequestHandler):
+    """A Prometheus ten minutes old that answers coarse questions in 2 s, and fine ones too late."""
+
+    let_go = threading.Event()
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        asked = parse_qs(urlsplit(self.path).query)
+        end = float(asked["end"][0])
+        if float(asked["step"][0]) == YOUNG_STEP_S:
+            self.let_go.wait(10)
+        self.let_go.wait(2)
+        result = [{"metric": {}, "values": [[end - ago, "40"] for ago in range(600, 0, -30)]}]
+        body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_finer_look_has_what_the_first_has_left_of_the_time_and_takes_nothing_away() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SlowInFineSteps)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        report = survey(Telemetry(f"http://127.0.0.1:{free_port()}"), FLEET, datetime.now(UTC))
+        began = time.monotonic()
+        url = f"http://127.0.0.1:{server.server_port}"
+        recording = Recorder(url, Settings(), budget=3.0).record(report)
+        took = time.monotonic() - began
+    finally:
+        SlowInFineSteps.let_go.set()
+        server.shutdown()
+        serving.join()
+        server.server_close()
+    assert took < 4.5, "one deadline for both"
+    assert recording.end - recording.begin == SPAN
+    assert len(recording.of("running").first) == 20
 
 
 def test_without_a_prometheus_everything_is_missing_and_says_why() -> None:

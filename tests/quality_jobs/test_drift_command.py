@@ -83,7 +83,7 @@ def test_empty_fields_are_counted_and_told(tmp_path: Path, reference: Path) -> N
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ({"prompt_length": gauss(37, 0, 1)}, "has 37 rows, below 100"),
+        ({"prompt_length": gauss(37, 0, 1)}, "has 37 rows, below 500"),
         ({"prompt_length": [f"id-{n}" for n in range(4_000)]}, "is a number in the reference and a category"),
         ({"language": ["en"] * 4_000}, "has no column prompt_length"),
     ],
@@ -96,6 +96,29 @@ def test_what_cannot_be_compared_is_a_sentence_and_ends_with_2(
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_samples_too_small_for_a_distance_are_no_drift_and_no_good_news(tmp_path: Path, reference: Path) -> None:
+    current = csv_file(tmp_path / "current.csv", columns(600, 0, 2))
+    asked = ("drift", "--reference", reference, "--current", current)
+    none = fixfirst(*asked, "--method", "ks,wasserstein", "--feature", "prompt_length")
+    assert none.returncode == 2
+    assert "too few to say: the current sample has 600 values, below 1,000" in none.stderr
+    some = fixfirst(*asked, "--method", "ks,psi", "--feature", "prompt_length")
+    assert some.returncode == 0
+    assert "ks           not told: too few to say" in some.stdout
+
+
+def test_a_feature_with_too_many_categories_for_its_rows_is_named(tmp_path: Path) -> None:
+    chance = random.Random(5)
+
+    def sample(name: str) -> Path:
+        routes = [f"route-{chance.randrange(300)}" for _ in range(4_000)]
+        return csv_file(tmp_path / name, {"route": routes, "stream": [chance.random() < 0.5 for _ in range(4_000)]})
+
+    done = fixfirst("drift", "--reference", sample("a.csv"), "--current", sample("b.csv"))
+    assert done.returncode == 0
+    assert "None of 2 features has drifted. Not told of: route." in done.stdout
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1\n", "\x00\x01PAR1"])

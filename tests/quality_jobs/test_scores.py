@@ -4,16 +4,17 @@ import bisect
 import itertools
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.quality.drift import EPSILON, METHODS, Categories, Column, Numbers, compare, edges, stability
+from bot.quality.drift import EPSILON, FEWEST, METHODS, Categories, Column, Numbers, compare, edges, stability
 
-values = st.lists(st.floats(-1e6, 1e6), min_size=100, max_size=300)
+values = st.lists(st.floats(-1e6, 1e6), min_size=100, max_size=300).map(lambda few: few * 10)
+"""Each of them ten times: enough for every distance, and still few to shrink."""
 
 
 def numbers(found: Sequence[float], missing: int = 0) -> Numbers:
@@ -74,7 +75,7 @@ def test_a_shift_by_half_a_standard_deviation_is_half_a_wasserstein() -> None:
 
 
 def test_one_category_that_takes_all_is_the_largest_jensen_shannon_distance() -> None:
-    found = scores(Categories({"en": 500}), Categories({"de": 500}))
+    found = scores(Categories({"en": 1_000}), Categories({"de": 1_000}))
     assert found["js"] == pytest.approx(1.0)
     assert found["psi"] == pytest.approx(2 * (1 - EPSILON) * math.log(1 / EPSILON))
 
@@ -115,9 +116,40 @@ def test_the_further_it_moves_the_higher_each_score(seed: int, shifts: list[floa
 
 @pytest.mark.parametrize("now", [3.0, 1.0])
 def test_a_constant_that_becomes_another_has_drifted_whichever_way_it_went(now: float) -> None:
-    found, unscored = compare("x", numbers([2.0] * 500), numbers([now] * 500))
+    found, unscored = compare("x", numbers([2.0] * 1_000), numbers([now] * 1_000))
     assert {one.method: one.value for one in found}["psi"] > 1
     assert [(one.method, "no scale" in one.why) for one in unscored] == [("wasserstein", True)]
+
+
+def often(method: str, draw: Callable[[], Column]) -> float:
+    """The share of 200 pairs of samples of the same distribution that are said to have drifted."""
+    found = [compare("x", draw(), draw(), [method])[0] for _ in range(200)]
+    return sum(one.drifted for scored in found for one in scored) / len(found)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", ["normal", "lognormal", "exponential"])
+def test_chance_alone_is_seldom_called_drift(method: str, shape: str) -> None:
+    chance = np.random.default_rng(11)
+    assert often(method, lambda: Numbers(getattr(chance, shape)(size=FEWEST[method]))) <= 0.1
+    few = FEWEST[method] - 1
+    scored, unscored = compare("x", Numbers(np.zeros(few)), Numbers(np.zeros(FEWEST[method])), [method])
+    assert scored == []
+    assert unscored[0].why == f"too few to say: the reference has {few:,} values, below {FEWEST[method]:,}"
+
+
+@pytest.mark.parametrize("method", ["psi", "js"])
+@pytest.mark.parametrize("names", [2, 10, 50, 500])
+def test_chance_among_many_categories_is_seldom_called_drift(method: str, names: int) -> None:
+    chance = np.random.default_rng(12)
+    rows = max(FEWEST[method], FEWEST[method] * names // 10)
+
+    def draw(rows: int = rows) -> Categories:
+        counts = chance.multinomial(rows, [1 / names] * names)
+        return Categories({str(name): int(count) for name, count in enumerate(counts)})
+
+    assert often(method, draw) <= 0.1
+    assert compare("x", draw(), draw(rows - 1), [method])[0] == [], "one value fewer is too few to say"
 
 
 def test_a_feature_that_is_mostly_zero_drifts_when_its_zeros_grow_fewer() -> None:
