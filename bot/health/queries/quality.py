@@ -22,9 +22,13 @@ LAST_RUN = (
     f"max by (model_name) (time() - {_RUN_OF})",
 )
 
+# The ratio counts what was not answered as failed. Then the share of the answers that came is asked instead: a key that
+# has run out, or a gateway that is down, says nothing of the model's words.
 CANARY = (
-    "min by (model_name, canary) (label_replace("
-    'model_canary_pass_ratio{<model>}, "model_name", "$1", "model", "(.+)"))',
+    "min by (model_name, canary) (label_replace(model_canary_pass_ratio{<model>} unless on (model, canary) "
+    'model_canary_unanswered{<model>} > 0, "model_name", "$1", "model", "(.+)"))',
+    'min by (model_name) (label_replace(model_quality_score{metric="canary",<model>}, "model_name", "$1", "model", '
+    '"(.+)"))',
 )
 
 
