@@ -29,8 +29,8 @@ from tests.core.case import START, Case
 from tests.integrations.postbox import Postbox, open_postbox
 from tests.servers import certificate_in, free_port
 
-PASSWORD = "canary password"
-TOKEN = "canary-token"
+PASSWORD = "decoy password"
+TOKEN = "decoy-token"
 SECRETS = {"SMTP_PASSWORD": PASSWORD, "BRIDGE_TOKEN": TOKEN, "BRIDGE_SECRET": PASSWORD, "SPARE_KEY": "f" * 32}
 ADDRESSES = {"from": "fixfirst@example.com", "to": ["oncall@example.com"]}
 MAIL: dict[str, Any] = {"kind": "mail", "host": "127.0.0.1", **ADDRESSES}
@@ -39,9 +39,9 @@ PAGED = Policy(pagers=("PagerDuty", "mail"))
 
 
 def read_fallbacks(*tables: Mapping[str, Any]) -> tuple[Mapping[str, Voice], list[str]]:
-    secrets = {"FIXFIRST_PAGERDUTY_ROUTING_KEY": "canary-key", **SECRETS}
+    secrets = {"FIXFIRST_PAGERDUTY_ROUTING_KEY": "decoy-key", **SECRETS}
     config, faults = read({"pagerduty": {}, "pager": {"fallback": list(tables)}}, Path(), secrets.get)
-    assert "canary" not in f"{faults}{config}"
+    assert "decoy" not in f"{faults}{config}"
     return (config.fallbacks if config else {}), faults
 
 
@@ -182,7 +182,7 @@ def test_a_wrong_password_is_for_good_and_not_shown(postbox: Postbox, tls: ssl.S
     postbox.tls, postbox.account = tls, ("fixfirst", "another")
     with pytest.raises(Permanent, match=r"answered 535: 5\.7\.8 wrong name") as refused:
         voice(MAIL, port=postbox.port, user="fixfirst", password_env="SMTP_PASSWORD").say(word(burning().inc))
-    assert "canary" not in str(refused.value)
+    assert "decoy" not in str(refused.value)
 
 
 @pytest.mark.parametrize("answer", ["", "500 what?"])
@@ -370,12 +370,12 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
         {**MAIL, "user": "fixfirst", "password_env": "SMTP_PASSWORD", "security": "none"},
         'pager.fallback[1].security: is "none", which would show the password',
     ),
-    ({**MAIL, "password": "canary"}, "pager.fallback[1].password: is not a setting; did you mean password_env?"),
+    ({**MAIL, "password": "decoy"}, "pager.fallback[1].password: is not a setting; did you mean password_env?"),
     ({**BRIDGE, "url": "bridge"}, "pager.fallback[1].url: must begin with https:// or http:// and a host"),
-    ({**BRIDGE, "url": "https://u:canary@bridge/"}, "pager.fallback[1].url: must not hold a password; use token"),
+    ({**BRIDGE, "url": "https://u:decoy@bridge/"}, "pager.fallback[1].url: must not hold a password; use token"),
     ({**BRIDGE, "url": "https://bridge/{x}"}, "pager.fallback[1].url: holds a {, but nothing is filled in here"),
     ({"kind": "webhook", "url": "https://b"}, "pager.fallback[1].token_env: and secret_env are missing; set one"),
-    ({**BRIDGE, "token_env": "canary-token"}, "pager.fallback[1].token_env: must be the name of an environment"),
+    ({**BRIDGE, "token_env": "decoy-token"}, "pager.fallback[1].token_env: must be the name of an environment"),
     ({**BRIDGE, "token_env": "NOT_SET"}, "pager.fallback[1].token_env: names NOT_SET, which is not set"),
     ({"kind": "pagerduty"}, "pager.fallback[1].routing_key_env: is missing; name the environment variable"),
 ]
@@ -409,7 +409,7 @@ def test_a_fallback_needs_a_first_pager() -> None:
 
 def test_the_order_of_the_file_is_the_order_in_which_they_are_asked() -> None:
     spare = {"kind": "pagerduty", "name": "spare", "routing_key_env": "SPARE_KEY"}
-    secrets = {"FIXFIRST_PAGERDUTY_ROUTING_KEY": "canary-key", **SECRETS}
+    secrets = {"FIXFIRST_PAGERDUTY_ROUTING_KEY": "decoy-key", **SECRETS}
     tables = {"pagerduty": {}, "pager": {"accept_within": "90s", "fallback": [spare, BRIDGE, MAIL]}}
     config, faults = read(tables, Path(), secrets.get)
     assert config is not None, faults

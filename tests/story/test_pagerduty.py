@@ -304,6 +304,7 @@ def test_a_stumble_of_the_rest_api_holds_nothing_up_for_a_minute(night: Night) -
     night.bench.pagerduty.outage = "500-after"
     night.types(MAYA, "/incident ack", night.incident.channel)
     night.bench.pagerduty.outage = "none"
-    assert night.app.journal.numbers()["outbox"]["states"]["waiting"]
+    assert night.app.journal.numbers()["outbox"]["effects"]["pager", "waiting"]
     night.after(seconds=5)
-    assert "waiting" not in night.app.journal.numbers()["outbox"]["states"], "ratelimit-reset is for who met the limit"
+    left = night.app.journal.numbers()["outbox"]["effects"]
+    assert ("pager", "waiting") not in left, "ratelimit-reset is for who met the limit"

@@ -27,8 +27,8 @@ LAST_RUN = (
 CANARY = (
     "min by (model_name, canary) (label_replace(model_canary_pass_ratio{<model>} unless on (model, canary) "
     'model_canary_unanswered{<model>} > 0, "model_name", "$1", "model", "(.+)"))',
-    'min by (model_name) (label_replace(model_quality_score{metric="canary",<model>}, "model_name", "$1", "model", '
-    '"(.+)"))',
+    'min by (model_name) (label_replace(model_quality_score{metric="canary",<model>} and on (model) '
+    '(model_canary_unanswered{<model>} > 0), "model_name", "$1", "model", "(.+)"))',
 )
 
 
