@@ -64,7 +64,10 @@ def night(
     with ExitStack() as stack:
         bench = stack.enter_context(Workbench(options))
         plant = Plant()
-        toml = bench.bot_config.read_text(encoding="utf-8") + DEADLINES
+        # The numbers of these nights prove nothing, and whoever waits for a proof never comes to rest.
+        toml = (
+            bench.bot_config.read_text(encoding="utf-8").replace("[proof]\n", "[proof]\nrequired = false\n") + DEADLINES
+        )
         for old, new in settings(bench.directory / "runbooks", stack.enter_context(served(plant))).items():
             toml = toml.replace(old, new)
         bench.bot_config.write_text(toml, encoding="utf-8")

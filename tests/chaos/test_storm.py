@@ -129,11 +129,12 @@ def _settle(url: str, bench: Workbench) -> None:
 
 
 def _posted(bench: Workbench) -> dict[str, list[float]]:
+    """When we spoke in each channel; a reply in a thread rings nobody."""
     posted: dict[str, list[float]] = defaultdict(list)
     with bench.workspace.state.lock:
         for channel in bench.workspace.state.channels.values():
             for message in channel.messages:
-                if message.metadata and message.metadata["event_type"] == "fixfirst":
+                if message.thread_ts is None and message.metadata and message.metadata["event_type"] == "fixfirst":
                     posted[channel.name].append(float(message.ts))
     return posted
 
