@@ -96,7 +96,8 @@ def picture_of(report: Report, recording: Recording, marks: Sequence[Mark], sla:
     try:
         return draw(Picture(title, recording, all_marks, sla))
     except Exception:
-        # The numbers must not be lost, nor asked for again and again, because a library stumbles over a picture.
+        # A bug, with its traceback in the log; what a drawing library may stumble over has no common type. The numbers
+        # beside the picture must not be lost for it, nor asked for again and again: that is why it goes on.
         log.exception("picture_not_drawn", about=report.about)
         return None
 
