@@ -65,6 +65,8 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             return _froze(incident, entry.event)
         case ev.PictureShown() | ev.VerdictRated():
             return [ef.RefreshCard()]
+        case ev.CardPosted() if _came_into_another(incident, entry.event):
+            return [ef.RefreshCard()]
         case ev.CardPosted() | ev.StepShown() | ev.NoteAdded() | ev.StepApproved() | ev.StepOverridden():
             return []
         case event:
@@ -74,6 +76,12 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
                 *_work(incident, entry, policy),
                 *_talk(incident, entry, event),
             ]
+
+
+def _came_into_another(incident: Incident, event: ev.CardPosted) -> bool:
+    """Whether a message was there already, and may just have been brought up to date without what came into it."""
+    here = [place for place in incident.cards.values() if (place.channel, place.ts) == (event.channel, event.ts)]
+    return len(here) > 1
 
 
 def _froze(incident: Incident, event: ev.EvidenceFrozen) -> list[ef.Effect]:

@@ -23,7 +23,10 @@ from bot.incident.events import (
     Event,
     EvidenceCollected,
     HealthDoubted,
+    IncidentOpened,
     PictureShown,
+    Relapsed,
+    Reopened,
     ResolveAsked,
     StepShown,
 )
@@ -70,6 +73,8 @@ HARMLESS_INVITES: Final = frozenset(
         "ura_max_channels",
     }
 )
+JUST_CALLED: Final = timedelta(minutes=1)
+"""So soon after it, what a look shows belongs into the message that called somebody."""
 QUICK_TRIES: Final = 3
 """A message waits only a moment for the card that another lane is about to post; after that, as long as any other."""
 LOOK_BACK: Final = 100
@@ -149,9 +154,9 @@ class Courier:
                 if not has_channel:
                     raise Permanent(reason) from refused
                 posted += self._admit(reason, posted, incident, attempt)
-        for place in incident.cards.values():
-            if place.surface.startswith(ENTRY):
-                self._show_again(place, incident)
+        about = [place for place in incident.cards.values() if place.surface.startswith(ENTRY)]
+        for place in {(place.channel, place.ts): place for place in about}.values():  # what came into it shows it whole
+            self._show_again(place, incident)
         return posted
 
     def _admit(self, reason: str, posted: Sequence[Event], incident: Incident, attempt: Attempt) -> Sequence[Event]:
@@ -173,7 +178,7 @@ class Courier:
         entry = self._past.entry(place.surface.removeprefix(ENTRY))
         if entry is None:
             return
-        content = _content(messages.render(entry, incident, self._context, self._mention(entry, incident)))
+        content = _content(self._render(entry, incident, place))
         if self._remembered(incident.id, place.surface) != _digest(content):
             try:
                 self._edit(place.channel, place.ts, content, {"incident": incident.id, "entry": entry.id})
@@ -327,13 +332,44 @@ class Courier:
         if entry is None:
             raise Permanent("the entry to tell about is gone")
         mark = {"incident": incident.id, "entry": entry.id}
-        message = messages.render(entry, incident, self._context, self._mention(entry, incident))
+        surface = f"{ENTRY}{entry.id}"
+        called = self._call_before(entry, incident)
+        if called is not None:
+            place = CardPosted(surface, called.channel, called.ts)
+            content = _content(self._render(entry, _with(place, incident), place))
+            if self._edit(place.channel, place.ts, content, mark):
+                return [place]  # and then it is shown once more: the lane of the card may have had it in hand
+        message = self._render(entry, incident)
         channel, ts, _ = self._say(incident, _content(message), mark, attempt)
         if not any(block["type"] == "actions" for block in message.blocks):
             return []
-        surface = f"{ENTRY}{entry.id}"
         self._remember(incident.id, surface, _digest(_content(message)))
         return [CardPosted(surface, channel, ts)]
+
+    def _call_before(self, entry: Entry, incident: Incident) -> CardPosted | None:
+        """The message that called somebody just before this look, if no other look came into it.
+
+        Who was called opens that message; and a channel has one less of them in the minute when it fills.
+        """
+        if not isinstance(entry.event, EvidenceCollected):
+            return None
+        for place in reversed(list(incident.cards.values())):
+            before = self._past.entry(place.surface.removeprefix(ENTRY)) if place.surface.startswith(ENTRY) else None
+            if before is None or before.id == entry.id:
+                continue
+            is_call = isinstance(before.event, IncidentOpened | Reopened | Relapsed)
+            return place if is_call and entry.at - before.at < JUST_CALLED else None
+        return None
+
+    def _render(self, entry: Entry, incident: Incident, place: CardPosted | None = None) -> cards.Message:
+        """The message about the entry; at a place that it shares with an earlier one, below that."""
+        here = (place.channel, place.ts) if place else None
+        under = None
+        for earlier in [one for one in incident.cards.values() if (one.channel, one.ts) == here]:
+            other = self._past.entry(earlier.surface.removeprefix(ENTRY))
+            if other is not None and other.id != entry.id:
+                under = messages.render(other, incident, self._context, self._mention(other, incident), under)
+        return messages.render(entry, incident, self._context, self._mention(entry, incident), under)
 
     def _tell_numbers(self, effect: ef.TellNumbers, incident: Incident, attempt: Attempt) -> Delivered:
         """In the thread under the report, once it is posted and the channel is quiet; nowhere when it never is."""
@@ -365,7 +401,7 @@ class Courier:
         def show(file: str) -> None:
             shown = PictureShown(effect.evidence, file)
             told = replace(incident, pictures={**incident.pictures, effect.evidence: shown})
-            content = _content(messages.render(entry, told, self._context, self._mention(entry, told)))
+            content = _content(self._render(entry, told, place))
             metadata = {"event_type": EVENT_TYPE, "event_payload": {"incident": incident.id, "entry": entry.id}}
             call(self._client.chat_update, channel=place.channel, ts=place.ts, metadata=metadata, **content)
             self._remember(incident.id, place.surface, _digest(content))
@@ -418,6 +454,10 @@ class Courier:
         if not called and self._settings.responders:
             return f"<!subteam^{self._settings.responders[0]}>"
         return " ".join(user(person) for person in called)
+
+
+def _with(place: CardPosted, incident: Incident) -> Incident:
+    return replace(incident, cards={**incident.cards, place.surface: place})
 
 
 def _is_announced_elsewhere(incident: Incident, *, has_channel: bool) -> bool:

@@ -183,6 +183,8 @@ def _buttons(
             **run,
             "confirm": {**confirm(f"Run: {plain(known, 90)}?", _reach(seen), "Yes, open it"), "style": "primary"},
         }
+        if incident.status is Status.OPEN:
+            del run["style"]  # first somebody takes it: that button is the one that stands out
     if not found.evidence:
         return (run,)
     value = evidence_value(incident.id, found.evidence)

@@ -27,12 +27,18 @@ from bot.slack.text import clock, line, link, name_of, quote, told
 STEPS_SHOWN = 20
 
 
-def render(entry: Entry, incident: Incident, context: Context, mention: str = "") -> Message:
-    """The message about `entry`; `incident` may be of any later time. `mention` is ready-made mrkdwn, put first."""
+def render(
+    entry: Entry, incident: Incident, context: Context, mention: str = "", under: Message | None = None
+) -> Message:
+    """The message about `entry`; `incident` may be of any later time. `mention` is ready-made mrkdwn, put first.
+
+    `under` is an earlier message that this one goes into, below what that says.
+    """
     said = told(entry, incident) or line(timeline.kind(entry.event), 40)
     push = f"{incident.ref}: {_for_a_phone(entry, incident)}"
     body = _about_run(entry, incident) or _about_incident(entry, incident, context) or [small(f"{_mark(entry)} {said}")]
-    return message(f"{mention} {push}".strip(), _called(mention, body))
+    above = under.blocks if under else []
+    return message(f"{mention} {push}".strip(), [*above, *_called(mention, body)])
 
 
 def _called(mention: str, body: list[Block | None]) -> list[Block | None]:

@@ -93,7 +93,8 @@ def night(
 def test_there_was_work_and_there_was_fire(night: Reckoning) -> None:
     fought = night.fought
     plan = fought.plan
-    assert (fought.kills, fought.hangs, fought.crashes) == (plan.kills, plan.hangs, plan.crashes)
+    assert fought.kills >= plan.kills
+    assert (fought.hangs, fought.crashes) == (plan.hangs, plan.crashes)
     assert fought.monitor.accepted > fought.kills
     assert set(fought.monitor.answers) <= {200, 503}
     assert fought.echo.again

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from bot.contracts import Attempt
 from bot.health import Report, Verdict
 from bot.health.courier import ONCE_MORE, Courier, Keeping
 from bot.health.freeze import Frozen, Piece
@@ -13,11 +14,16 @@ from bot.health.scope import Scope
 from bot.incident import commands as cmd
 from bot.incident import effects as ef
 from bot.incident import events as ev
+from bot.incident.policy import Policy
+from bot.incident.react import react
 from bot.outbox import Outbox
+from bot.slack.actions import Do
 from bot.slack.quiet import QUIET
 from bot.workbench.slack.faults import Fault
+from bot.workbench.slack.model import Message
 from tests.health.test_freeze import check, report
-from tests.slack.wire.office import MAYA, Office, told
+from tests.slack.wire.office import MAYA, Office, deliver, told
+from tests.story.night import controls
 
 NUMBERS = "the numbers of EV-"
 
@@ -66,6 +72,10 @@ def waiting(office: Office, kind: type[ef.Effect]) -> list[ef.Effect]:
     return [job.effect for job in office.outbox.ready() if isinstance(job.effect, kind)]
 
 
+def pressable(message: Message) -> list[str]:
+    return [action for action, _ in controls(message.blocks)]
+
+
 def replies(office: Office) -> list[str]:
     return [told(one) for one in office.channel.messages if one.is_reply and NUMBERS in told(one)]
 
@@ -112,6 +122,58 @@ def test_what_can_be_kept_at_the_second_try_is_kept(office: Office, telemetry: T
     office.delivers()
     ((_, frozen),) = office.entries(ev.EvidenceFrozen)
     assert set(frozen.parts) == {"errors"}
+
+
+@pytest.mark.usefixtures("telemetry")
+def test_the_first_report_comes_into_the_message_that_called_somebody(office: Office) -> None:
+    office.burns()
+    office.delivers()
+    (called,) = (one for one in office.said() if f"<@{MAYA}>" in told(one))
+    assert "OUTAGE" in told(called)
+    assert called.text.startswith("INC-1: [OUTAGE]")
+    first, *_ = pressable(called)
+    assert first == Do.ACK, "it is still what calls for an answer"
+    assert len([one for one in office.said() if not one.is_reply]) == 2, "and the card"
+
+
+@pytest.mark.usefixtures("telemetry")
+def test_the_call_keeps_its_report_whatever_is_brought_up_to_date_later(office: Office) -> None:
+    office.burns()
+    office.delivers()
+    office.wire()
+    office.does(cmd.Acknowledge, office.incident.id, by=MAYA)
+    office.delivers()
+    (called,) = (one for one in office.said() if f"<@{MAYA}>" in told(one))
+    assert "OUTAGE" in told(called)
+    assert Do.ACK not in pressable(called)
+
+
+def test_a_look_that_comes_late_is_a_message_of_its_own(office: Office, telemetry: Telemetry) -> None:
+    office.burns()
+    office.delivers()
+    telemetry.verdict = Verdict.OK
+    office.does(cmd.Mitigate, office.incident.id, text="rolled back")
+    office.delivers()
+    (called,) = (one for one in office.said() if f"<@{MAYA}>" in told(one))
+    assert "OUTAGE" in told(called)
+    assert len([one for one in office.said() if told(one).startswith("INC-1: [OK]")]) == 1
+
+
+@pytest.mark.usefixtures("telemetry")
+def test_a_card_that_was_in_hand_meanwhile_does_not_take_the_report_out_again(office: Office) -> None:
+    """The lane of the card had read the incident before the report came, and writes after it."""
+    office.burns()
+    office.delivers()
+    ((entry, _),) = office.entries(ev.EvidenceCollected)
+    cards = dict(office.incident.cards)
+    came = cards.pop(f"entry:{entry.id}")
+    office.wire()
+    office.courier.deliver(ef.RefreshCard(), replace(office.incident, cards=cards), Attempt("job", 1, office.clock()))
+    assert [one for one in office.said() if "OUTAGE" in one.text] == [], "it was taken out"
+    assert react(office.incident, replace(entry, event=came), Policy()) == [ef.RefreshCard()]
+    deliver(office, ef.RefreshCard())
+    (called,) = (one for one in office.said() if f"<@{MAYA}>" in told(one))
+    assert "OUTAGE" in told(called)
 
 
 @pytest.mark.usefixtures("telemetry")
