@@ -26,6 +26,8 @@ SETTLED_S: Final = 150.0
 """Longer than what a dead server had claimed stays its own, with two pauses of a page after it."""
 SETTLED_A_KILL_S: Final = 3.0
 """So much longer for each kill: a night leaves the more to be said in Slack the longer it was."""
+LIFE_S: Final = 3.0
+"""Twice as long as a start takes: who dies in each start does nothing that could be lost."""
 PATIENCE: Final = 5
 """So many times the kills there may be, until a night has also seen something happen that cannot be taken back: how far
 runbooks come between two kills is the machine's to say."""
@@ -45,8 +47,9 @@ escalations = {ESCALATIONS}
 
 @dataclass(frozen=True)
 class Plan:
-    """How much fire: at least so many kills. One server on SQLite, or as many on PostgreSQL as `servers` says, of which up to `hanging`
-    hang at a time. `seed` makes kills, faults and traffic what they are, though not to the instruction."""
+    """How much fire: at least so many kills. One server on SQLite, or as many on PostgreSQL as `servers` says, of which
+    up to `hanging` hang at a time. `seed` makes kills, faults and traffic what they are, though not to the instruction.
+    """
 
     kills: int
     seed: int
@@ -167,7 +170,7 @@ class Site:
     def wait_for_a_moment(self, dice: random.Random) -> None:
         """Any moment, or one just after something new is seen outside: there a process has most to lose."""
         if dice.random() < 0.4:
-            time.sleep(dice.uniform(0.0, 1.2))
+            time.sleep(dice.uniform(0.0, LIFE_S))
             return
         seen = dice.choice(self._seen)
         before, deadline = seen(), time.monotonic() + 1.0
