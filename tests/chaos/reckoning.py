@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 from sqlalchemy import text
 
@@ -90,6 +92,24 @@ class Reckoning:
     def pages(self) -> Counter[str]:
         """How many incidents PagerDuty has for each key."""
         return Counter(incident.key for incident in self.bench.pagerduty.incidents)
+
+    @cached_property
+    def paged_again(self) -> list[str]:
+        """Rounds with a second alert although nothing stood in the way of seeing the first.
+
+        A page of unknown outcome is looked for before it is sent once more. Where that look fails too, and somebody
+        resolved the first meanwhile, it wakes them again: better twice than never.
+        """
+        alerts: dict[str, list[float]] = defaultdict(list)
+        for incident in self.bench.pagerduty.incidents:
+            alerts[incident.key].append(incident.created_at)
+        looks = [(call.at, urlsplit(call.path)) for call in self.bench.pagerduty.calls if call.method == "GET"]
+        again = []
+        for key, times in alerts.items():
+            asked = [at for at, url in looks if parse_qs(url.query).get("incident_key") == [key]]
+            pairs = itertools.pairwise(sorted(times))
+            again += [key for one, other in pairs if not any(one <= at <= other for at in asked)]
+        return again
 
     @cached_property
     def unpaged(self) -> list[str]:
@@ -228,7 +248,7 @@ class Reckoning:
         twice = sum(times - 1 for times in self.pages.values())
         yield (
             f"  PagerDuty: calls {self.page_calls.total()} -> keys {len(self.page_calls)};"
-            f" second alerts {twice}, rounds unpaged {len(self.unpaged)}"
+            f" second alerts {twice}, without cause {len(self.paged_again)}, rounds unpaged {len(self.unpaged)}"
         )
         yield f"  Slack: messages {len(self.ours)}; seen twice {len(self.said_twice)}"
         yield (f"  timers: fired {len(self.late)}, late p50 {statistics.median(late):.2f} s, max {max(late):.2f} s")

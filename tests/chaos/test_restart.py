@@ -114,7 +114,7 @@ def test_nothing_happens_twice(night: Reckoning) -> None:
 
 def test_each_round_of_each_incident_wakes_somebody_once(night: Reckoning) -> None:
     assert night.unpaged == []
-    assert {key: times for key, times in night.pages.items() if times > 1} == {}
+    assert night.paged_again == []
 
 
 def test_what_is_over_in_pagerduty_is_over_here(night: Reckoning) -> None:
