@@ -1,5 +1,7 @@
 """`make bench`: the real `fixfirst serve` against a floor of our own, in the same minutes on the same machine.
 
+`python -m tests.bench health` runs a part: sqlite, postgresql, runbooks, health.
+
 Three rounds; every ratio is the median of the rounds' own ratios. Ends with 1 when a promise of the table is missed.
 Loopback only, bounded in time (under fifteen minutes), and it cleans up after itself.
 """
@@ -8,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -98,12 +101,23 @@ def loads(folder: Path, outside: int) -> list[report.Line]:
     return lines
 
 
-def on_postgresql(folder: Path, outside: int, databases: PostgreSQL) -> list[report.Line]:
+def on_sqlite(folder: Path) -> list[report.Line]:
+    """Intake and commands under load, starts, memory, and the way to page and card."""
+    with house.outside(folder / "outside") as outside:
+        return [*loads(folder, outside), *starts(folder, outside)]
+
+
+def on_postgresql(folder: Path) -> list[report.Line]:
     """Durable intake, floor and product by turns on one PostgreSQL, each with a database of its own."""
+    with postgresql() as databases, house.outside(folder / "outside") as outside:
+        return _intake(folder, outside, databases)
+
+
+def _intake(folder: Path, outside: int, databases: PostgreSQL) -> list[report.Line]:
     intakes: dict[str, list[Pair]] = defaultdict(list)
     with (
-        house.floor(folder / "keeper-pg", databases.empty()) as keeper,
-        house.product(folder / "product-pg", outside, databases.new()) as bot,
+        house.floor(folder / "keeper", databases.empty()) as keeper,
+        house.product(folder / "product", outside, databases.new()) as bot,
     ):
         measure.warm_up(keeper, bot.port)
         for _ in range(ROUNDS):
@@ -128,6 +142,11 @@ def plans(folder: Path) -> list[report.Line]:
     return [report.absolute(f"plan of {books.STEPS} steps", took, "s", PLAN_BELOW_S)]
 
 
+def runbooks(folder: Path) -> list[report.Line]:
+    """Lint and preview."""
+    return [*lints(folder), *plans(folder)]
+
+
 def diagnosis(folder: Path) -> list[report.Line]:
     """The health report over a large fleet, and the marks of the forty labelled incidents."""
     found = health.measured(folder)
@@ -144,18 +163,26 @@ def diagnosis(folder: Path) -> list[report.Line]:
     ]
 
 
-def main() -> int:
-    """Runs it all; the exit status says whether every promise was kept."""
+PARTS: Final[Mapping[str, Callable[[Path], list[report.Line]]]] = {
+    "sqlite": on_sqlite,
+    "postgresql": on_postgresql,
+    "runbooks": runbooks,
+    "health": diagnosis,
+}
+
+
+def main(wanted: Sequence[str]) -> int:
+    """Runs these parts, all without a name; the exit status says whether every promise was kept."""
+    if unknown := [name for name in wanted if name not in PARTS]:
+        sys.stderr.write(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}\n")
+        return 2
     began = time.monotonic()
+    lines: list[report.Line] = []
     with tempfile.TemporaryDirectory(prefix="fixfirst-bench-") as name:
-        folder = Path(name)
-        with house.outside(folder / "outside") as outside:
-            lines = [*loads(folder, outside), *starts(folder, outside)]
-        with postgresql() as databases, house.outside(folder / "outside-pg") as outside:
-            lines += on_postgresql(folder, outside, databases)
-        lines += lints(folder)
-        lines += plans(folder)
-        lines += diagnosis(folder / "diagnosis")
+        for part in wanted or PARTS:
+            folder = Path(name) / part
+            folder.mkdir()
+            lines += PARTS[part](folder)
     missed = [line.name for line in lines if line.kept is False]
     verdict = f"Missed: {'; '.join(missed)}." if missed else "Every promise is kept."
     took = f"{time.monotonic() - began:.0f} s, {ROUNDS} rounds"
@@ -164,4 +191,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
