@@ -387,10 +387,10 @@ class App:
             raise LookupError("no Prometheus is configured")
         return rollouts.find(self.telemetry, model, now, self.config.policy.changes_within)
 
-    def _freeze(self, report: health.Report, marks: Sequence[Mark]) -> Frozen:
+    def _freeze(self, report: health.Report, marks: Sequence[Mark], changes: Sequence[Change]) -> Frozen:
         if self.recorder is None:
             raise LookupError("no Prometheus is configured")
-        return freeze(self.recorder, report, marks, self.config.health.sla_seconds)
+        return freeze(self.recorder, report, marks, self.config.health.sla_seconds, changes)
 
     def _keep(self, incident: str, name: str, pieces: Sequence[Piece]) -> Mapping[str, str]:
         """Writes the pieces down; what stands there of an earlier try is what counts."""

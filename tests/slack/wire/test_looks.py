@@ -42,7 +42,7 @@ class Telemetry:
         errors = check("U1", "crit" if self.verdict is Verdict.OUTAGE else "ok", 0.3, series=())
         return replace(report(errors), verdict=self.verdict, model=scope.model)
 
-    def freeze(self, seen: Report, _: Sequence[object]) -> Frozen:
+    def freeze(self, seen: Report, _: Sequence[object], __: Sequence[object]) -> Frozen:
         if not self.remembers:
             return Frozen((), 0, None, "errors: Prometheus does not answer")
         self.kept.append(seen.verdict)
