@@ -3,7 +3,7 @@
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -66,6 +66,11 @@ class Wire:
         return len(self.workspace.web_api.calls) if self.workspace else 0
 
 
+async def _asked(request: Request) -> Mapping[str, str]:
+    """What was asked, by URL or as a form."""
+    return {**request.query_params, **dict(parse_qsl((await request.body()).decode()))}
+
+
 class Numbers:
     """Prometheus' query API: a query that holds one of the words gets its number as a vector, any other none."""
 
@@ -78,13 +83,13 @@ class Numbers:
         self.app = Starlette(routes=routes)
 
     async def _query(self, request: Request) -> JSONResponse:
-        query = str(request.query_params.get("query") or (await request.form()).get("query") or "")
+        query = (await _asked(request)).get("query", "")
         found = [{"metric": {}, "value": [0, str(number)]} for word, number in self._numbers.items() if word in query]
         return JSONResponse({"status": "success", "data": {"resultType": "vector", "result": found[:1]}})
 
     async def _range(self, request: Request) -> JSONResponse:
         """The same number for all of the time asked about."""
-        asked = request.query_params
+        asked = await _asked(request)
         times = range(int(asked["start"]), int(asked["end"]) + 1, int(asked["step"]))
         found = [
             {"metric": {}, "values": [[at, str(number)] for at in times]}
