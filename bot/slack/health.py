@@ -239,7 +239,12 @@ def health_card(report: Mapping[str, Any], context: Context, incident_id: str = 
         return full_card(report, context)
     run = button("Run a runbook", Do.RUN, incident_id, style="primary") if incident_id and seen.runbooks else None
     word = "" if seen.scope.whole else f" {line(seen.about, 60)}"
-    beside = Beside(notes=(f"`/incident health{word} --full` shows all",), buttons=(run,))
+    # No file can be shown to one person alone (slackapi/node-slack-sdk#1790), so the picture is drawn elsewhere.
+    ways = (
+        f"`/incident health{word} --full` shows all",
+        f"`fixfirst health{word} --picture FILE.png` draws the last 90 minutes",
+    )
+    beside = Beside(notes=ways, buttons=(run,))
     return message(report_title(seen), [*report_blocks(seen, context, beside), *_groups(_numbers(seen, bad=True))])
 
 
