@@ -66,11 +66,6 @@ class Wire:
         return len(self.workspace.web_api.calls) if self.workspace else 0
 
 
-async def _asked(request: Request) -> Mapping[str, str]:
-    """What was asked, by URL or as a form."""
-    return {**request.query_params, **dict(parse_qsl((await request.body()).decode()))}
-
-
 class Numbers:
     """Prometheus' query API: a query that holds one of the words gets its number as a vector, any other none."""
 
@@ -97,3 +92,8 @@ class Numbers:
             if word in asked["query"]
         ]
         return JSONResponse({"status": "success", "data": {"resultType": "matrix", "result": found[:1]}})
+
+
+async def _asked(request: Request) -> Mapping[str, str]:
+    """What stands in the URL, or in a form."""
+    return dict(request.query_params) | dict(parse_qsl((await request.body()).decode()))
