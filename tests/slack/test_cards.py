@@ -189,6 +189,7 @@ def test_health_offers_a_runbook_only_for_an_incident(context: Context) -> None:
     alone = sound(cards.health_card(REPORT, context))
     assert labels(alone) == []
     assert "(4 of 5 signals)" in words(alone.blocks)
+    assert "health llama-70b --picture FILE.png` draws" in words(alone.blocks), "no file for one person alone"
     assert "*Do now:* Roll back a model deploy; then Serve from the cache" in words(alone.blocks)
     assert labels(sound(cards.health_card(REPORT, context, "i1"))) == ["Run a runbook"]
 
