@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
+from starlette.types import ASGIApp
 
 from bot.workbench.server import bind_for_later
 
@@ -118,6 +120,34 @@ def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def asgi_server(app: ASGIApp) -> Iterator[int]:
+    """Serves the application on a loopback port until the test is over; gives the port."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            port=0,
+            http="httptools",
+            lifespan="off",
+            log_level="critical",
+            timeout_graceful_shutdown=2,
+        )
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    limit = time.monotonic() + STARTS_WITHIN_S
+    pause = threading.Event()
+    while not server.started:
+        assert time.monotonic() < limit, "it does not listen"
+        pause.wait(0.005)
+    try:
+        yield int(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def drip(connection: socket.socket) -> None:
