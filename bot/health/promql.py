@@ -10,6 +10,7 @@ _MODEL_SLOTS = frozenset({"model_name", "model", "owner_name", "deployment", "se
 _SERVED_SLOTS = frozenset({"model_name", "model"})
 MIRRORED = ".*([Ss]hadow|[Mm]irror).*"
 """What the label of a server says that only gets copies of users' requests; in PromQL's dialect and in Python's."""
+DAY = 86_400
 _STRINGS = re.compile(r'"(?:\\.|[^"\\])*"')
 _BRACES = re.compile(r"\{[^{}]*\}|\[[^\[\]]*\]")
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^()]*\)")
@@ -29,14 +30,16 @@ class Limits:
 class Settings:
     """The yardsticks of the report.
 
-    window: seconds a rate looks back; at least two scrape intervals. sla_seconds: first token expected within; keep it
-    on an edge of the engine's histogram (vLLM, SGLang: 0.5, 0.75, 1, 2.5, 5, 7.5, 10). change_seconds: how long a
-    deploy counts as recent, whatever the window. version_labels: what tells two versions of a model apart, the first
-    that does. mirror_label: where servers say that they only get mirrored traffic; "" for nowhere. limits: by check id,
-    instead of the standard ones.
+    window: seconds a rate looks back; at least two scrape intervals. memory: seconds for which something that has gone
+    is still missed, and which are held against now; how long a day is depends on neither. sla_seconds: first token
+    expected within; keep it on an edge of the engine's histogram (vLLM, SGLang: 0.5, 0.75, 1, 2.5, 5, 7.5, 10).
+    change_seconds: how long a deploy counts as recent, whatever the window. version_labels: what tells two versions of
+    a model apart, the first that does. mirror_label: where servers say that they only get mirrored traffic; "" for
+    nowhere. limits: by check id, instead of the standard ones.
     """
 
     window: int = 300
+    memory: int = 3600
     sla_seconds: float = 2.5
     change_seconds: int = 1800
     version_labels: tuple[str, ...] = ("model_version", "version", "revision", "variant", "track")
@@ -44,13 +47,8 @@ class Settings:
     limits: Mapping[str, Limits] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.window < 1 or self.sla_seconds <= 0 or self.change_seconds < 1:
-            raise ValueError("window, sla_seconds and change_seconds must be positive")
-
-    @property
-    def memory(self) -> int:
-        """Seconds for which something that has gone is still missed: an hour at the default window."""
-        return 12 * self.window
+        if self.window < 1 or self.memory < 1 or self.sla_seconds <= 0 or self.change_seconds < 1:
+            raise ValueError("window, memory, sla_seconds and change_seconds must be positive")
 
 
 def quote(value: str) -> str:
@@ -106,7 +104,7 @@ def _durations(settings: Settings) -> Iterator[tuple[str, str]]:
     window = settings.window
     yield "window", f"{window}s"
     yield "memory", f"{settings.memory}s"
-    yield "day", f"{24 * settings.memory}s"
+    yield "day", f"{DAY}s"
     # Two minutes without a token are a hang; at a scrape every half minute that is four samples.
     yield "short", f"{max(2 * window // 5, 1)}s"
     yield "quarter", f"{3 * window}s"
