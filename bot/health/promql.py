@@ -128,14 +128,18 @@ def render(template: str, settings: Settings, models: Sequence[str] = ()) -> str
     def fill(match: re.Match[str]) -> str:
         slot = match[1]
         if slot in _SERVED_SLOTS:
-            # Nobody waits for the answers to mirrored traffic, so it is no part of how users are.
-            unmirrored = f"{settings.mirror_label}!~{quote(MIRRORED)}" if settings.mirror_label else ""
-            return ",".join(part for part in (matcher(slot, models), unmirrored) if part)
+            return ",".join(part for part in (matcher(slot, models), unmirrored(settings)) if part)
         if slot in _MODEL_SLOTS:
             return matcher(slot, models)
         return values[slot]
 
     return _SLOT.sub(fill, " ".join(template.split()))
+
+
+def unmirrored(settings: Settings) -> str:
+    """A matcher that leaves mirrored traffic out, or nothing. Nobody waits for the answers to it, so it is no part of
+    how users are."""
+    return f"{settings.mirror_label}!~{quote(MIRRORED)}" if settings.mirror_label else ""
 
 
 def matcher(label: str, values: Sequence[str]) -> str:

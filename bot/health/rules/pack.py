@@ -1,10 +1,10 @@
 """The alert pack: rules for the engines, exporters and objectives that somebody has, and no others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bot.health.promql import Settings
+from bot.health.promql import Settings, unmirrored
 from bot.health.rules import signals as s
 from bot.health.rules.cluster import cluster
 from bot.health.rules.engines import BY_ID, ENGINES
@@ -51,7 +51,8 @@ EVERYTHING: Final = Scope(engines=ENGINE_IDS, exporters=tuple(EXPORTERS))
 
 def pack(scope: Scope) -> tuple[Group, ...]:
     """The groups, in the order in which they should be evaluated; without an objective, the standard one is kept."""
-    engines = [one for one in ENGINES if one.id in scope.engines]
+    only = unmirrored(scope.health)
+    engines = [replace(one, only=only) for one in ENGINES if one.id in scope.engines]
     limits = Limits(scope.health, scope.whole_answer)
     promised = scope.kept
     groups: list[Group] = []

@@ -1,5 +1,6 @@
 """Series for the pack's own tests: an engine, a GPU or a pod that does well or badly, as its exporter would say it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,6 +88,19 @@ class Bench:
             out |= self.gauge(engine.running, steady(1))
         return out
 
+    def at_a_gateway(self, ok: float, bad: float) -> dict[str, str]:
+        """Answers a minute as a gateway before this engine counts them: it names the model."""
+        before = {
+            **OWNER,
+            "service": self.service,
+            "job": "gateway",
+            "instance": "10.0.1.1:8080",
+            "model_name": self.model,
+        }
+        total, failed = self.engine.total[0], self.engine.failed[0]
+        fine = series(total.name, {**before, **total.example}, growing(ok))
+        return fine | (series(failed.name, {**before, **failed.example}, growing(bad)) if bad else {})
+
     def latency(self, histogram: Histogram, limit: float, within: float, late: float) -> dict[str, str]:
         """Answers a minute within the limit, and up to four times later than it."""
         edges = {f"{limit * histogram.per_second:g}": within, f"{4 * limit * histogram.per_second:g}": within + late}
@@ -94,6 +108,11 @@ class Bench:
         for edge, count in {**edges, "+Inf": within + late}.items():
             out |= self.counter(f"{histogram.family}_bucket", growing(count), le=edge)
         return out | self.counter(f"{histogram.family}_count", growing(within + late))
+
+
+def mirrored(past: Mapping[str, str], label: str) -> dict[str, str]:
+    """The same as what a server does that only gets copies of users' requests."""
+    return {f'{selector[:-1]}, {label}="next-shadow"}}': values for selector, values in past.items()}
 
 
 def bench(engine: Engine) -> Bench:

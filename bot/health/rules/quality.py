@@ -124,7 +124,7 @@ def _corrupted(engines: Sequence[Engine]) -> Iterator[Alert]:
         one = bench(engine)
         yield Alert(
             name="ModelCorruptedOutput",
-            expr=f"{engine.by_model('sum', f'increase({engine.corrupted}[15m])')} > 0",
+            expr=f"{engine.by_model('sum', f'increase({engine.series(engine.corrupted)}[15m])')} > 0",
             severity="critical",
             wait="0s",
             summary="{{ $labels.model_name }} computed {{ $value | humanize }} answers with NaN in them",
