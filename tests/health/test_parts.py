@@ -161,6 +161,33 @@ def pending(past: Past, name: str, *, gpus: int = 1, scheduled: bool = False, ag
         )
 
 
+@pytest.mark.parametrize(
+    ("known", "answers", "lost", "silent"),
+    [
+        ("left", False, "ok", "ok"),
+        ("left", True, "ok", "ok"),  # the node goes before its last pod does
+        ("stays", False, "ok", "warn"),
+        ("stays", True, "crit", "ok"),
+        ("silent", False, "ok", "warn"),  # of no node can be said that it left
+        ("never", False, "ok", "warn"),
+    ],
+)
+def test_gpus_of_a_node_that_was_taken_out_of_the_cluster_are_not_missed(
+    remembering: Remembering, known: str, answers: bool, lost: str, silent: str
+) -> None:
+    past = Past()
+    for node, until in (("node-1", 0), ("node-2", 1200)):
+        labels = {"job": "dcgm", "instance": f"{node}:9400"}
+        past.gauge("up", labels, 1, 0 if answers else until)
+        past.gauge("DCGM_FI_DEV_GPU_TEMP", {**labels, "gpu": "0", "UUID": f"GPU-{node}", "Hostname": node}, 60, until)
+        if known != "never":
+            ended = 1300 if known == "silent" or (known == "left" and until) else 0
+            past.gauge("kube_node_info", {"job": "ksm", "node": node}, 1, ended)
+    told = seen(remembering(past))
+
+    assert (told["H1"].status, told["H1b"].status) == (lost, silent)
+
+
 def test_only_pods_that_have_waited_for_a_gpu_for_a_while_count(remembering: Remembering) -> None:
     past = Past()
     pending(past, "waits")

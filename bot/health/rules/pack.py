@@ -10,6 +10,7 @@ from bot.health.rules.cluster import cluster
 from bot.health.rules.engines import BY_ID, ENGINES
 from bot.health.rules.gpus import gpus
 from bot.health.rules.limits import Limits
+from bot.health.rules.lost import lost
 from bot.health.rules.objectives import objectives, thresholds
 from bot.health.rules.quality import canaries, drift, quality, spend
 from bot.health.rules.rule import Group
@@ -64,7 +65,8 @@ def pack(scope: Scope) -> tuple[Group, ...]:
     if "ksm" in scope.exporters:
         groups.append(cluster(limits))
     if "dcgm" in scope.exporters:
-        groups.append(gpus(kubernetes="ksm" in scope.exporters))
+        kubernetes = "ksm" in scope.exporters
+        groups += [lost(kubernetes), gpus(kubernetes)]
     if "drift" in scope.exporters:
         groups.append(drift(limits))
     if "canary" in scope.exporters:

@@ -123,6 +123,28 @@ GPU: Final = {"UUID": "GPU-7f3a", "gpu": "3", "Hostname": "gpu-node-1", "job": "
 SEEN_GPU: Final = {"UUID": "GPU-7f3a", "gpu": "3", "node": "gpu-node-1"}
 
 
+_SCRAPED: Final = {
+    **{("hostname" if key == "Hostname" else key): value for key, value in GPU.items()},
+    "job": "nvidia-dcgm-exporter",
+    "service": "nvidia-dcgm-exporter",
+    "endpoint": "gpu-metrics",
+    "namespace": "gpu-operator",
+    "pod": "nvidia-dcgm-exporter-x7k2p",
+    "container": "nvidia-dcgm-exporter",
+}
+_WORKLOAD: Final = {"namespace": "inference", "pod": "llama-70b-0", "container": "vllm"}
+OPERATORS_GPUS: Final[tuple[tuple[str, dict[str, str], dict[str, str]], ...]] = (
+    (
+        "a workload's, as the GPU operator has it scraped",
+        {**_SCRAPED, **{f"exported_{label}": value for label, value in _WORKLOAD.items()}},
+        {"namespace": "inference"},
+    ),
+    ("a workload's, with honorLabels", {**_SCRAPED, **_WORKLOAD}, {"namespace": "inference"}),
+    ("nobody's, as the GPU operator has it scraped", _SCRAPED, {}),
+)
+"""A case's name, the labels of one GPU, and whose it is by the alert."""
+
+
 def gpu(name: str, values: str, **more: str) -> dict[str, str]:
     """A series of one GPU, as the exporter up to 4.5.2 labels it."""
     return series(name, {**GPU, **more}, values)
