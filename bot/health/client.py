@@ -29,7 +29,10 @@ class Conversation:
         from prometheus_api_client import PrometheusConnect
         from urllib3.util.retry import Retry
 
-        self._client = PrometheusConnect(url=url, headers=headers, timeout=timeout, retry=Retry(total=0, read=False))
+        from bot.health.session import Forms
+
+        never = Retry(total=0, read=False)
+        self._client = PrometheusConnect(url=url, headers=headers, timeout=timeout, retry=never, session=Forms())
         self._name = name
         self._timeout = timeout
         self._lock = threading.Lock()
