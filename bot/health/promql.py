@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 # `<name>` cannot occur in PromQL: `<` is an operator there and needs an operand on its right that no `>` may follow.
 _SLOT = re.compile(r"<([a-z_]+)>")
 _MODEL_SLOTS = frozenset({"model_name", "model", "owner_name", "deployment", "service", "job"})
-_SERVED_SLOTS = frozenset({"model_name", "model"})
+_SERVED_SLOTS = _MODEL_SLOTS - {"owner_name"}
 MIRRORED = ".*([Ss]hadow|[Mm]irror).*"
 """What the label of a server says that only gets copies of users' requests; in PromQL's dialect and in Python's."""
 DAY = 86_400
@@ -119,8 +119,8 @@ def render(template: str, settings: Settings, models: Sequence[str] = ()) -> str
 
     `<window>`, `<memory>`, `<day>` and their like become durations, `<sla>` and `<sla_ms>` a bucket edge;
     `<model_name>`, `<model>`, `<owner_name>`, `<deployment>`, `<service>` and `<job>` become a matcher on that label,
-    or nothing without models; the first two also leave mirrored traffic out. A matcher's slot stands last between the
-    braces, where PromQL permits the comma before it.
+    or nothing without models; all but `<owner_name>` also leave mirrored traffic out. A matcher's slot stands last
+    between the braces, where PromQL permits the comma before it.
     """
     values = dict(_durations(settings))
     values |= {"sla": edge(settings.sla_seconds), "sla_ms": edge(1000 * settings.sla_seconds)}

@@ -311,3 +311,20 @@ def test_a_canary_that_nobody_answers_says_nothing_of_the_models_words(rememberi
 
     assert (found.status, found.offender) == ("crit", "wrong")
     assert {sample.labels["model_name"] for sample in found.series} == {"wrong"}
+
+
+def test_mirrored_traffic_of_a_server_that_calls_its_model_otherwise_is_no_trouble_of_users(
+    remembering: Remembering,
+) -> None:
+    past = Past()
+    for track, failing in (("stable", 1.0), ("shadow", 45.0)):
+        tgi = {"service": "llama", "track": track, "instance": track}
+        ray = {"deployment": "qwen", "track": track, "instance": track}
+        past.counter("tgi_request_success", tgi, 9)
+        past.counter("tgi_request_failure", {**tgi, "err": "overloaded"}, failing)
+        past.counter("ray_serve_deployment_request_counter_total", ray, 10)
+        past.counter("ray_serve_deployment_error_counter_total", ray, failing)
+    errors = seen(remembering(past))["U1"]
+
+    told = {series.labels["model_name"]: series.value for series in errors.series}
+    assert told == {"llama": pytest.approx(0.1), "qwen": pytest.approx(0.1)}
