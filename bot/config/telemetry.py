@@ -23,12 +23,15 @@ def read_health(values: Mapping[str, Any], faults: list[str]) -> health.Settings
     standard = health.Settings()
     settings = health.Settings(
         window=_look_back(table, "window", standard.window),
+        memory=_look_back(table, "memory", standard.memory),
         sla_seconds=table.number("first_token_within_seconds", standard.sla_seconds, low=0.001, high=3600),
         change_seconds=_look_back(table, "change", standard.change_seconds),
         version_labels=_labels(table, "version_labels", standard.version_labels),
         mirror_label=_label(table, "mirror_label", standard.mirror_label),
         limits=_limits(table.mapping("limits"), faults),
     )
+    if settings.memory < settings.window:
+        table.fault("memory", f"must be at least as long as window, {settings.window}s")
     table.done()
     return settings
 
