@@ -1,10 +1,18 @@
 """The command that asks the telemetry: a report in the terminal, its picture, and how right its verdicts have been."""
 
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bot.terminal import CONFIG, config_at, desk_at
+
+if TYPE_CHECKING:
+    from bot.config import Config
+    from bot.incident.change import Change
 
 
 @click.command()
@@ -27,14 +35,18 @@ def health(path: Path, about: str, full: bool, picture: Path | None, rated: bool
     telemetry, recorder = telemetry_of(config), recorder_of(config)
     if telemetry is None or recorder is None:
         raise click.ClickException("no Prometheus is configured; add [prometheus] with its url")
-    report = health_report(config, telemetry, telemetry.scope(about), wall_clock())
+    scope = telemetry.scope(about)
+    changes, unread = _told(config, scope.model)
+    report = health_report(config, telemetry, scope, wall_clock(), changes)
+    if unread:
+        report = replace(report, unknowns=(*report.unknowns, f"what pipelines told of: {unread}"))
     for text in lines(report):
         click.echo(text)
     for check in report.checks if full else ():
         click.echo(f"\n{check.check} {check.title}: {check.text}\n  {check.query or 'not asked'}")
     if picture is None:
         return
-    drawn = picture_of(report, recorder.record(report), (), config.health.sla_seconds)
+    drawn = picture_of(report, recorder.record(report), (), config.health.sla_seconds, changes)
     if drawn is None:
         raise click.ClickException("the picture could not be drawn")
     try:
@@ -42,6 +54,25 @@ def health(path: Path, about: str, full: bool, picture: Path | None, rated: bool
     except OSError as error:
         raise click.ClickException(f"{picture}: {error.strerror or error}") from error
     click.echo(f"\nThe last 90 minutes are in {picture}")
+
+
+def _told(config: "Config", model: str) -> "tuple[Sequence[Change], str]":
+    """What pipelines told the server of that may be behind it, and why that could not be read.
+
+    Where no server has ever written, there is nothing to read, and no database is made for it.
+    """
+    from bot.app import open_journal
+    from bot.desk import Desk
+    from bot.journal import Busy
+    from bot.journal.database import NewerSchema, Unreachable, is_there, reaching
+
+    if not is_there(config.database):
+        return (), ""
+    try:
+        with closing(open_journal(config)) as journal, reaching(config.database):
+            return Desk(journal, config.policy, config.reading, lambda: None).suspects(model), ""
+    except (NewerSchema, Unreachable, Busy, OSError) as error:
+        return (), str(error)
 
 
 def _ratings(path: Path) -> None:

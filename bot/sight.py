@@ -115,8 +115,8 @@ class Sight:
             couriers |= dict.fromkeys(("proof", "recovery"), proof.Courier(prover.prove))
         return couriers
 
-    def _freeze(self, report: health.Report, marks: Sequence[Mark]) -> Frozen:
-        return freeze(self.recorder, report, marks, self.config.health.sla_seconds)
+    def _freeze(self, report: health.Report, marks: Sequence[Mark], changes: Sequence[Change]) -> Frozen:
+        return freeze(self.recorder, report, marks, self.config.health.sla_seconds, changes)
 
     def _keep(self, incident: str, name: str, pieces: Sequence[Piece]) -> Mapping[str, str]:
         """Writes the pieces down; what stands there of an earlier try is what counts."""

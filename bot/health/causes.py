@@ -33,17 +33,22 @@ ONE_KEY = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One explanation. `holds` decides; `speak` are the checks that agree when past a limit, `silent` those that agree
-    when within it: together they give the confidence, and what is unknown counts on neither side. own: the checks whose
-    beginning is the cause's; empty where it is the users' own. runbooks: the best first; `by_check` takes those of the
-    checks in `own` that are bad."""
+    """One explanation. `holds` decides; the rest gives the confidence, in which what is unknown counts on no side.
+
+    speak: the checks that agree when past a limit, in the order in which they are told. A cause shows in some of them
+    and seldom in all, so one that is within its limit says nothing; but when all in `must` are, that speaks against it.
+    silent: the checks that agree when within their limit, for past it they tell another story. own: the checks whose
+    beginning is the cause's; empty where it is the users' own. guess: it names what is seen and not what is behind it.
+    runbooks: the best first; `by_check` takes those of the checks in `own` that are bad."""
 
     id: str
     title: str
     holds: Callable[[Signals], bool]
     speak: tuple[str, ...]
+    must: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
+    guess: bool = False
     runbooks: tuple[str, ...] = ()
     by_check: bool = False
 
@@ -103,6 +108,7 @@ CAUSES: tuple[Cause, ...] = (
         "Recent change",
         _recent_change,
         speak=("E4", "U1", "U1b", "U2", "E3"),
+        must=("U1", "U1b", "U2", "E3"),
         silent=("H1", "H2", "H3"),
         own=("E4",),
         runbooks=(ROLLBACK,),
@@ -158,6 +164,7 @@ CAUSES: tuple[Cause, ...] = (
         speak=("E3", "U5"),
         silent=("E4", "H1", "H2"),
         own=("E3",),
+        guess=True,
         runbooks=("gpu-oom-restart-loop",),
     ),
     Cause(
@@ -165,6 +172,7 @@ CAUSES: tuple[Cause, ...] = (
         "Saturation",
         lambda signals: signals.bad("U3") and signals.bad("E1", "E2"),
         speak=("U3", "E1", "E2", "U2"),
+        must=("U2",),
         silent=("E4", "H1", "U5"),
         runbooks=("kv-cache-saturated", CACHE),
     ),
@@ -173,6 +181,7 @@ CAUSES: tuple[Cause, ...] = (
         "No capacity",
         lambda signals: signals.bad("E5"),
         speak=("E5", "U5", "U3"),
+        must=("U5",),
         silent=("E4", "H1", "H2"),
         own=("E5",),
         runbooks=(SMALLER, CACHE),
@@ -181,7 +190,8 @@ CAUSES: tuple[Cause, ...] = (
         "throttle",
         "GPUs are slowed down",
         lambda signals: signals.bad("H4", "H4b", "H5", "H5b"),
-        speak=("H4", "H4b", "H5", "H5b", "U2"),
+        speak=("H4", "H4b", "H5", "H5b", "U2", "U3"),
+        must=("U2", "U3"),
         silent=("E4", "H1", "H2"),
         own=("H4", "H4b", "H5", "H5b"),
         by_check=True,
@@ -210,6 +220,7 @@ CAUSES: tuple[Cause, ...] = (
         lambda signals: signals.missing,
         speak=("U5", "U5b", "U1", "U3"),
         silent=("E4", "H1", "H2"),
+        guess=True,
         runbooks=(CACHE,),
     ),
     Cause(
@@ -217,6 +228,7 @@ CAUSES: tuple[Cause, ...] = (
         "More arrives than is served",
         lambda signals: signals.bad("U3"),
         speak=("U3", "U2"),
+        must=("U2",),
         silent=("E4", "U5", "H1"),
         runbooks=(SCALE_OUT,),
     ),
@@ -251,6 +263,52 @@ def _elsewhere(signals: Signals, cause: Cause) -> bool:
 def untimely(signals: Signals, cause: Cause) -> bool:
     """It began long after the users' trouble, or was there long before."""
     return _early(signals, cause) or _late(signals, cause)
+
+
+def lacking(signals: Signals, cause: Cause) -> bool:
+    """What the cause can hardly be without is looked at, and nowhere to be seen."""
+    known = [check for check in cause.must if signals.known(check)]
+    return bool(known) and not signals.bad(*known)
+
+
+def doubtful(signals: Signals, cause: Cause) -> bool:
+    """Time or place speaks against it, and it is named for want of a better one."""
+    if _elsewhere(signals, cause):
+        return True
+    if cause.id == "recent-change":
+        return untimely(signals, cause) and not _only_new_ones(signals)
+    return _unlikely(signals, cause)
+
+
+def proven(signals: Signals, cause: Cause) -> bool:
+    """Whether place settles it, or two checks of one kind do.
+
+    A change whose new pods alone fail. A GPU whose replicas alone fail, on which containers end since, or which two
+    checks call unfit; unless others than its own fail: then it is broken, and not why users suffer.
+    """
+    if cause.id == "recent-change":
+        return _only_new_ones(signals)
+    if cause.id != "hardware":
+        return False
+    confined = signals.confined(signals.touched(signals.faulty(*FAULTS)), late=False)
+    told_twice = sum(signals.crit(check) for check in FAULTS) >= 2
+    return confined is True or (confined is None and (told_twice or _ends_containers(signals)))
+
+
+def _only_new_ones(signals: Signals) -> bool:
+    """Whether the pods of the change fail, or end, and no others."""
+    if signals.confined(signals.renewed(), late=False):
+        return True
+    sets = tuple(f"{name}-" for sample in signals.changes if (name := sample.labels.get("replicaset", "")))
+    ending = [pod_of(sample.labels).rpartition("/")[2] for seen in signals.past("E3") for sample in seen.series]
+    return bool(sets and ending) and all(pod.startswith(sets) for pod in ending)
+
+
+def rivals(signals: Signals, cause: Cause, second: Cause) -> bool:
+    """The second might as well be it: its time fits, and what it shows is no part of the first one's story."""
+    if not (cause.own and second.own) or untimely(signals, second):
+        return False
+    return any(seen.check not in cause.speak for seen in signals.past(*second.own))
 
 
 def _began(signals: Signals, cause: Cause) -> list[datetime]:

@@ -13,6 +13,7 @@ from bot.health.chart import Mark
 from bot.health.findings import Report
 from bot.health.freeze import Frozen, Piece, evidence_id
 from bot.health.scope import Scope
+from bot.incident.change import Change
 from bot.incident.effects import Effect, FreezeEvidence
 from bot.incident.entry import Entry
 from bot.incident.events import EvidenceCollected, EvidenceFrozen
@@ -29,7 +30,7 @@ class Keeping:
     `keep` writes that down (once) and gives the pieces' sha256."""
 
     entry: Callable[[str], Entry | None]
-    freeze: Callable[[Report, Sequence[Mark]], Frozen]
+    freeze: Callable[[Report, Sequence[Mark], Sequence[Change]], Frozen]
     keep: Callable[[str, str, Sequence[Piece]], Mapping[str, str]]
 
 
@@ -64,7 +65,7 @@ class Courier:
         entry = self.keeping.entry(look.entry) if look else None
         if entry is None or not isinstance(entry.event, EvidenceCollected) or not entry.event.report:
             return []  # taken out by somebody meanwhile, and then what it showed is not kept either
-        frozen = self.keeping.freeze(Report.from_dict(entry.event.report), marks_of(incident))
+        frozen = self.keeping.freeze(Report.from_dict(entry.event.report), marks_of(incident), incident.changes)
         if not frozen.pieces and not attempt.progress:
             return Again(attempt.now + ONCE_MORE, {"tries": 1})
         parts = self.keeping.keep(incident.id, evidence, frozen.pieces) if frozen.pieces else {}
@@ -72,7 +73,7 @@ class Courier:
 
 
 def marks_of(incident: Incident) -> list[Mark]:
-    """What of the incident belongs on the picture."""
+    """What of the incident belongs on the picture, beside what was changed."""
     marks = [Mark(incident.detected_at, "alert", "alert" if incident.group_key else "declared")]
     if incident.acknowledged:
         marks.append(Mark(incident.acknowledged.at, "ack", f"{who(incident.acknowledged.by)} has it"))

@@ -11,6 +11,7 @@ from bot.health.observation import Observation
 from bot.health.scope import FLEET, Scope
 from bot.health.slo import Standing
 from bot.health.versions import Comparison
+from bot.incident.timeline import count
 
 Certainty = Literal["high", "medium", "low", ""]
 
@@ -29,7 +30,7 @@ class Report:
     """The health report, as data.
 
     model: the model asked about, or None for the fleet. cause_id: see CAUSES; `none` when nothing explains it. agree of
-    signals: how many of the signals that could speak for or against the cause do speak for it. second: the next cause
+    signals: how many of the signals that have a say on the cause speak for it. second: the next cause
     that would hold, or "". runbooks: ids to propose, the best first; the bot may not have them all. not_advised: what a
     person may be tempted to do, with the reason against. unknowns: what was not seen, and why, each reason once. scope:
     what was asked about; its model is `model`. certainty: how sure we are of the cause; "" without one. headline_cause:
@@ -76,7 +77,7 @@ class Report:
     @property
     def confidence(self) -> str:
         """`high, 4 of 5 signals`; "" where there is no cause to be sure of."""
-        counted = f"{self.agree} of {self.signals} signals" if self.signals else ""
+        counted = f"{self.agree} of {count(self.signals, 'signal')}" if self.signals else ""
         return ", ".join(part for part in (self.certainty, counted) if part)
 
     @property

@@ -11,9 +11,10 @@ import structlog
 
 from bot.health.chart import Mark, Picture, draw
 from bot.health.findings import Report
-from bot.health.observation import Observation
+from bot.health.observation import Sample
 from bot.health.series import Recorder, Recording, onset
 from bot.health.strips import xids
+from bot.incident.change import GONE, KUBERNETES, Change, ChangeKind, is_same, tag
 
 log = structlog.get_logger()
 
@@ -21,6 +22,9 @@ PICTURE: Final = "picture"
 LARGEST: Final = 4_000_000
 """Bytes of all series of one look, as JSON: some 500 GPUs over 90 minutes. They take a tenth of it on the disk."""
 XID_MARKS: Final = 4
+CHANGE_MARKS: Final = 5
+_SAME_S: Final = 60
+"""A time and an age tell the same moment no finer."""
 _FELT: Final = {"ttft": "U2", "errors": "U1"}
 """The series that users feel, and the check whose limit says from when."""
 
@@ -50,7 +54,9 @@ def evidence_id(key: str) -> str:
     return f"EV-{base64.b32encode(hashlib.sha256(key.encode()).digest()[:5]).decode()}"
 
 
-def freeze(recorder: Recorder, report: Report, marks: Sequence[Mark], sla: float) -> Frozen:
+def freeze(
+    recorder: Recorder, report: Report, marks: Sequence[Mark], sla: float, changes: Sequence[Change] = ()
+) -> Frozen:
     """Reads the last 90 minutes and draws them. Takes the recorder's budget and the time of a drawing."""
     recording = recorder.record(report)
     pieces: list[Piece] = []
@@ -69,7 +75,7 @@ def freeze(recorder: Recorder, report: Report, marks: Sequence[Mark], sla: float
         room -= len(content)
         points += sum(len(line.points) for line in series.lines)
         pieces.append(Piece(series.name, "series", series.query, content))
-    picture = picture_of(report, recording, marks, sla) if pieces else None
+    picture = picture_of(report, recording, marks, sla, changes) if pieces else None
     if picture is not None:
         pieces.append(Piece(PICTURE, "picture", "", picture))
     elif pieces:
@@ -89,10 +95,14 @@ def short_title(report: Report) -> str:
     return f"[{report.verdict}] {report.about}: {felt_most}{because}"
 
 
-def picture_of(report: Report, recording: Recording, marks: Sequence[Mark], sla: float) -> bytes | None:
-    """The PNG, with marks for deploys and Xids beside those given; None when it could not be drawn."""
+def picture_of(
+    report: Report, recording: Recording, marks: Sequence[Mark], sla: float, changes: Sequence[Change] = ()
+) -> bytes | None:
+    """The PNG, with marks for changes (those known and those of the report) and Xids; None when it could not be
+    drawn."""
     title = short_title(report)
-    all_marks = (*marks, *_deploys(report), *_xids(recording))
+    shown = [mark for mark in changes_of(report, changes) if recording.begin <= mark.at <= recording.end]
+    all_marks = (*marks, *_newest(shown), *_xids(recording))
     try:
         return draw(Picture(title, recording, all_marks, sla))
     except Exception:
@@ -114,20 +124,58 @@ def felt_since(report: Report, recording: Recording) -> datetime | None:
     return min(begun, default=None)
 
 
-def _deploys(report: Report) -> list[Mark]:
-    changes = [check for check in report.checks if check.group == "change" and check.unit == "age"]
-    return [Mark(report.at - timedelta(seconds=age), "change", text) for age, text in _ages(changes)]
+def changes_of(report: Report, known: Sequence[Change]) -> list[Mark]:
+    """Each change once, the oldest first, in the words of whoever told of it; and what the report alone saw."""
+    marks = {one.at: Mark(one.at, "change", _said(one)) for one in known}
+    for check in report.checks:
+        for sample in check.series if check.group == "change" and check.unit == "age" else ():
+            seen = _seen(sample, report.at)
+            if not any(_is_known(one, seen) for one in known):
+                text = f"deploy {seen.revision or seen.workload}".strip()
+                # One roll-out is seen by several exporters.
+                near = any(abs((at - seen.at).total_seconds()) < _SAME_S for at in marks)
+                marks |= {} if near else {seen.at: Mark(seen.at, "change", text)}
+    return [marks[at] for at in sorted(marks)]
 
 
-def _ages(changes: Sequence[Observation]) -> list[tuple[float, str]]:
-    """Each change once: one roll-out is seen by several exporters."""
-    found: dict[int, tuple[float, str]] = {}
-    for check in changes:
-        for sample in check.series:
-            labels = sample.labels
-            what = labels.get("revision") or labels.get("replicaset") or labels.get("deployment", "")
-            found.setdefault(round(sample.value / 60), (sample.value, f"deploy {what}".strip()))
-    return list(found.values())
+def _seen(sample: Sample, now: datetime) -> Change:
+    labels = sample.labels
+    return Change(
+        id=labels.get("replicaset", ""),
+        source=KUBERNETES,
+        at=now - timedelta(seconds=sample.value),
+        service=labels.get("service", ""),
+        model=labels.get("model_name", ""),
+        workload=labels.get("deployment", ""),
+        revision=labels.get("revision") or labels.get("replicaset", ""),
+    )
+
+
+def _is_known(known: Change, seen: Change) -> bool:
+    """By the moment, by the ReplicaSet that it stands for, or as two sources that speak of one roll-out."""
+    sets = (known.id, *known.stands_for.values())
+    return (
+        abs((known.at - seen.at).total_seconds()) < _SAME_S
+        or bool(seen.id and any(f"/{seen.id}@" in id_ for id_ in sets))
+        or is_same(known, seen)
+    )
+
+
+def _said(change: Change) -> str:
+    """In the few words that a mark has room for: `deploy r42`, `config max_num_seqs`."""
+    if change.title == GONE:
+        return "change"
+    if change.kind is ChangeKind.DEPLOY:
+        return f"deploy {change.revision or tag(change.image) or change.subject}"
+    key = change.settings[0].key if change.settings else ""
+    return f"{change.kind.value} {key or change.title or change.subject}"
+
+
+def _newest(marks: Sequence[Mark]) -> list[Mark]:
+    if len(marks) <= CHANGE_MARKS:
+        return list(marks)
+    oldest, *rest = marks[-CHANGE_MARKS:]
+    return [Mark(oldest.at, "change", "more changes"), *rest]
 
 
 def _xids(recording: Recording) -> list[Mark]:

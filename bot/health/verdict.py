@@ -5,7 +5,20 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.health.capacity import QUEUE, Drain, Replica, drains
-from bot.health.causes import CACHE, DRAINING, ROLLBACK, SCALE_OUT, SMALLER, Cause, explanations, headline, untimely
+from bot.health.causes import (
+    CACHE,
+    DRAINING,
+    ROLLBACK,
+    SCALE_OUT,
+    SMALLER,
+    Cause,
+    doubtful,
+    explanations,
+    headline,
+    lacking,
+    proven,
+    rivals,
+)
 from bot.health.findings import Certainty, Report, Verdict
 from bot.health.observation import Observation, Sample
 from bot.health.recent import CHANGE_CHECK, at_onset
@@ -150,22 +163,28 @@ def _cause_sentence(signals: Signals, verdict: Verdict, cause: Cause | None, mod
 
 
 def _agreement(signals: Signals, cause: Cause | None) -> tuple[int, int]:
+    """How many of the signals that have a say on the cause agree, and how many there are."""
     if cause is None:
         return 0, 0
-    agree = [signals.bad(check) for check in cause.speak if signals.known(check)]
-    agree += [not signals.bad(check) for check in cause.silent if signals.known(check)]
-    return sum(agree), len(agree)
+    agree = len(signals.past(*cause.speak)) + sum(signals.ok(check) for check in cause.silent)
+    against = len(signals.past(*cause.silent)) + lacking(signals, cause)
+    return agree, agree + against
 
 
 def _certainty(signals: Signals, cause: Cause | None, second: Cause | None, agree: int, spoken: int) -> Certainty:
-    """In words. A cause whose time does not fit is a guess; one with a rival whose time fits as well is not sure."""
+    """In words. What time or place speaks against is a guess; with a rival, or few signals, nobody is sure."""
     if cause is None or not spoken:
         return ""
-    share = agree / spoken
-    if share < 0.5 or untimely(signals, cause):
+    if doubtful(signals, cause):
         return "low"
-    rival = second is not None and second.own and cause.own and not untimely(signals, second)
-    return "high" if share >= 0.6 and spoken >= 3 and not rival else "medium"
+    if proven(signals, cause):
+        return "high"
+    share = agree / spoken
+    if share < 0.5:
+        return "low"
+    rival = second is not None and rivals(signals, cause, second)
+    unsure = rival or cause.guess or lacking(signals, cause)
+    return "high" if share >= 0.6 and spoken >= 3 and not unsure else "medium"
 
 
 def _drains(signals: Signals, cause: Cause | None) -> tuple[Drain, ...]:

@@ -155,7 +155,7 @@ def is_same(one: Change, other: Change) -> bool:
     if KUBERNETES not in (one.source, other.source) or not _same_subject(one, other):
         return False
     if one.image and other.image:
-        return _tag(one.image) == _tag(other.image) and abs(one.at - other.at) <= SAME_IMAGE_WITHIN
+        return tag(one.image) == tag(other.image) and abs(one.at - other.at) <= SAME_IMAGE_WITHIN
     return abs(one.at - other.at) <= SAME_WITHIN
 
 
@@ -273,7 +273,7 @@ def _image(reference: str) -> str:
     return f"{name} ({plain})" if ":" in name else f"{name}:{plain}"
 
 
-def _tag(reference: str) -> str:
+def tag(reference: str) -> str:
     """What two references to one image have in common: registries and mirrors differ, name and tag do not."""
     path, _, digest = reference.partition("@")
     name = path.rpartition("/")[2]

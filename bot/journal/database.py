@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 BUSY_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_S: Final = 5
@@ -51,6 +51,12 @@ def folder_of(url: str) -> Path | None:
     """Where the database's files lie; None where a server keeps them."""
     found = make_url(url)
     return Path(found.database or "").parent if found.get_backend_name() == "sqlite" else None
+
+
+def is_there(url: str) -> bool:
+    """Whether there may be a database to read: a file that nobody has made yet holds nothing."""
+    found = make_url(url)
+    return found.get_backend_name() != "sqlite" or Path(found.database or "").is_file()
 
 
 def _postgresql(url: str) -> dict[str, Any]:
@@ -129,7 +135,9 @@ def reaching(url: str) -> Iterator[None]:
     """Says in a sentence that the database cannot be had. Raises Unreachable."""
     try:
         yield
-    except OperationalError as error:
+    except DatabaseError as error:
+        if type(error) not in (OperationalError, DatabaseError):  # a wrong statement is a bug of ours
+            raise
         why = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
         name = make_url(url).set(query={}).render_as_string(hide_password=True)
         raise Unreachable(f"the database {name} cannot be opened: {why}") from error

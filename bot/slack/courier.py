@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -33,7 +34,7 @@ from bot.incident.state import Incident
 from bot.slack import cards, messages
 from bot.slack.channels import Channels
 from bot.slack.client import Refusal, call
-from bot.slack.health import numbers_message
+from bot.slack.health import is_settled, numbers_message
 from bot.slack.pictures import PictureCourier, Pictures, is_late, later
 from bot.slack.ports import Past
 from bot.slack.quiet import Posted
@@ -146,8 +147,12 @@ class Courier:
         if self._is_up_to_date(incident):
             return posted
         about = [place for place in incident.cards.values() if place.surface.startswith(ENTRY)]
+        shared = Counter((place.channel, place.ts) for place in about)
+        wanted = attempt.since or attempt.now
         for place in {(place.channel, place.ts): place for place in about}.values():  # what came into it shows it whole
-            self._show_again(place, incident)
+            alone = shared[place.channel, place.ts] == 1
+            if not is_settled(place.surface.removeprefix(ENTRY), incident, wanted, alone=alone):
+                self._show_again(place, incident)
         self._brought_up_to_date(incident)
         return posted
 

@@ -32,6 +32,8 @@ _USERS_SHOWN: Final = 4
 VERSIONS_SHOWN: Final = 3
 """Models whose versions are shown side by side; the rest is in the terminal's report."""
 _QUERY_SHOWN: Final = 260
+SETTLED_AFTER: Final = timedelta(hours=1)
+"""So long after it, whatever changed a message has been shown in it, by this server, another, or one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +155,28 @@ def evidence_message(
     )
 
 
+def is_settled(entry: str, incident: Incident, at: datetime, *, alone: bool) -> bool:
+    """Whether the report of this journal entry had nothing new to show at `at`, nor has since.
+
+    For long a newer look has had its run button, or the incident is over. `alone` is a report in a message of its own,
+    in which no other button waits for somebody. What people said of it, and what was taken out of the incident, may be
+    news at any time.
+    """
+    of = next((id_ for id_, look in incident.looks.items() if look.entry == entry), "")
+    if not of or incident.redacted or any(rated == of for rated, _ in incident.ratings):
+        return False
+    long_ago = at - SETTLED_AFTER
+    marks = (incident.acknowledged, incident.mitigated, incident.resolved)
+    quiet = all(moment <= long_ago for moment in (incident.opened_at, *(mark.at for mark in marks if mark)))
+    superseded = any(incident.looks[of].at < look.at <= long_ago for look in incident.looks.values())
+    return (superseded and (alone or quiet)) or (quiet and not incident.is_live)
+
+
 def _compared(entry: Entry, found: ev.EvidenceCollected, incident: Incident) -> list[str]:
     """Once it is mitigated or over: how it was at its worst, and how it is now."""
     worst = incident.worst
-    calm = incident.resolved or incident.mitigated
-    if worst is None or not worst.report or calm is None or entry.at < calm.at or worst.evidence == found.evidence:
+    calm = any(mark and entry.at >= mark.at for mark in (incident.mitigated, incident.resolved))
+    if worst is None or not worst.report or not calm or worst.evidence == found.evidence:
         return []
     lines = compare(Report.from_dict(worst.report), Report.from_dict(found.report))
     return [
@@ -174,8 +193,9 @@ def _rated(evidence: str, incident: Incident) -> list[str]:
 def _buttons(
     seen: Report, found: ev.EvidenceCollected, incident: Incident, context: Context
 ) -> tuple[Block | None, ...]:
-    # A second runbook is not offered while one is under way, nor after one has helped.
-    open_to_it = incident.is_live and incident.active_run is None and incident.status is not Status.MITIGATED
+    # A second runbook is not offered while one is under way, nor after one has helped; nor what an older look proposed.
+    newest = incident.evidence is None or incident.evidence.evidence == found.evidence
+    open_to_it = newest and incident.is_live and incident.active_run is None and incident.status is not Status.MITIGATED
     known = context.runbooks.get(found.runbook, "")
     run = run_button(incident, context) if known and open_to_it else None
     if run is not None:
@@ -219,7 +239,12 @@ def health_card(report: Mapping[str, Any], context: Context, incident_id: str = 
         return full_card(report, context)
     run = button("Run a runbook", Do.RUN, incident_id, style="primary") if incident_id and seen.runbooks else None
     word = "" if seen.scope.whole else f" {line(seen.about, 60)}"
-    beside = Beside(notes=(f"`/incident health{word} --full` shows all",), buttons=(run,))
+    # No file can be shown to one person alone (slackapi/node-slack-sdk#1790), so the picture is drawn elsewhere.
+    ways = (
+        f"`/incident health{word} --full` shows all",
+        f"`fixfirst health{word} --picture FILE.png` draws the last 90 minutes",
+    )
+    beside = Beside(notes=ways, buttons=(run,))
     return message(report_title(seen), [*report_blocks(seen, context, beside), *_groups(_numbers(seen, bad=True))])
 
 

@@ -10,7 +10,7 @@ from bot.incident.events import DeliveryFailed, EvidenceCollected
 from bot.incident.links import Links
 from bot.incident.policy import Policy
 from bot.incident.state import Incident, Status
-from bot.incident.timeline import span
+from bot.incident.timeline import count, span
 from bot.slack.actions import Do
 from bot.slack.blocks import (
     Block,
@@ -144,7 +144,7 @@ def confidence(found: EvidenceCollected) -> str:
     agree, signals = found.report.get("agree", 0), found.report.get("signals", 0)
     certainty = found.report.get("certainty", "")
     sure = f"{certainty}, " if certainty else ""
-    return f" ({sure}{agree} of {signals} signals)" if signals else ""
+    return f" ({sure}{agree} of {count(signals, 'signal')})" if signals else ""
 
 
 def tested(incident: Incident) -> str:

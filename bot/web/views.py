@@ -244,13 +244,15 @@ def evidence(incident: Incident) -> EvidenceView | None:
 def evidence_of(told: EvidenceCollected) -> EvidenceView:
     """One look at the telemetry, the worst first."""
     report: Mapping[str, Any] = told.report
-    signals = report.get("signals")
+    signals, certainty = report.get("signals"), report.get("certainty", "")
     checks = sorted((_check(one) for one in report.get("checks", ())), key=lambda check: _BADNESS.get(check.status, 3))
     return EvidenceView(
         verdict=told.verdict,
         impact=told.impact,
         cause=told.cause,
-        confidence=f"{report.get('agree')} of {count(signals, 'signal')}" if signals else "",
+        confidence=f"{certainty}{', ' * bool(certainty)}{report.get('agree')} of {count(signals, 'signal')}"
+        if signals
+        else "",
         unknowns=tuple(report.get("unknowns", ())),
         bad=tuple(check for check in checks if check.status in ("crit", "warn")),
         calm=tuple(check for check in checks if check.status not in ("crit", "warn")),

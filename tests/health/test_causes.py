@@ -81,7 +81,9 @@ def test_a_change_that_nothing_followed_for_long_gives_way_to_what_came_just_bef
     assert causes(told(errors, bad("E4", 5 * 60, None), xid(9))) == ("recent-change", "hardware")
     assert causes(told(errors, bad("E4", 25 * 60, None))) == ("recent-change", "")
     assert told(errors, bad("E4", 25 * 60, None)).certainty == "low"
-    assert told(errors, bad("E4", 5 * 60, None)).certainty == "high"
+    # Where nothing looks at the GPUs, nothing speaks for them either.
+    assert told(errors, bad("E4", 5 * 60, None)).certainty == "medium"
+    assert told(errors, bad("E4", 5 * 60, None), within("H3", 0, host="node-1", gpu="0")).certainty == "high"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,52 @@ def test_who_fails_decides_between_a_gpu_and_a_rollout_of_the_same_minute(sick: 
     )
     seen = (bad("U1", 0.3, 3), bad("E4", 4 * 60, None), xid(4))
 
-    assert told(*seen, replicas=replicas).cause_id == cause
+    report = told(*seen, replicas=replicas)
+
+    assert report.cause_id == cause
+    assert report.certainty == ("high" if cause == "hardware" else "medium")
+
+
+def test_a_change_whose_new_pods_alone_fail_or_end_is_certain_however_long_it_took() -> None:
+    change = bad("E4", 28 * 60, None, model_name="llama", replicaset="llama-7f")
+    pods = ("prod/llama-7f-a", "prod/llama-7f-b", "prod/llama-5c-c", "prod/llama-5c-d")
+    replicas = tuple(Replica(pod, "llama", broken=0.5 if "7f" in pod else 0.0) for pod in pods)
+
+    def ending(pod: str) -> Observation:
+        return bad("E3", 4, 10, namespace="prod", pod=pod, model_name="llama")
+
+    assert told(bad("U1", 0.3, 3), change).certainty == "low"
+    assert told(bad("U1", 0.3, 3), change, replicas=replicas).certainty == "high"
+    trouble = (bad("U1", 0.3, 3), bad("U5", 0.3, 20))
+    assert told(*trouble, change, ending("llama-7f-a")).certainty == "high"
+    assert told(*trouble, change, ending("llama-5c-c")).certainty == "low"
+
+
+def test_a_gpu_on_which_containers_end_since_is_certain_and_one_whose_replicas_serve_is_not() -> None:
+    gpus = (Gpu("node-1", "0", "GPU-1", "prod/llama-0"), Gpu("node-2", "0", "GPU-2", "prod/llama-1"))
+    errors, fault = bad("U1", 0.3, 5), xid(6, pod="llama-0", namespace="prod")
+    ended = bad("E3", 1, 5, namespace="prod", pod="llama-0", model_name="llama")
+
+    def sure(sick: str, *more: Observation) -> tuple[str, str]:
+        replicas = tuple(Replica(gpu.pod, "llama", gpu.node, broken=0.5 if gpu.pod == sick else 0.0) for gpu in gpus)
+        report = told(errors, fault, *more, replicas=replicas, gpus=gpus)
+        return report.cause_id, report.certainty
+
+    assert sure("") == ("hardware", "medium")
+    assert sure("", ended) == ("hardware", "high")
+    assert sure("prod/llama-0") == ("hardware", "high")
+    assert sure("prod/llama-1") == ("hardware", "medium")
+
+
+def test_a_fault_where_those_in_trouble_do_not_run_is_a_guess() -> None:
+    replicas = (Replica("prod/llama-0", "llama", "node-1"), Replica("prod/qwen-0", "qwen", "node-2"))
+    gpus = (Gpu("node-1", "0", "GPU-1", "prod/llama-0"), Gpu("node-2", "0", "GPU-2", "prod/qwen-0"))
+    elsewhere = xid(6, "node-2", pod="qwen-0", namespace="prod")
+    gone = bad("H1", 1, 6, host="node-2", gpu="0", pod="qwen-0", namespace="prod")
+
+    report = told(bad("U1", 0.3, 5), elsewhere, gone, replicas=replicas, gpus=gpus)
+
+    assert (report.cause_id, report.certainty) == ("hardware", "low")
 
 
 def test_a_gpu_that_is_known_to_serve_another_model_or_nobody_explains_nothing_here() -> None:

@@ -13,6 +13,7 @@ from bot.config import load
 from bot.desk import Desk
 from bot.incident import commands as cmd
 from bot.incident import events as ev
+from bot.incident.change import Change, ChangeKind
 from bot.incident.events import Severity
 from bot.incident.people import BOT, Actor, ActorKind, Right
 from tests.health.conftest import Past
@@ -59,6 +60,34 @@ def test_the_picture_is_written_where_it_was_wanted(types: Type, serving: str, t
 def test_all_of_it_has_the_queries(types: Type, serving: str) -> None:
     assert "http_requests_total" not in types(serving, "health").output
     assert "http_requests_total" in types(serving, "health", "--full").output
+
+
+def test_what_a_pipeline_told_the_server_of_is_a_suspect_in_the_terminal_too(
+    types: Type, serving: str, tmp_path: Path
+) -> None:
+    before = types(serving, "health", "llama-70b")
+    assert "nothing tells when it was deployed" in before.output
+    assert not (tmp_path / "data" / "fixfirst.db").exists(), "to ask makes no database"
+    config, faults = load(tmp_path / "fixfirst.toml")
+    assert config is not None, faults
+    journal = open_journal(config)
+    flag = Change("f1", "ci", datetime.now(UTC), ChangeKind.FLAG, model="llama-70b", revision="chunked-prefill on")
+    Desk(journal, config.policy, config.reading, lambda: None).note_change(flag).result()
+    journal.close()
+    (line,) = (line for line in types(serving, "health", "llama-70b").output.splitlines() if " E4 " in line)
+    assert "changed " in line
+    assert line.endswith("[llama-70b chunked-prefill on]")
+
+
+def test_a_database_that_cannot_be_read_costs_the_report_only_what_is_in_it(
+    types: Type, serving: str, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir(exist_ok=True)
+    (tmp_path / "data" / "fixfirst.db").write_bytes(b"this is no database, whatever it is called" * 100)
+    told = types(serving, "health", "llama-70b")
+    assert told.exit_code == 0, told.output
+    assert told.output.startswith("[OUTAGE] llama-70b")
+    assert "Not checked: what pipelines told of: the database " in told.output
 
 
 def test_without_an_answer_there_is_still_a_picture_that_says_so(types: Type, tmp_path: Path) -> None:

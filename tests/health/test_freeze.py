@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.health import Observation, Report, Verdict, freeze
+from bot.health import Observation, Report, Sample, Verdict, freeze
 from bot.health.causes import CAUSES
+from bot.health.chart import Picture, draw
 from bot.health.compare import compare
 from bot.health.freeze import evidence_id, felt_since, picture_of, short_title
 from bot.health.series import Line, Recording, Series
 from bot.incident import rating
+from bot.incident.change import GONE, KUBERNETES, Change, ChangeKind, Setting
 from tests.health.test_chart import END, TIMES, recording
 
 NOW = END
@@ -117,7 +119,68 @@ def test_every_cause_that_can_be_named_can_be_chosen_as_what_it_was() -> None:
     assert {cause.id for cause in CAUSES} <= set(rating.CAUSES)
 
 
-def test_marks_beside_the_given_ones_come_from_the_report() -> None:
-    change = check("E4", "warn", 300.0, group="change", unit="age")
-    aged = replace(change, series=())
-    assert picture_of(report(aged), recording(), (), 2.5)
+def aged(**ages: tuple[float, dict[str, str]]) -> Report:
+    """A report whose check of changes saw these, each so many minutes ago under its labels."""
+    series = tuple(Sample(labels, 60.0 * minutes) for minutes, labels in ages.values())
+    return report(check("E4", "warn", 300.0, group="change", unit="age", series=series))
+
+
+def change(minutes: float, source: str = "ci", **more: object) -> Change:
+    return Change("deploy-1", source, NOW - timedelta(minutes=minutes), model="llama", **more)  # type: ignore[arg-type]
+
+
+def said(report: Report, *known: Change) -> list[tuple[int, str]]:
+    """The marks, with how many minutes ago."""
+    return [(round((NOW - one.at).total_seconds() / 60), one.text) for one in freeze.changes_of(report, known)]
+
+
+def test_changes_are_marked_however_old_in_the_words_of_who_told_of_them() -> None:
+    assert said(
+        report(),
+        change(70, revision="r42"),
+        change(12, image="registry.example/serving/llama:1.4.3"),
+        change(5, kind=ChangeKind.CONFIG, settings=(Setting("max_num_seqs", "64", "256"),)),
+        change(4, kind=ChangeKind.INFRA, title="Driver 570"),
+        change(3, title=GONE),
+    ) == [
+        (70, "deploy r42"),
+        (12, "deploy llama:1.4.3"),
+        (5, "config max_num_seqs"),
+        (4, "infra Driver 570"),
+        (3, "change"),
+    ]
+
+
+def test_a_change_that_the_report_found_too_is_marked_once() -> None:
+    rolled = {"model_name": "llama", "replicaset": "llama-7f"}
+    both = aged(one=(12, rolled), again=(12.2, {"model_name": "llama", "revision": "7f"}))
+
+    assert said(both) == [(12, "deploy llama-7f")]
+    assert said(both, change(14, revision="r42")) == [(14, "deploy r42")], "a pipeline tells before the pods are there"
+    assert said(both, change(12, revision="r42", service="other")) == [(12, "deploy r42")]
+    seen = change(26, KUBERNETES, revision="7f", workload="prod/llama")
+    begun = replace(seen, id="prod/llama-7f@2026-11-21T04:04")
+    assert said(aged(one=(12, rolled)), begun) == [(26, "deploy 7f")], "by its name, whenever it took its first pod"
+    assert said(both, change(50, revision="r41")) == [(50, "deploy r41"), (12, "deploy llama-7f")]
+    assert said(both, replace(change(14, revision="r42"), model="mistral")) == [
+        (14, "deploy r42"),
+        (12, "deploy llama-7f"),
+    ]
+
+
+def test_the_picture_shows_the_newest_changes_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Picture] = []
+
+    def draws(picture: Picture) -> bytes:
+        drawn.append(picture)
+        return draw(picture)
+
+    monkeypatch.setattr(freeze, "draw", draws)
+
+    known = [change(minutes, revision=f"r{minutes}") for minutes in (200, 80, 60, 45, 30, 20, 10)]
+    assert picture_of(report(), recording(), (), 2.5, known)
+    assert picture_of(report(), recording(), (), 2.5, known[:3])
+
+    many, few = ([mark.text for mark in one.marks] for one in drawn)
+    assert many == ["more changes", "deploy r45", "deploy r30", "deploy r20", "deploy r10"]
+    assert few == ["deploy r80", "deploy r60"]

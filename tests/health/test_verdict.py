@@ -165,10 +165,36 @@ def test_a_change_of_another_model_explains_nothing() -> None:
     assert (elsewhere.cause_id, here.cause_id) == ("none", "recent-change")
 
 
-def test_confidence_counts_who_agrees_among_those_who_could_speak() -> None:
+def test_confidence_counts_who_agrees_among_those_who_have_a_say() -> None:
     assert report(E4="warn", U1="crit", U2="crit", U1b="unknown", E3="unknown").confidence == "high, 6 of 6 signals"
-    assert report(E4="warn", U1="crit", H2="crit").confidence == "medium, 4 of 8 signals"
+    assert report(E4="warn", U1="crit", H2="crit").confidence == "medium, 4 of 5 signals"
+    assert report(rest="unknown", U1="warn", H3="crit").confidence == "medium, 1 of 1 signal"
     assert report().confidence == ""
+
+
+def test_a_lost_gpu_is_certain_although_it_shows_no_other_fault() -> None:
+    assert report(H2="crit", H1="crit", U5="warn").confidence == "high, 4 of 4 signals"
+    assert report(rest="unknown", U1="warn", H2="crit", H1="crit").confidence == "high, 2 of 2 signals"
+    assert report(H1="crit").confidence == "medium, 2 of 2 signals"  # its exporter may be wrong
+
+
+def test_a_cause_without_what_it_can_hardly_be_without_is_not_sure() -> None:
+    queue = report(U3="crit", E1="crit")
+
+    assert (queue.cause_id, queue.confidence) == ("saturation", "medium, 5 of 6 signals")
+    assert report(U3="crit", E1="crit", U2="crit").confidence == "high, 6 of 6 signals"
+    assert report(U3="crit", E1="crit", U2="unknown").confidence == "high, 5 of 5 signals"
+
+
+def test_what_only_names_what_is_seen_is_never_sure() -> None:
+    assert report(E3="crit").confidence == "medium, 4 of 4 signals"
+    assert report(U5="crit", U1="crit", U3="crit").certainty == "medium"
+
+
+def test_what_follows_from_a_cause_is_no_rival_of_it() -> None:
+    ending = report(E4="warn", U1="crit", E3="crit")
+
+    assert (ending.cause_id, ending.second_id, ending.certainty) == ("recent-change", "restarts", "high")
 
 
 def test_with_nothing_known_there_is_no_cause_no_runbook_and_no_green() -> None:
@@ -259,6 +285,7 @@ def test_every_cause_speaks_of_checks_that_exist() -> None:
     for cause in CAUSES:
         assert {*cause.speak, *cause.silent} <= {*CHECKS, LOG}, cause.id
         assert not {*cause.speak} & {*cause.silent}, cause.id
+        assert {*cause.must} <= {*cause.speak}, cause.id
 
 
 def test_every_runbook_that_a_cause_proposes_is_shipped() -> None:
@@ -272,7 +299,7 @@ def test_the_terminal_report_says_verdict_cause_and_next_step_before_the_numbers
     assert text[:5] == [
         "[OUTAGE] llama",
         "Users:       31.0% of requests fail",
-        "Cause:       Recent change: deployed 4 min ago; 31.0% of requests fail (medium, 4 of 7 signals)",
+        "Cause:       Recent change: deployed 4 min ago; 31.0% of requests fail (high, 4 of 4 signals)",
         "Do now:      runbook rollback-model-deploy",
         "Then:        serve-from-cache",
     ]

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from bot.health import freeze
+from bot.health.chart import Picture, draw
 from bot.incident import events as ev
 from bot.incident.entry import Entry
-from tests.story.night import ELSEWHERE, MAYA, SAM, Night, open_night, told
+from tests.story.night import ELSEWHERE, MAYA, SAM, Night, measuring, open_night, told
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -50,6 +52,28 @@ def ago(night: Night, minutes: int) -> datetime:
 def entries(night: Night) -> list[Entry]:
     """The entries of the newest incident that are about changes."""
     return [e for e in night.app.journal.entries(night.incident.id) if isinstance(e.event, ev.ChangeFound)]
+
+
+def test_what_was_deployed_long_before_the_page_is_marked_on_the_picture_once(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Picture] = []
+
+    def draws(picture: Picture) -> bytes:
+        drawn.append(picture)
+        return draw(picture)
+
+    monkeypatch.setattr(freeze, "draw", draws)
+    deploys(night, 45)
+    deploys(night, 12, revision="r43", previous="r42")
+    with measuring(night, {"http_requests_total": 0.3}):
+        night.burns()
+        night.through(seconds=5)
+
+    marked = {mark.text: night.clock.now - mark.at for mark in drawn[0].marks if mark.kind == "change"}
+    told_of = [text for text in marked if text != "deploy"]  # the stand-in answers a number to every question
+    assert told_of == ["deploy r42", "deploy r43"]
+    assert timedelta(minutes=45) <= marked["deploy r42"] < timedelta(minutes=46)
 
 
 def test_what_was_deployed_before_the_page_is_on_the_card_with_from_and_to(night: Night) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from . import acts
 from .args import Args, missing
-from .content import EDIT_TEXT_MAX, Content, read_content
+from .content import EDIT_TEXT_MAX, Content, for_one_person, read_content
 from .method import SPECIAL, TIER_3, TIER_4, Method
 from .model import Channel, Json, Message, SlackError
 from .state import TS, State
@@ -109,7 +109,7 @@ def post_ephemeral(state: State, args: Args) -> Json:
     _may_write(state, channel)
     if user not in channel.members:
         raise SlackError("user_not_in_channel")
-    content = read_content(state, args, text_max=EDIT_TEXT_MAX * 10)
+    content = for_one_person(read_content(state, args, text_max=EDIT_TEXT_MAX * 10))
     if content.empty:
         raise SlackError("no_text")
     message = _spoken(state, content, _thread(channel, args), _face(state, args))

@@ -69,6 +69,18 @@ def read_content(state: State, args: Args, *, text_max: int | None = None) -> Co
     )
 
 
+def for_one_person(content: Content) -> Content:
+    """The content, as a message that one person alone may see. Raises SlackError.
+
+    Files cannot be shared in such a message (slackapi/node-slack-sdk#1790): one that no channel shows is the app's own,
+    so the person would see none. What Slack answers nobody says; here it is a refusal, lest an app count on it.
+    """
+    files = [nth for nth, block in enumerate(content.blocks or []) if "slack_file" in block]
+    if files:
+        raise refuse("invalid_blocks", [Problem("invalid slack file", f"/blocks/{nth}/slack_file") for nth in files])
+    return content
+
+
 def refuse(code: str, problems: list[Problem]) -> SlackError:
     """The error that names each broken rule the way Slack does."""
     return SlackError(

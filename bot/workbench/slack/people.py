@@ -9,7 +9,7 @@ from typing import Any
 
 from . import acts, modals
 from .args import Args
-from .content import TEXT_MAX, Content, read_content
+from .content import TEXT_MAX, Content, for_one_person, read_content
 from .deliver import Answer
 from .inputs import filled, initial_values, left_out
 from .model import Channel, Json, Message, SlackError, View
@@ -100,12 +100,12 @@ def _command_answer(state: State, channel: Channel, user: str, name: str, answer
         said = {"text": answer.body.decode("utf-8", "replace")}
     try:
         content = read_content(state, Args(said))
+        if not content.empty:
+            show(state, channel, user, content, in_channel=said.get("response_type") == "in_channel")
     except SlackError as error:
         told = f'{name} failed with the error "{error.code}"'
         acts.slackbot_says(state, channel, user, told)
         return Outcome(ok=False, error=told)
-    if not content.empty:
-        show(state, channel, user, content, in_channel=said.get("response_type") == "in_channel")
     return OK
 
 
@@ -118,7 +118,9 @@ def show(
     in_channel: bool,
     thread_ts: str | None = None,
 ) -> Message:
-    """Show what the app answered to an interaction: to everyone, or to that person only."""
+    """Show what the app answered to an interaction: to everyone, or to that person only. Raises SlackError."""
+    if not in_channel:
+        for_one_person(content)
     message = Message(
         state.new_ts(),
         state.config.bot_user_id,

@@ -6,7 +6,7 @@ import json
 
 from . import acts
 from .args import Args
-from .content import Content, read_content
+from .content import Content, for_one_person, read_content
 from .model import Json, Message, ResponseUrl, SlackError
 from .people import show
 from .state import RESPONSE_URL_LIFE_S, RESPONSE_URL_USES, State
@@ -84,6 +84,8 @@ def _take_away(state: State, known: ResponseUrl, message: Message) -> None:
 
 def _replace(state: State, known: ResponseUrl, message: Message, content: Content) -> None:
     channel = state.channels[known.channel]
+    if message.only_for is not None:
+        for_one_person(content)
     before = message_object(state, channel, message, with_metadata=False)
     message.text = content.text or ""
     message.blocks = content.blocks or []

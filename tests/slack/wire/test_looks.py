@@ -47,7 +47,7 @@ class Telemetry:
         errors = check("U1", "crit" if self.verdict is Verdict.OUTAGE else "ok", 0.3, series=())
         return replace(report(errors), verdict=self.verdict, model=scope.model)
 
-    def freeze(self, seen: Report, _: Sequence[object]) -> Frozen:
+    def freeze(self, seen: Report, _: Sequence[object], __: Sequence[object]) -> Frozen:
         if not self.remembers:
             return Frozen((), 0, None, "errors: Prometheus does not answer")
         self.kept.append(seen.verdict)
@@ -83,6 +83,20 @@ def pressable(message: Message) -> list[str]:
 
 def replies(office: Office) -> list[str]:
     return [told(one) for one in office.channel.messages if one.is_reply and NUMBERS in told(one)]
+
+
+def takes_out(office: Office, number: int) -> None:
+    """Somebody takes the text of this entry out."""
+    incident = office.incident.id
+    by = Actor(ActorKind.MEMBER, MAYA, MAYA, frozenset({Right.RESPOND}))
+
+    def clear(txn: Txn) -> object:
+        said: dict[str, Any] = {"at": office.clock(), "key": new_id(), "source": "cli", "reason": "names a customer"}
+        entry = clear_text(txn, incident, number)[0].entry
+        return office.desk.execute(txn, cmd.RedactText(incident=incident, by=by, entry=entry, number=number, **said))
+
+    office.journal.write(clear).result()
+    office.delivers()
 
 
 def test_a_look_wanted_while_the_last_waits_to_be_kept_is_made(office: Office, telemetry: Telemetry) -> None:
@@ -200,16 +214,7 @@ def test_what_is_taken_out_of_a_report_goes_from_its_message_too(office: Office)
     office.burns()
     office.delivers()
     ((entry, _),) = office.entries(ev.EvidenceCollected)
-    incident, number = office.incident.id, entry.seq
-    by = Actor(ActorKind.MEMBER, MAYA, MAYA, frozenset({Right.RESPOND}))
-
-    def clear(txn: Txn) -> object:
-        said: dict[str, Any] = {"at": office.clock(), "key": new_id(), "source": "cli", "reason": "names a customer"}
-        entry = clear_text(txn, incident, number)[0].entry
-        return office.desk.execute(txn, cmd.RedactText(incident=incident, by=by, entry=entry, number=number, **said))
-
-    office.journal.write(clear).result()
-    office.delivers()
+    takes_out(office, entry.seq)
     (called,) = (one for one in office.said() if f"<@{MAYA}>" in told(one))
     assert "crit" not in told(called)
     assert "its details were taken out" in told(called)
@@ -245,3 +250,58 @@ def test_the_numbers_wait_ever_longer_for_a_report_that_does_not_come(office: Of
 def test_what_nobody_waits_for_leaves_later(office: Office) -> None:
     assert ef.TellNumbers.delay > timedelta()
     assert {kind.delay for kind in ef.EFFECTS.values() if kind is not ef.TellNumbers} == {timedelta()}
+
+
+@pytest.fixture
+def looks(office: Office, telemetry: Telemetry) -> list[str]:
+    """A long night: the report with which it began, then one every ten minutes, the last two hours ago; their ids."""
+    office.burns()
+    office.delivers()
+    telemetry.verdict = Verdict.DEGRADED
+    for nth in range(10):
+        office.after(minutes=10)
+        look = telemetry.survey(Scope(model="llama-70b"))
+        seen = ev.EvidenceCollected(str(look.verdict), "slow", "none", "rollback", look.to_dict(), f"EV-{nth:08}")
+        office.records(office.incident, seen)
+        office.delivers()
+    office.after(hours=2)
+    return [found.evidence for _, found in office.entries(ev.EvidenceCollected)]
+
+
+def edited(office: Office, kind: type[cmd.Command], **fields: Any) -> list[str]:
+    """What a server that has just begun edits for this command: the evidence of each message, or the card's surface."""
+    office.wire()
+    before = len(office.calls("chat.update"))
+    office.does(kind, office.incident.id, **fields)
+    office.delivers()
+    evidence = {f"entry:{look.entry}": name for name, look in office.incident.looks.items()}
+    at = {place.ts: evidence.get(surface, surface) for surface, place in office.incident.cards.items()}
+    return [at[call["ts"]] for call in office.calls("chat.update")[before:]]
+
+
+def test_old_reports_are_not_edited_again_by_a_server_that_remembers_nothing(office: Office, looks: list[str]) -> None:
+    cards = ["incident", "intake"]
+    first, *old, newest = looks
+    assert edited(office, cmd.PostUpdate, text="still at it") == [*cards, newest]
+    assert edited(office, cmd.RateVerdict, evidence=old[3], right=True) == [*cards, old[3], newest]
+    assert edited(office, cmd.Acknowledge) == [*cards, first, old[3], newest], "the first is in the call"
+    office.after(hours=2)
+    office.does(cmd.Resolve, office.incident.id, reason="rolled back", despite_firing=True, despite_doubt=True)
+    office.delivers()
+    office.after(hours=2)
+    assert edited(office, cmd.RateVerdict, evidence=old[5], right=True) == [*cards, old[3], old[5]]
+
+
+def test_only_the_newest_report_proposes_a_runbook(office: Office, looks: list[str]) -> None:
+    proposing = [one for one in office.said() if Do.RUN in pressable(one) and "[" in one.text]
+    assert [looks[-1] in told(one) for one in proposing] == [True]
+
+
+def test_what_is_taken_out_of_an_old_report_goes_from_its_message_too(office: Office, looks: list[str]) -> None:
+    place = office.incident.cards[f"entry:{office.incident.looks[looks[4]].entry}"]
+    number = next(entry.seq for entry, found in office.entries(ev.EvidenceCollected) if found.evidence == looks[4])
+    office.wire()
+    takes_out(office, number)
+    old = office.channel.find(place.ts)
+    assert old is not None
+    assert "its details were taken out" in told(old)

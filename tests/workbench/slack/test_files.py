@@ -1,5 +1,6 @@
 """Files: an upload in three parts, and a block may show the picture only after a moment."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from bot.workbench.slack.api_files import upload
 from bot.workbench.slack.workspace import Workspace
 
-from .conftest import HandClock
+from .conftest import HandClock, ScriptedApp
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 
@@ -34,6 +35,24 @@ def test_a_block_shows_a_file_only_once_slack_has_looked_at_it(workspace: Worksp
     assert refused["errors"] == ["invalid slack file [json-pointer:/blocks/0/slack_file]"]
     clock.pass_(1)
     assert shows(workspace, file)["ok"]
+
+
+def test_no_file_is_shown_to_one_person_alone(workspace: Workspace, app: ScriptedApp, clock: HandClock) -> None:
+    file = uploaded(workspace)
+    clock.pass_(60)
+    block = {"type": "image", "alt_text": "a picture", "slack_file": {"id": file}}
+    to_maya = {"channel": "C0INCIDENTS", "user": "U0MAYA", "text": "x"}
+    assert workspace.api("chat.postEphemeral", {**to_maya, "blocks": [block]}).body["error"] == "invalid_blocks"
+    workspace.command("maya", "incidents", "/incident list")
+    token = app.last.command["response_url"].rsplit("/", 1)[1]
+
+    def answers(**said: object) -> int:
+        return workspace.respond(token, json.dumps({"text": "x", **said}).encode())[0]
+
+    assert answers(blocks=[block]) == 400
+    assert answers() == 200
+    assert answers(blocks=[block], replace_original=True) == 400
+    assert answers(blocks=[block], response_type="in_channel") == 200
 
 
 @pytest.mark.parametrize("content", [b"plain text, no picture", b"<svg/>"])
