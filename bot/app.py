@@ -10,12 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -23,7 +22,6 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from bot import health
 from bot.audit import crier
 from bot.audit.auditor import LOOK_EVERY_S as AUDIT_LOOK_EVERY_S
 from bot.audit.auditor import Auditor
@@ -33,33 +31,21 @@ from bot.audit.pressure import LOOK_EVERY_S as PRESSURE_EVERY_S
 from bot.audit.pressure import Pressure, disk_of
 from bot.audit.reconcile import Reconciler
 from bot.config import Config
-from bot.contracts import Check, Courier, Permanent, Tail, Transient
+from bot.contracts import Check, Courier, Permanent
 from bot.desk import Desk
 from bot.drills import TIDY_EVERY_S, Drills
 from bot.engine import Engine
 from bot.engine.leaving import Leaving
 from bot.engine.local import Chore, LocalEngine
 from bot.hands import Hands
-from bot.health import logs, proof, rollouts
-from bot.health.changes import Courier as ChangesCourier
-from bot.health.chart import Mark
-from bot.health.courier import Courier as HealthCourier
-from bot.health.courier import Keeping
-from bot.health.freeze import PICTURE, Frozen, Piece, freeze
-from bot.health.probe import observations, waiting, weighed
-from bot.health.series import Recorder
+from bot.health.freeze import PICTURE
 from bot.incident.change import Change, merged
 from bot.incident.due import next_due_at
 from bot.incident.effects import pager_named
-from bot.incident.logbook import Record
 from bot.incident.run import Reading
 from bot.incident.state import Incident
-from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, nvml, pagerduty, prometheus
+from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, pagerduty, prometheus
 from bot.integrations.fallback import Fallback, Voice
-from bot.integrations.kubernetes import PreviousLog, Target
-from bot.integrations.kubernetes.readiness import pods_ready
-from bot.integrations.loki import Loki
-from bot.integrations.probe import Probes
 from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
@@ -73,15 +59,16 @@ from bot.runbook.courier import Courier as RunbookCourier
 from bot.runbook.library import Library
 from bot.runbook.preview import Parts
 from bot.runbook.shelf import survey
+from bot.sight import sight_of
 from bot.slack import cards
-from bot.slack.census import Told, told
-from bot.slack.client import Refusal, call, connect, must
+from bot.slack.census import told
+from bot.slack.client import connect
 from bot.slack.courier import Courier as SlackCourier
 from bot.slack.directory import Directory
 from bot.slack.door import SlackDoor
 from bot.slack.listeners import Listeners
-from bot.slack.notices import notice
 from bot.slack.settings import Settings as SlackSettings
+from bot.slack.side import SlackSide
 from bot.slack.verbs import Verbs
 from bot.tracing import TracedDesk, Tracing
 from bot.web.doors import Doors, Limits
@@ -132,64 +119,6 @@ def open_journal(config: Config, clock: Clock | None = None) -> Journal:
     return Journal(engine, config.workspace, clock, due_at, leaving, epoch=config.database_epoch)
 
 
-PROOF_BUDGET_S: Final = 8.0
-"""Below the 10 s that a courier's call may last: the judgement comes after."""
-
-
-def telemetry_of(
-    config: Config, yardsticks: health.Settings | None = None, budget: float = 10.0
-) -> health.Telemetry | None:
-    """The telemetry, when a Prometheus is configured; by the yardsticks of the health report where none are given."""
-    settings = config.prometheus
-    if settings is None:
-        return None
-    token = settings.token
-    headers = {"Authorization": f"Bearer {token.reveal()}"} if token else None
-    return health.Telemetry(
-        settings.url,
-        timeout=settings.timeout,
-        budget=budget,
-        headers=headers,
-        settings=yardsticks or config.health,
-    )
-
-
-def logs_of(config: Config) -> logs.Logs:
-    """What reads the logs of containers that restart: Loki, and else the clusters themselves."""
-    tails: list[Tail] = [Loki(config.loki, logs.ANY, logs.LINES)] if config.loki else []
-    clusters = [target for target in config.targets["kubernetes"].values() if isinstance(target, Target)]
-    tails += [PreviousLog.over(clusters, logs.BUDGET_S)] if clusters else []
-    return logs.Logs(tails)
-
-
-def health_report(
-    config: Config, telemetry: health.Telemetry, scope: health.Scope, now: datetime, changes: Sequence[Change] = ()
-) -> health.Report:
-    """The health report, with the second opinion of whoever is configured to be asked directly."""
-    probes = Probes(config.probes, pods_ready(config.targets["kubernetes"]))
-    direct = probes.begin(scope.model or None, telemetry.budget) if scope.whole or scope.model else None
-    gpus = nvml.begin() if config.nvml.enabled else None
-    report = health.survey(telemetry, scope, now, changes=changes, objectives=config.rules.kept, logs=logs_of(config))
-    answers = direct.finish(waiting(report)) if direct else ()
-    return weighed(report, observations((*answers, *(gpus() if gpus else ()))))
-
-
-def prover_of(config: Config) -> proof.Prover | None:
-    """What says whether it is over, when a Prometheus is configured."""
-    telemetry = telemetry_of(config, replace(config.health, window=config.proof.quiet), PROOF_BUDGET_S)
-    return proof.Prover(telemetry, config.proof) if telemetry else None
-
-
-def recorder_of(config: Config) -> Recorder | None:
-    """Prometheus' memory, when one is configured."""
-    settings = config.prometheus
-    if settings is None:
-        return None
-    token = settings.token
-    headers = {"Authorization": f"Bearer {token.reveal()}"} if token else None
-    return Recorder(settings.url, config.health, timeout=settings.timeout, headers=headers)
-
-
 SWITCH_INTERVAL_S: Final = 0.001
 """A click passes through four threads; by Python's default each may keep the next waiting for 5 ms."""
 DOORS_CONNECTIONS, PAGES_CONNECTIONS = 512, 128
@@ -197,51 +126,6 @@ DOORS_CONNECTIONS, PAGES_CONNECTIONS = 512, 128
 MIND_CLOCK_EVERY_S: Final = 10.0
 DIRECTORY_EVERY_S: Final = 45.0
 """Under the 60 s that rights may be old, so that a click seldom has to wait for a look-up."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlackSide:
-    """Everything that talks to Slack."""
-
-    settings: SlackSettings
-    whoami: Callable[[], Any]
-    directory: Directory
-    listeners: Listeners
-    door: SlackDoor
-    courier: SlackCourier
-    post: Callable[..., Any]
-    ours: Callable[[Sequence[str]], Sequence[Told]]
-
-    def say(self, line: str) -> None:
-        """A line in the intake channel, tried once. Raises Transient, Permanent."""
-        must(self.post, channel=self.settings.intake_channel, text=line)
-
-    def announce(self, record: Record) -> None:
-        """A record of the logbook in the intake channel, tried once. Raises Transient, Permanent."""
-        message = notice(record, self.settings.owner)
-        must(self.post, channel=self.settings.intake_channel, text=message.text, blocks=message.blocks)
-
-    def told(self, channels: Sequence[str]) -> Sequence[Told]:
-        """Our own messages there and in the intake channel. Raises Transient, Permanent."""
-        return self.ours([self.settings.intake_channel, *channels])
-
-    def learn(self) -> None:
-        """Keeps people and rights fresh. Slack being away is no reason to stop anything."""
-        try:
-            if self.listeners.bot_user_id is None:
-                answer = call(self.whoami)
-                self.listeners.bot_user_id = str(answer["user_id"])
-            self.directory.refresh()
-        except (Transient, Refusal) as failure:
-            log.warning("slack_not_reachable", reason=str(failure))
-
-    def listen(self) -> Callable[[], None] | None:
-        """In Socket Mode, opens the socket and gives what closes it; otherwise the HTTP door listens."""
-        if not self.settings.socket_mode:
-            return None
-        from bot.slack.socket import listen
-
-        return listen(self.listeners.app, self.settings)
 
 
 class App:
@@ -266,8 +150,7 @@ class App:
             log.error("runbook_fault", fault=str(fault))
         self.runbooks = {book.runbook.id: book.runbook for book in self.books if not book.faults}
         self.library = Library(self.runbooks, config.targets)
-        self.telemetry = telemetry_of(config)
-        self.recorder = recorder_of(config)
+        self.sight = sight_of(config, self.journal, self.desk)
         self.shelf = Shelf(config.postmortems_dir)
         self.drills = Drills(self.desk, config.drills)
         self.slack = self._slack(config.slack, clock, outside) if config.slack else None
@@ -362,41 +245,13 @@ class App:
         if self.tracing:
             self.tracing.close()
 
-    def survey(self, scope: health.Scope) -> health.Report:
-        """The health report of the fleet, or of one model, node or GPU."""
-        if self.telemetry is None:
-            raise LookupError("no Prometheus is configured")
-        return health_report(self.config, self.telemetry, scope, self.journal.clock(), self.desk.suspects(scope.model))
-
-    def survey_of(self, word: str) -> health.Report:
-        """The health report of what a person named: a model, a node, a GPU, or nothing for the fleet."""
-        if self.telemetry is None:
-            raise LookupError("no Prometheus is configured")
-        return self.survey(self.telemetry.scope(word))
-
     def latest_changes(self, whose: str) -> tuple[Sequence[Change], str]:
         """What was changed of late about a model or service, or all of it, the newest first; and who was not asked."""
         told = self.desk.changes(whose)
-        if self.telemetry is None:
+        if self.sight is None:
             return told, ""
-        seen = self._rollouts(whose, self.journal.clock())
+        seen = self.sight.rollouts(whose, self.journal.clock())
         return merged([*told, *seen.changes]), seen.missing
-
-    def _rollouts(self, model: str, now: datetime) -> rollouts.Found:
-        if self.telemetry is None:
-            raise LookupError("no Prometheus is configured")
-        return rollouts.find(self.telemetry, model, now, self.config.policy.changes_within)
-
-    def _freeze(self, report: health.Report, marks: Sequence[Mark], changes: Sequence[Change]) -> Frozen:
-        if self.recorder is None:
-            raise LookupError("no Prometheus is configured")
-        return freeze(self.recorder, report, marks, self.config.health.sla_seconds, changes)
-
-    def _keep(self, incident: str, name: str, pieces: Sequence[Piece]) -> Mapping[str, str]:
-        """Writes the pieces down; what stands there of an earlier try is what counts."""
-        parts = [evidence.Part(piece.name, piece.kind, piece.query, piece.content) for piece in pieces]
-        write = partial(evidence.keep, incident_id=incident, evidence_id=name, parts=parts)
-        return self.journal.write(lambda txn: write(txn.direct, txn.workspace, now=txn.now), urgent=False).result()
 
     def picture(self, incident: str, name: str) -> bytes | None:
         """The PNG kept with an evidence, by the ids of both; None when there is none (any more)."""
@@ -412,7 +267,8 @@ class App:
         client = connect(settings)
         directory = Directory(client, settings, clock)
         context = cards.Context(self.config.policy, self.config.pages_url, self.library.titles(), self.config.links)
-        survey = (lambda word: self.survey_of(word).to_dict()) if self.telemetry else None
+        sight = self.sight
+        survey = (lambda word: sight.survey_of(word).to_dict()) if sight else None
         verbs = Verbs(self.desk, self.library, survey, context, self.drills, latest=self.latest_changes)
         listeners = Listeners(client, settings, self.desk, directory, verbs, self._direct)
         return SlackSide(
@@ -439,14 +295,8 @@ class App:
             couriers["pager"] = self.pager
         for name, voice in config.fallbacks.items():
             couriers[pager_named(name)] = Fallback(name, voice, self.link)
-        if self.telemetry:
-            keeping = Keeping(self.journal.entry, self._freeze, self._keep)
-            couriers["health"] = HealthCourier(self.survey, frozenset(self.runbooks), keeping)
-            couriers["changes"] = ChangesCourier(self._rollouts)
-        prover = prover_of(config)
-        if prover:
-            # Recovery is waited for by threads of its own: whoever wants to resolve waits for nobody's.
-            couriers |= dict.fromkeys(("proof", "recovery"), proof.Courier(prover.prove))
+        if self.sight:
+            couriers |= self.sight.couriers(frozenset(self.runbooks))
         parts = runbook_parts(config)
         couriers["runbook"] = RunbookCourier(parts.acts, parts.checks, parts.measure, self._breakers)
         if self.tracing:

@@ -26,10 +26,10 @@ def health(path: Path, about: str, full: bool, picture: Path | None, rated: bool
     if rated:
         _ratings(path)
         return
-    from bot.app import health_report, recorder_of, telemetry_of
     from bot.health import lines
     from bot.health.freeze import picture_of
     from bot.journal.clock import wall_clock
+    from bot.sight import health_report, recorder_of, telemetry_of
 
     config = config_at(path)
     telemetry, recorder = telemetry_of(config), recorder_of(config)

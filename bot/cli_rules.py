@@ -140,16 +140,15 @@ def _prometheus(config: Config | None, url: str) -> "Prometheus":
     settings = config.prometheus if config else None
     if settings is None:
         raise click.ClickException("no Prometheus is configured; add [prometheus] with its url, or use --prometheus")
-    headers = {"Authorization": f"Bearer {settings.token.reveal()}"} if settings.token else None
-    return Prometheus(settings.url, timeout=settings.timeout, headers=headers)
+    return Prometheus(settings.url, timeout=settings.timeout, headers=settings.headers)
 
 
 @click.command()
 @CONFIG
 def slo(path: Path) -> None:
     """Print the objectives: how much of each error budget is left, and how fast it burns."""
-    from bot.app import telemetry_of
     from bot.health import standings
+    from bot.sight import telemetry_of
 
     config = config_at(path)
     telemetry = telemetry_of(config)

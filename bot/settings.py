@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from bot.incident.redact import redact
 
+SecretOf = Callable[[str], str | None]
+"""Gives the secret of a name, None when there is none."""
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LONGEST_SHOWN: Final = 80
 LONGEST_CALL: Final = timedelta(seconds=10)

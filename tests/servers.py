@@ -5,11 +5,15 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
+from starlette.types import ASGIApp
 
 from bot.workbench.server import bind_for_later
 
@@ -84,6 +88,66 @@ def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join()
+
+
+class Answering(BaseHTTPRequestHandler):
+    """What an HTTP server of a test does with a request; it says nothing to the terminal."""
+
+    def sent(self) -> bytes:
+        """The request's body, empty without one."""
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def reply(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """A whole answer. `headers` may also state another length than the true one."""
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet: pytest shows what matters."""
+
+
+@contextmanager
+def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """Serves on a loopback port until the test is over; gives the port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield int(server.server_port)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def asgi_server(app: ASGIApp) -> Iterator[int]:
+    """Serves the application on a loopback port until the test is over; gives the port."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            port=0,
+            http="httptools",
+            lifespan="off",
+            log_level="critical",
+            timeout_graceful_shutdown=2,
+        )
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    limit = time.monotonic() + STARTS_WITHIN_S
+    pause = threading.Event()
+    while not server.started:
+        assert time.monotonic() < limit, "it does not listen"
+        pause.wait(0.005)
+    try:
+        yield int(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def drip(connection: socket.socket) -> None:

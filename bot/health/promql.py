@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 # `<name>` cannot occur in PromQL: `<` is an operator there and needs an operand on its right that no `>` may follow.
 _SLOT = re.compile(r"<([a-z_]+)>")
 _MODEL_SLOTS = frozenset({"model_name", "model", "owner_name", "deployment", "service", "job"})
-_SERVED_SLOTS = frozenset({"model_name", "model"})
+_SERVED_SLOTS = _MODEL_SLOTS - {"owner_name"}
 MIRRORED = ".*([Ss]hadow|[Mm]irror).*"
 """What the label of a server says that only gets copies of users' requests; in PromQL's dialect and in Python's."""
+DAY = 86_400
 _STRINGS = re.compile(r'"(?:\\.|[^"\\])*"')
 _BRACES = re.compile(r"\{[^{}]*\}|\[[^\[\]]*\]")
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^()]*\)")
@@ -29,14 +30,16 @@ class Limits:
 class Settings:
     """The yardsticks of the report.
 
-    window: seconds a rate looks back; at least two scrape intervals. sla_seconds: first token expected within; keep it
-    on an edge of the engine's histogram (vLLM, SGLang: 0.5, 0.75, 1, 2.5, 5, 7.5, 10). change_seconds: how long a
-    deploy counts as recent, whatever the window. version_labels: what tells two versions of a model apart, the first
-    that does. mirror_label: where servers say that they only get mirrored traffic; "" for nowhere. limits: by check id,
-    instead of the standard ones.
+    window: seconds a rate looks back; at least two scrape intervals. memory: seconds for which something that has gone
+    is still missed, and which are held against now; how long a day is depends on neither. sla_seconds: first token
+    expected within; keep it on an edge of the engine's histogram (vLLM, SGLang: 0.5, 0.75, 1, 2.5, 5, 7.5, 10).
+    change_seconds: how long a deploy counts as recent, whatever the window. version_labels: what tells two versions of
+    a model apart, the first that does. mirror_label: where servers say that they only get mirrored traffic; "" for
+    nowhere. limits: by check id, instead of the standard ones.
     """
 
     window: int = 300
+    memory: int = 3600
     sla_seconds: float = 2.5
     change_seconds: int = 1800
     version_labels: tuple[str, ...] = ("model_version", "version", "revision", "variant", "track")
@@ -44,13 +47,8 @@ class Settings:
     limits: Mapping[str, Limits] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.window < 1 or self.sla_seconds <= 0 or self.change_seconds < 1:
-            raise ValueError("window, sla_seconds and change_seconds must be positive")
-
-    @property
-    def memory(self) -> int:
-        """Seconds for which something that has gone is still missed: an hour at the default window."""
-        return 12 * self.window
+        if self.window < 1 or self.memory < 1 or self.sla_seconds <= 0 or self.change_seconds < 1:
+            raise ValueError("window, memory, sla_seconds and change_seconds must be positive")
 
 
 def quote(value: str) -> str:
@@ -106,7 +104,7 @@ def _durations(settings: Settings) -> Iterator[tuple[str, str]]:
     window = settings.window
     yield "window", f"{window}s"
     yield "memory", f"{settings.memory}s"
-    yield "day", f"{24 * settings.memory}s"
+    yield "day", f"{DAY}s"
     # Two minutes without a token are a hang; at a scrape every half minute that is four samples.
     yield "short", f"{max(2 * window // 5, 1)}s"
     yield "quarter", f"{3 * window}s"
@@ -121,8 +119,8 @@ def render(template: str, settings: Settings, models: Sequence[str] = ()) -> str
 
     `<window>`, `<memory>`, `<day>` and their like become durations, `<sla>` and `<sla_ms>` a bucket edge;
     `<model_name>`, `<model>`, `<owner_name>`, `<deployment>`, `<service>` and `<job>` become a matcher on that label,
-    or nothing without models; the first two also leave mirrored traffic out. A matcher's slot stands last between the
-    braces, where PromQL permits the comma before it.
+    or nothing without models; all but `<owner_name>` also leave mirrored traffic out. A matcher's slot stands last
+    between the braces, where PromQL permits the comma before it.
     """
     values = dict(_durations(settings))
     values |= {"sla": edge(settings.sla_seconds), "sla_ms": edge(1000 * settings.sla_seconds)}
@@ -130,14 +128,18 @@ def render(template: str, settings: Settings, models: Sequence[str] = ()) -> str
     def fill(match: re.Match[str]) -> str:
         slot = match[1]
         if slot in _SERVED_SLOTS:
-            # Nobody waits for the answers to mirrored traffic, so it is no part of how users are.
-            unmirrored = f"{settings.mirror_label}!~{quote(MIRRORED)}" if settings.mirror_label else ""
-            return ",".join(part for part in (matcher(slot, models), unmirrored) if part)
+            return ",".join(part for part in (matcher(slot, models), unmirrored(settings)) if part)
         if slot in _MODEL_SLOTS:
             return matcher(slot, models)
         return values[slot]
 
     return _SLOT.sub(fill, " ".join(template.split()))
+
+
+def unmirrored(settings: Settings) -> str:
+    """A matcher that leaves mirrored traffic out, or nothing. Nobody waits for the answers to it, so it is no part of
+    how users are."""
+    return f"{settings.mirror_label}!~{quote(MIRRORED)}" if settings.mirror_label else ""
 
 
 def matcher(label: str, values: Sequence[str]) -> str:

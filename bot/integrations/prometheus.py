@@ -37,6 +37,11 @@ class Settings:
     timeout: float = 5.0
     token: Secret = field(default_factory=lambda: Secret(""))
 
+    @property
+    def headers(self) -> dict[str, str] | None:
+        """What goes with every request; None without a token."""
+        return {"Authorization": f"Bearer {self.token.reveal()}"} if self.token else None
+
     @classmethod
     def from_toml(
         cls, table: Mapping[str, Any], secret: Callable[[str], str | None]

@@ -35,6 +35,11 @@ def _text(value: datetime | None) -> str | None:
     return (value if value.tzinfo is UTC else value.astimezone(UTC)).isoformat(" ", "microseconds")[:26]
 
 
+def _only(where: str) -> dict[str, Any]:
+    """Makes an index hold only these rows, on both databases."""
+    return {"sqlite_where": text(where), "postgresql_where": text(where)}
+
+
 class Plain(TypeDecorator[Any]):
     """JSON of texts and whole numbers that hold nothing odd, as it comes in by the thousand."""
 
@@ -116,8 +121,7 @@ Index(
     incident.c.workspace,
     incident.c.group_key,
     unique=True,
-    sqlite_where=text("live AND group_key <> ''"),
-    postgresql_where=text("live AND group_key <> ''"),
+    **_only("live AND group_key <> ''"),
 )
 
 # The truth: append only. `body` holds digests where the event has free text.
@@ -144,17 +148,14 @@ event = Table(
     UniqueConstraint("workspace", "key"),
 )
 
-_STEP_BEGUN = text("kind = 'run.step_started'")
 Index(
     "ix_event_step_begun",
     event.c.workspace,
     event.c.at,
-    sqlite_where=_STEP_BEGUN,
-    postgresql_where=_STEP_BEGUN,
+    **_only("kind = 'run.step_started'"),
 )
 
-_RATED = text("kind = 'evidence.rated'")
-Index("ix_event_rated", event.c.workspace, event.c.at, sqlite_where=_RATED, postgresql_where=_RATED)
+Index("ix_event_rated", event.c.workspace, event.c.at, **_only("kind = 'evidence.rated'"))
 
 # Free text by people and outside systems. Redacting clears `text` and `salt`; the digest in the event stays valid.
 blob = Table(
@@ -241,8 +242,7 @@ Index(
     "ix_alert_homeless",
     alert.c.workspace,
     alert.c.group_key,
-    sqlite_where=text("incident IS NULL AND status = 'firing'"),
-    postgresql_where=text("incident IS NULL AND status = 'firing'"),
+    **_only("incident IS NULL AND status = 'firing'"),
 )
 # Holds all that is asked about a group, in the order in which its worst alerts are shown: a storm's group is large.
 Index(
@@ -254,8 +254,7 @@ Index(
     alert.c.starts_at.desc(),
     alert.c.fingerprint,
     alert.c.incident,
-    sqlite_where=text("incident IS NOT NULL"),
-    postgresql_where=text("incident IS NOT NULL"),
+    **_only("incident IS NOT NULL"),
 )
 
 # What reached us and still has to be worked into an incident: the durable command of the second stage of intake. It is
@@ -275,8 +274,7 @@ Index(
     "ix_inbox_waiting",
     inbox.c.workspace,
     inbox.c.group_key,
-    sqlite_where=text("drained_at IS NULL"),
-    postgresql_where=text("drained_at IS NULL"),
+    **_only("drained_at IS NULL"),
 )
 
 # What must still be done outside. `state` is waiting, done or dead.
@@ -309,8 +307,7 @@ Index(
     outbox.c.workspace,
     outbox.c.courier,
     outbox.c.due_at,
-    sqlite_where=text("state = 'waiting'"),
-    postgresql_where=text("state = 'waiting'"),
+    **_only("state = 'waiting'"),
 )
 
 # The servers at work; one whose last beat is old is dead.

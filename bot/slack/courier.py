@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -19,7 +18,6 @@ from bot.incident.entry import Entry
 from bot.incident.events import (
     AckDeadlineMissed,
     CardPosted,
-    ChannelOpened,
     DeliveryFailed,
     Event,
     EvidenceCollected,
@@ -34,13 +32,14 @@ from bot.incident.events import (
 from bot.incident.react import Call, calls
 from bot.incident.state import Incident
 from bot.slack import cards, messages
-from bot.slack.client import Refusal, call, must
+from bot.slack.channels import Channels
+from bot.slack.client import Refusal, call
 from bot.slack.health import is_settled, numbers_message
 from bot.slack.pictures import PictureCourier, Pictures, is_late, later
 from bot.slack.ports import Past
 from bot.slack.quiet import Posted
 from bot.slack.settings import Settings
-from bot.slack.text import USER, plain, user
+from bot.slack.text import USER, user
 
 log = structlog.get_logger()
 
@@ -62,18 +61,6 @@ GONE: Final = frozenset(
 """The card cannot be edited any more, so a new one is posted."""
 CLOSED: Final = frozenset({"is_archived", "channel_not_found", "not_in_channel"})
 """Nothing can be posted to the channel any more."""
-CLOCKS_DIFFER: Final = timedelta(minutes=2)
-"""How far Slack's clock may be behind ours when it says that a channel was made after its incident."""
-HARMLESS_INVITES: Final = frozenset(
-    {
-        "already_in_channel",
-        "cant_invite_self",
-        "user_not_found",
-        "cant_invite",
-        "user_is_restricted",
-        "ura_max_channels",
-    }
-)
 JUST_CALLED: Final = timedelta(minutes=1)
 """So soon after it, what a look shows belongs into the message that called somebody."""
 QUICK_TRIES: Final = 3
@@ -82,8 +69,6 @@ KNOWN_INCIDENTS: Final = 500
 """Of which is remembered what their messages were rendered from."""
 LOOK_BACK: Final = 100
 """Messages looked through for our own; a channel of ours has few of anybody else's."""
-CHANNEL_NAME_MAX: Final = 80
-TOPIC_MAX: Final = 250
 
 
 class Closed(Permanent):
@@ -108,6 +93,7 @@ class Courier:
         self._context = context
         self._oncall = oncall
         self._past = past
+        self._channels = Channels(client, oncall)
         self._pictures = PictureCourier(client, picture)
         self._lock = threading.Lock()
         self._shown: dict[tuple[str, str], str] = {}
@@ -120,7 +106,7 @@ class Courier:
             case ef.RefreshCard():
                 return self._refresh(incident, attempt)
             case ef.OpenChannel():
-                return self._open_channel(incident, attempt)
+                return self._channels.open(incident, attempt.now)
             case ef.Tell():
                 return self._tell(effect, incident, attempt)
             case ef.ShowStep():
@@ -293,53 +279,6 @@ class Courier:
         except Refusal as refusal:
             log.info("card_not_pinned", reason=refusal.error)
 
-    def _open_channel(self, incident: Incident, attempt: Attempt) -> Sequence[Event]:
-        if incident.channel:
-            return []
-        name = channel_name(incident)
-        try:
-            channel = call(self._client.conversations_create, name=name)["channel"]["id"]
-        except Refusal as refusal:
-            if refusal.error != "name_taken":
-                raise Permanent(str(refusal)) from refusal
-            name, channel = self._adopt(name, incident)
-        self._settle_in(str(channel), incident, attempt.now)
-        return [ChannelOpened(str(channel), name)]
-
-    def _adopt(self, name: str, incident: Incident) -> tuple[str, str]:
-        """Finds the channel of that name when it is ours from an earlier try; else takes a name nobody has."""
-        cursor = ""
-        while True:
-            answer = must(
-                self._client.conversations_list, limit=200, cursor=cursor, exclude_archived=True, types="public_channel"
-            )
-            for channel in answer.get("channels", []):
-                if channel["name"] == name and _made_for(channel, incident):
-                    return name, str(channel["id"])
-            cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
-            if not cursor:
-                break
-        other = f"{name[: CHANNEL_NAME_MAX - 7]}-{incident.id[-6:]}"
-        return other, str(must(self._client.conversations_create, name=other)["channel"]["id"])
-
-    def _settle_in(self, channel: str, incident: Incident, now: datetime) -> None:
-        """Purpose, topic and people. None of it is worth failing for: the channel itself is what counts."""
-        topic = plain(f"{incident.severity} {incident.title}", TOPIC_MAX)
-        purpose = f"{incident.ref}: one incident, from alert to postmortem"
-        people = [u for u in (incident.declared_by.id, *self._oncall.on_call(now)) if USER.fullmatch(u)]
-        calls: list[tuple[Callable[..., Any], dict[str, Any]]] = [
-            (self._client.conversations_setPurpose, {"channel": channel, "purpose": purpose}),
-            (self._client.conversations_setTopic, {"channel": channel, "topic": topic}),
-        ]
-        for person in dict.fromkeys(people):
-            calls.append((self._client.conversations_invite, {"channel": channel, "users": person}))
-        for method, arguments in calls:
-            try:
-                call(method, **arguments)
-            except Refusal as refusal:
-                if refusal.error not in HARMLESS_INVITES:
-                    log.warning("channel_not_settled", incident=incident.ref, reason=str(refusal))
-
     def _show_step(self, effect: ef.ShowStep, incident: Incident, attempt: Attempt) -> Sequence[Event]:
         """The step's message as it is now; one for its whole life, so that no stale button is left behind."""
         step = incident.runs[effect.run].step(effect.step)
@@ -511,18 +450,3 @@ def _content(message: cards.Message) -> dict[str, Any]:
 
 def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _made_for(channel: Mapping[str, Any], incident: Incident) -> bool:
-    """Whether it is ours from an earlier try: we are in it, and it is not older than the incident.
-
-    An older one of that name is from another life of the journal, whose numbers began at 1 too.
-    """
-    made = datetime.fromtimestamp(float(channel.get("created", 0)), UTC)
-    return bool(channel.get("is_member")) and made >= incident.opened_at - CLOCKS_DIFFER
-
-
-def channel_name(incident: Incident) -> str:
-    """`inc-42-llama-70b-answers-with-errors`: lower case letters, digits and hyphens, at most 80 characters."""
-    slug = re.sub(r"[^a-z0-9]+", "-", incident.title.lower()).strip("-")
-    return f"inc-{incident.number}-{slug}"[:CHANNEL_NAME_MAX].rstrip("-")

@@ -199,6 +199,7 @@ timeout = "5s"
 # The workbench tells its story in seconds; a production fleet looks back minutes (the default).
 [health]
 window = "30s"
+memory = "6m"
 
 [proof]
 quiet = "30s"

@@ -97,6 +97,7 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"prometheus": {"url": "http://p", "token_env": "NOT_SET"}}, "prometheus.token_env: names an environment variabl"),
     ({"health": {"window": "0s"}}, "health.window: must be at least 10s"),
     ({"health": {"change": "1s"}}, "health.change: must be at least 10s"),
+    ({"health": {"window": "10m", "memory": "5m"}}, "health.memory: must be at least as long as window, 600s"),
     ({"health": {"limits": {"U9": {"warn": 1}}}}, "health.limits.'U9': is no check with limits; there are U1, U1b, U2"),
     ({"health": {"limits": {"T1": {"warn": 1}}}}, "health.limits.'T1': is no check with limits"),
     ({"health": {"limits": {"U1": 0.01}}}, "health.limits.U1: is 0.01, but must be a table such as {warn = 1}"),

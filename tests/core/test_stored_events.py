@@ -99,6 +99,8 @@ def stored(event: Event) -> tuple[str, dict[str, object], dict[str, str]]:
 
 def test_every_event_has_an_example_and_a_golden_file() -> None:
     assert {type(event) for event in EXAMPLES} == set(EVENTS.values())
+    kinds = {kind for kind in vars(ev).values() if isinstance(kind, type) and issubclass(kind, Event)}
+    assert kinds - {Event} == set(EVENTS.values())
     assert {path.stem for path in GOLDEN.glob("*.json")} == set(EVENTS)
 
 

@@ -4,19 +4,17 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.error import URLError
 
 import pytest
 
-from tests.servers import free_port
+from tests.servers import Answering, free_port, http_server
 
 STEP = 15  # seconds between the samples of the invented past
 PAST = 3 * 3600
@@ -159,22 +157,9 @@ def exporter() -> Iterator[Exporter]:
     """An exporter whose page a test sets."""
     exporter = Exporter()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def do_GET(self) -> None:
-            body = exporter.page().encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(200, exporter.page().encode(), {"Content-Type": "text/plain; version=0.0.4"})
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        exporter.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with http_server(Handler) as exporter.port:
         yield exporter
-        server.shutdown()
-        thread.join()

@@ -161,6 +161,33 @@ def pending(past: Past, name: str, *, gpus: int = 1, scheduled: bool = False, ag
         )
 
 
+@pytest.mark.parametrize(
+    ("known", "answers", "lost", "silent"),
+    [
+        ("left", False, "ok", "ok"),
+        ("left", True, "ok", "ok"),  # the node goes before its last pod does
+        ("stays", False, "ok", "warn"),
+        ("stays", True, "crit", "ok"),
+        ("silent", False, "ok", "warn"),  # of no node can be said that it left
+        ("never", False, "ok", "warn"),
+    ],
+)
+def test_gpus_of_a_node_that_was_taken_out_of_the_cluster_are_not_missed(
+    remembering: Remembering, known: str, answers: bool, lost: str, silent: str
+) -> None:
+    past = Past()
+    for node, until in (("node-1", 0), ("node-2", 1200)):
+        labels = {"job": "dcgm", "instance": f"{node}:9400"}
+        past.gauge("up", labels, 1, 0 if answers else until)
+        past.gauge("DCGM_FI_DEV_GPU_TEMP", {**labels, "gpu": "0", "UUID": f"GPU-{node}", "Hostname": node}, 60, until)
+        if known != "never":
+            ended = 1300 if known == "silent" or (known == "left" and until) else 0
+            past.gauge("kube_node_info", {"job": "ksm", "node": node}, 1, ended)
+    told = seen(remembering(past))
+
+    assert (told["H1"].status, told["H1b"].status) == (lost, silent)
+
+
 def test_only_pods_that_have_waited_for_a_gpu_for_a_while_count(remembering: Remembering) -> None:
     past = Past()
     pending(past, "waits")
@@ -284,3 +311,20 @@ def test_a_canary_that_nobody_answers_says_nothing_of_the_models_words(rememberi
 
     assert (found.status, found.offender) == ("crit", "wrong")
     assert {sample.labels["model_name"] for sample in found.series} == {"wrong"}
+
+
+def test_mirrored_traffic_of_a_server_that_calls_its_model_otherwise_is_no_trouble_of_users(
+    remembering: Remembering,
+) -> None:
+    past = Past()
+    for track, failing in (("stable", 1.0), ("shadow", 45.0)):
+        tgi = {"service": "llama", "track": track, "instance": track}
+        ray = {"deployment": "qwen", "track": track, "instance": track}
+        past.counter("tgi_request_success", tgi, 9)
+        past.counter("tgi_request_failure", {**tgi, "err": "overloaded"}, failing)
+        past.counter("ray_serve_deployment_request_counter_total", ray, 10)
+        past.counter("ray_serve_deployment_error_counter_total", ray, failing)
+    errors = seen(remembering(past))["U1"]
+
+    told = {series.labels["model_name"]: series.value for series in errors.series}
+    assert told == {"llama": pytest.approx(0.1), "qwen": pytest.approx(0.1)}

@@ -63,7 +63,12 @@ def test_a_bucket_edge_is_found_as_any_client_writes_it(seconds: float, expressi
     assert edge(seconds) == expression
 
 
-@pytest.mark.parametrize("wrong", [{"window": 0}, {"sla_seconds": 0}, {"change_seconds": -1}])
+def test_an_hour_and_a_day_are_as_long_whatever_the_window() -> None:
+    for window in (60, 300, 600):
+        assert render("x[<window>] y[<memory>] z[<day>]", Settings(window=window)) == f"x[{window}s] y[3600s] z[86400s]"
+
+
+@pytest.mark.parametrize("wrong", [{"window": 0}, {"memory": 0}, {"sla_seconds": 0}, {"change_seconds": -1}])
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         Settings(**wrong)

@@ -1,12 +1,12 @@
 """A server that answers whatever is asked with what it was told to, and remembers the questions."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.servers import Answering, http_server
 
 
 @dataclass
@@ -35,23 +35,11 @@ def answering() -> Iterator[Server]:
     """A server of ours on loopback."""
     server = Server()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def do_GET(self) -> None:
             server.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
             answer = server.earlier.pop(0) if server.earlier else server.answer
-            self.send_response(server.status)
-            self.send_header("Content-Type", server.kind)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            self.reply(server.status, answer, {"Content-Type": server.kind})
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        server.port = http.server_address[1]
-        thread = threading.Thread(target=http.serve_forever, args=(0.02,))
-        thread.start()
+    with http_server(Handler) as server.port:
         yield server
-        http.shutdown()
-        thread.join()

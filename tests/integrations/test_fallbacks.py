@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from bot.incident.state import Incident
 from bot.integrations.fallback import Action, Fallback, Voice, Word
 from tests.core.case import START, Case
 from tests.integrations.postbox import Postbox, open_postbox
-from tests.servers import certificate_in, free_port
+from tests.servers import Answering, certificate_in, free_port, http_server
 
 PASSWORD = "decoy password"
 TOKEN = "decoy-token"
@@ -247,25 +246,14 @@ class Bridge:
 def bridge() -> Iterator[Bridge]:
     bridge = Bridge()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def do_POST(self) -> None:
-            bridge.heard.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
-            status, body = bridge.answer
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            bridge.heard.append((dict(self.headers), self.sent()))
+            self.reply(*bridge.answer)
 
-        def log_message(self, *_: Any) -> None:
-            """Nothing to the terminal."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        bridge.url = f"http://127.0.0.1:{server.server_port}/page"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with http_server(Handler) as port:
+        bridge.url = f"http://127.0.0.1:{port}/page"
         yield bridge
-        server.shutdown()
-        thread.join()
 
 
 def test_a_webhook_is_signed_and_carries_the_token_and_one_key(bridge: Bridge) -> None:

@@ -1,10 +1,8 @@
 """`http.get` against a real HTTP server on the loopback: what is asked, and what is made of the answers."""
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from bot.integrations.expectation import judged
 from bot.integrations.http import Endpoint, Get
 from bot.runbook.kinds import KINDS
 from bot.runbook.shelf import check
+from tests.servers import Answering, http_server
 
 HOLDS, FAILS, INCONCLUSIVE = Sample.HOLDS, Sample.FAILS, Sample.INCONCLUSIVE
 TOKEN = "canary-7f3a"
@@ -38,26 +37,14 @@ class Gateway:
 def gateway() -> Iterator[Gateway]:
     gateway = Gateway()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def do_GET(self) -> None:
             gateway.heard.append((self.requestline, dict(self.headers)))
-            answer = json.dumps(gateway.state).encode()
-            self.send_response(gateway.status)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            self.reply(gateway.status, json.dumps(gateway.state).encode())
 
-        def log_message(self, *_: Any) -> None:
-            """Nothing to the terminal."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    gateway.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield gateway
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_server(Handler) as port:
+        gateway.address = f"http://127.0.0.1:{port}"
+        yield gateway
 
 
 def get_of(gateway: Gateway, path: str = "/v1/models/{model}") -> Get:

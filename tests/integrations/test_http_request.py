@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from bot.contracts import Observed, Permanent, Transient
 from bot.incident.run import Risk
 from bot.integrations.http import Endpoint, HttpRequest
+from tests.servers import Answering, http_server
 
 TOKEN = "canary-7f3a"
 ROLLBACK = {"endpoint": "model-deploy", "model": "llama-70b"}
@@ -51,31 +51,19 @@ class DeployService:
 def service() -> Iterator[DeployService]:
     service = DeployService()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = self.sent()
             status, headers, answer = service.answer(
                 self.command, self.path, dict(self.headers), json.loads(body) if body else None
             )
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(answer)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer)
+            self.reply(status, answer, headers)
 
         do_GET = do_POST = do_PUT = _serve
 
-        def log_message(self, *_: Any) -> None:
-            """Nothing to the terminal."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    service.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield service
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_server(Handler) as port:
+        service.address = f"http://127.0.0.1:{port}"
+        yield service
 
 
 def table(address: str, **changes: Any) -> dict[str, Any]:

@@ -1,19 +1,17 @@
 """Servers that are asked directly, over HTTP: what each answer says, and what is not asked."""
 
 import json
-import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from bot.contracts import Transient
 from bot.health.probe import Answer, Question, observations
 from bot.integrations.probe import SERVERS, Probe, Probes
-from tests.servers import drip, free_port, raw_server
+from tests.servers import Answering, drip, free_port, http_server, raw_server
 
 MODELS = {"object": "list", "data": [{"id": "llama-70b", "object": "model"}]}
 TOKEN = {"object": "text_completion", "choices": [{"text": " ok", "finish_reason": "length"}]}
@@ -32,33 +30,19 @@ class Server:
 def serving(answers: dict[str, tuple[int, object]]) -> Iterator[Server]:
     server = Server(answers)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def _any(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            sent = json.loads(self.rfile.read(length)) if length else None
+            body = self.sent()
+            sent = json.loads(body) if body else None
             server.asked.append((self.command, self.path, sent, self.headers.get("Authorization", "")))
             status, said = server.answers.get(self.path, (404, {"error": "not found"}))
-            body = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(status, json.dumps(said).encode())
 
         do_GET = do_POST = _any
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, args=(0.02,))
-    thread.start()
-    server.url = f"http://127.0.0.1:{http.server_port}"
-    try:
+    with http_server(Handler) as port:
+        server.url = f"http://127.0.0.1:{port}"
         yield server
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
 
 
 def probe(*urls: str, server: str = "vllm", completion: bool = True, token: str = "") -> Probe:

@@ -11,7 +11,6 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -29,7 +28,7 @@ from bot.integrations import prometheus
 from bot.integrations.prometheus import Prometheus, Settings, judge
 from bot.runbook import promql
 from bot.settings import Secret
-from tests.servers import free_port
+from tests.servers import Answering, free_port, http_server
 
 HOLDS, FAILS, INCONCLUSIVE = Sample.HOLDS, Sample.FAILS, Sample.INCONCLUSIVE
 TWO = 'label_replace(vector(1), "a", "x", "", "") or label_replace(vector(5), "a", "y", "", "")'
@@ -189,28 +188,14 @@ def stub(answer: Callable[[Any], tuple[int, Mapping[str, str], bytes]]) -> Itera
     """An HTTP server that gives this answer; its address and the requests it heard."""
     heard: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def do_GET(self) -> None:
             heard.append((self.path, dict(self.headers)))
             status, headers, body = answer(self)
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(status, body, headers)
 
-        def log_message(self, *_: Any) -> None:
-            """Nothing to the terminal."""
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_port}", heard
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
+    with http_server(Handler) as port:
+        yield f"http://127.0.0.1:{port}", heard
 
 
 def test_the_query_goes_out_once_with_its_token_and_a_time_limit(

@@ -3,14 +3,12 @@
 import json
 import socket
 import sys
-import threading
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -19,7 +17,7 @@ import pytest
 
 from bot.contracts import Observed, Permanent, Plan, Transient
 from bot.integrations.traffic import Shed, Shift, Target
-from tests.servers import drip, free_port, free_ports, program, raw_server, running
+from tests.servers import Answering, drip, free_port, free_ports, http_server, program, raw_server, running
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters"
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -61,25 +59,13 @@ def backends() -> Iterator[dict[str, int]]:
         ports = {}
         for name in ("gpu", "cache"):
 
-            class Handler(BaseHTTPRequestHandler):
+            class Handler(Answering):
                 said = name.encode()
 
                 def do_GET(self) -> None:
-                    self.send_response(200)
-                    self.send_header("Content-Length", str(len(self.said)))
-                    self.end_headers()
-                    self.wfile.write(self.said)
+                    self.reply(200, self.said)
 
-                def log_message(self, *_: Any) -> None:
-                    """Nothing to the terminal."""
-
-            server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
-            ports[name] = int(server.server_port)
+            ports[name] = stack.enter_context(http_server(Handler))
         yield ports
 
 

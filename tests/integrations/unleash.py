@@ -6,18 +6,16 @@ was written down, and only to the very requests that were made then, in their or
 
 import json
 import os
-import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
 from tests.databases import PostgreSQL
-from tests.servers import free_port, running
+from tests.servers import Answering, free_port, http_server, running
 
 TOKEN = "*:*.canary-7f3a-not-a-secret"
 INSTALLED = os.environ.get("FIXFIRST_TEST_UNLEASH", "")
@@ -94,30 +92,17 @@ def between(behind: str, name: str) -> Iterator[Between]:
     kept = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     middle = Between(behind, [] if behind else kept[name])
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, said = middle.answer(self.command, self.path, self.headers.get("Authorization", ""), body)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(said.encode())))
-            self.end_headers()
-            self.wfile.write(said.encode())
+            token = self.headers.get("Authorization", "")
+            status, said = middle.answer(self.command, self.path, token, self.sent())
+            self.reply(status, said.encode())
 
         do_GET = do_POST = _serve
 
-        def log_message(self, *_: Any) -> None:
-            """Nothing to the terminal."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    middle.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with http_server(Handler) as port:
+        middle.address = f"http://127.0.0.1:{port}"
         yield middle
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
     assert middle.unexpected == []
     if behind:
         RECORD.write_text(json.dumps({**kept, name: middle.told}, indent=1, sort_keys=True) + "\n", encoding="utf-8")

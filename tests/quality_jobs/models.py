@@ -6,13 +6,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from starlette.applications import Starlette
 
 from bot.workbench.fleet import Fleet, fleet_app
 from bot.workbench.server import Servers, Site, bind
+from tests.servers import Answering, http_server
 
 TOKEN = "fleet-token-0123456789"
 
@@ -74,29 +74,16 @@ def scripted() -> Iterator[Scripted]:
     """A server that says what a test wants; the last answer again when there are no more."""
     script = Scripted()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Answering):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.loads(self.sent())
             script.asked.append((self.path, dict(self.headers), body))
             status, kind, said = script.answers.pop(0) if len(script.answers) > 1 else script.answers[0]
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said)
+            self.reply(status, said, {"Content-Type": kind})
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        script.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield script
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_server(Handler) as port:
+        script.url = f"http://127.0.0.1:{port}/v1"
+        yield script
 
 
 def dripping(connection: socket.socket) -> None:

@@ -63,9 +63,10 @@ def test_the_pack_of_each_engine_does_what_its_proofs_say(engine: str, tmp_path:
     proven(written(tmp_path, Scope(engines=(engine,), exporters=())))
 
 
-@pytest.mark.parametrize("exporter", EXPORTERS)
-def test_the_pack_of_each_exporter_does_what_its_proofs_say(exporter: str, tmp_path: Path) -> None:
-    proven(written(tmp_path, Scope(engines=(), exporters=(exporter,))))
+@pytest.mark.parametrize("exporters", [*EXPORTERS, "dcgm,ksm"])
+def test_the_pack_of_each_exporter_does_what_its_proofs_say(exporters: str, tmp_path: Path) -> None:
+    """GPUs also beside kube-state-metrics, which knows more of their nodes."""
+    proven(written(tmp_path, Scope(engines=(), exporters=tuple(exporters.split(",")))))
 
 
 def test_a_mixed_fleet_with_its_own_objectives_and_limits_is_proven_too(tmp_path: Path) -> None:
@@ -276,7 +277,7 @@ def test_recorded_series_are_asked_for_only_where_they_are_recorded() -> None:
         recorded = {rule.name for group in groups for rule in group.rules if isinstance(rule, Record)}
         asked = set(
             re.findall(
-                r"\b(?:model|replica|slo|gpu|team):[a-z_:0-9]+", " ".join(a.expr for g in groups for a in g.rules)
+                r"\b(?:model|replica|slo|gpu|node|team):[a-z_:0-9]+", " ".join(a.expr for g in groups for a in g.rules)
             )
         )
         missing = {name for name in asked if name not in recorded and not name.endswith(("preemptions:rate5m",))}

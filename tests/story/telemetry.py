@@ -99,7 +99,7 @@ def watched(folder: Path, url: str, more: str = "") -> Iterator[Night]:
         "[prometheus]\n": f"{more}[prometheus]\n",
         "[prometheus]\nurl = ": f'[prometheus]\nurl = "{url}"  # and not ',
         'timeout = "5s"': 'timeout = "2s"',
-        '[health]\nwindow = "30s"': '[health]\nwindow = "5m"',
+        '[health]\nwindow = "30s"\nmemory = "6m"': '[health]\nwindow = "5m"',
         '[proof]\nquiet = "30s"': '[proof]\nquiet = "5m"',
     }
     began = datetime.now(UTC) - timedelta(seconds=AGO)

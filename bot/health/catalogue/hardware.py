@@ -17,7 +17,8 @@ def checks() -> tuple[Check, ...]:
             crit=1,
             runbook="gpu-off-the-bus",
             whole=True,
-            explain="A dead GPU does not turn red, its series stop. Cordoned nodes are left out: somebody is at work.",
+            explain="A dead GPU does not turn red, its series stop. Nodes that are cordoned, or were taken out of the "
+            "cluster, are left out.",
         ),
         Check(
             id="H1b",

@@ -5,7 +5,7 @@ honorLabels moves the workload's pod to `exported_pod` and puts the exporter's o
 slices (MIG) has one series per slice under the same UUID: it is one GPU here, and fails once.
 """
 
-from bot.health.queries.kubernetes import UNCORDONED
+from bot.health.queries.kubernetes import OURS, UNCORDONED
 
 _GPU = "UUID, uuid"
 
@@ -33,7 +33,9 @@ def none(metric: str) -> str:
 
 
 TEMP = "DCGM_FI_DEV_GPU_TEMP"
-_GONE = f"({per_gpu(f'last_over_time({TEMP}[<memory>] offset <window>)')} unless on ({_GPU}) {TEMP} {UNCORDONED})"
+_GONE = (
+    f"({per_gpu(f'last_over_time({TEMP}[<memory>] offset <window>)')} unless on ({_GPU}) {TEMP} {UNCORDONED} {OURS})"
+)
 _NONE_GONE = none(TEMP)
 # A GPU is lost when its host still reports others or its exporter still answers; else the exporter is silent.
 _GPUS = f"count by (host) (group by (host, {_GPU}) ({hosted(TEMP)}))"

@@ -171,6 +171,13 @@ _GPU_NODES = (
 )
 # A cordoned node is being worked on.
 UNCORDONED = 'unless on (host) label_replace(kube_node_spec_unschedulable == 1, "host", "$1", "node", "(.+)")'
+# A node that was removed is not missed. Where kube-state-metrics is silent, or was never there, none is known to be.
+# The hourly look finds those that left long ago without reading a day of samples.
+NODES_LEFT = (
+    "(last_over_time(kube_node_info[<memory>]) or max_over_time(kube_node_info[<day>:<memory>]))"
+    " unless on (node) kube_node_info and on (job, cluster) kube_node_info"
+)
+OURS = f'unless on (host) label_replace({NODES_LEFT}, "host", "$1", "node", "(.+)")'
 NODES = (
     f"{_BAD_NODE} and on (host) {_GPU_NODES} {UNCORDONED}",
     f"{_BAD_NODE} unless on () {_GPU_NODES} {UNCORDONED}",

@@ -12,8 +12,14 @@ OWNED: Final = "service, model_name, namespace"
 CONTAINER: Final = f"{OWNED}, pod, container"
 _AT: Final = {"namespace": "inference", "pod": "llama-70b-6c9-x1"}
 _INSIDE: Final = {**_AT, "container": "vllm"}
+_MONITORED: Final = 'service="prometheus-kube-state-metrics", job="kube-state-metrics", endpoint="http"'
 _OWNED: Final = {**OWNER, "model_name": "llama-70b"}
 _DEPLOYMENT: Final = {"namespace": "inference", "deployment": "llama-70b"}
+
+
+def _of_workload(expression: str) -> str:
+    """Without the `service` that a ServiceMonitor adds: that is kube-state-metrics' own, not whom it speaks of."""
+    return f'label_replace({expression}, "service", "", "service", ".*kube-state-metrics.*")'
 
 
 def cluster(limits: Limits) -> Group:
@@ -49,7 +55,7 @@ def _replicas() -> Iterable[Alert]:
     named = {**_DEPLOYMENT, **_OWNED}
     yield Alert(
         name="ModelDown",
-        expr=f"({available} == 0 and {wanted} > 0) {serving}",
+        expr=_of_workload(f"({available} == 0 and {wanted} > 0) {serving}"),
         severity="critical",
         wait="1m",
         summary="{{ $labels.deployment }} has no replica that serves",
@@ -58,6 +64,11 @@ def _replicas() -> Iterable[Alert]:
         runbook="serve-from-cache",
         cases=(
             Case("no replica serves", deployment(0, 4), (_DEPLOYMENT,)),
+            Case(
+                "no replica serves, scraped by a ServiceMonitor",
+                {f"{name[:-1]}, {_MONITORED}}}": values for name, values in deployment(0, 4).items()},
+                (_DEPLOYMENT,),
+            ),
             Case(
                 "no replica serves, and the series names the model",
                 {
@@ -72,7 +83,7 @@ def _replicas() -> Iterable[Alert]:
     )
     yield Alert(
         name="ModelReplicasMissing",
-        expr=f"({available} > 0 and {available} < {wanted}) {serving}",
+        expr=_of_workload(f"({available} > 0 and {available} < {wanted}) {serving}"),
         severity="warning",
         wait="10m",
         summary="{{ $labels.deployment }} serves with {{ $value }} replicas, fewer than wanted",
@@ -88,7 +99,8 @@ def _replicas() -> Iterable[Alert]:
 def _restarts(limits: Limits) -> Iterable[Alert]:
     by = "namespace, pod, container"
     gpu_pods = f"and on (namespace, pod) {q.GPU_PODS}"
-    restarts = f"(sum by ({CONTAINER}) (increase(kube_pod_container_status_restarts_total[15m])) {gpu_pods})"
+    increase = "increase(kube_pod_container_status_restarts_total[15m])"
+    restarts = _of_workload(f"sum by ({CONTAINER}) ({increase}) {gpu_pods}")
     many = limits.crit("E3") - 1
 
     def ended(reason: str) -> str:
@@ -168,7 +180,7 @@ def _pending() -> Alert:
 
     return Alert(
         name="LLMNoCapacity",
-        expr=f"count by ({OWNED}) (({pending} unless {scheduled}) and on (namespace, pod) {q.GPU_PODS})",
+        expr=_of_workload(f"count by ({OWNED}) (({pending} unless {scheduled}) and on (namespace, pod) {q.GPU_PODS})"),
         severity="critical",
         wait="5m",
         summary="{{ $labels.namespace }}: {{ $value }} pods find no GPU",

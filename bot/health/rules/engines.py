@@ -20,10 +20,6 @@ class Counter:
     where: str = ""
     example: Mapping[str, str] = field(default_factory=dict)
 
-    def rate(self, window: str, more: str = "") -> str:
-        matchers = ",".join(filter(None, (self.where, more)))
-        return f"rate({self.name}{{{matchers}}}[{window}])" if matchers else f"rate({self.name}[{window}])"
-
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
@@ -45,7 +41,9 @@ class Engine:
     model: the label that names the model; "" where none does, and the scrape's job stands for it. total counts every
     answer, failed those that failed through no fault of the client. http: users' requests are seen on the OpenAI-
     compatible door instead, whose counter names no model. Alternatives of one number stand newest first. tokens_live:
-    the token counter moves while an answer is being written, so that its standing still means a stall.
+    the token counter moves while an answer is being written, so that its standing still means a stall. front: it stands
+    before other engines, whose numbers are then those of the same requests. only: matchers that every question to its
+    series carries, which leave out what no user waits for.
     """
 
     id: str
@@ -65,6 +63,8 @@ class Engine:
     tokens_live: bool = False
     finished: str = ""
     corrupted: str = ""
+    front: bool = False
+    only: str = ""
 
     @property
     def labels(self) -> str:
@@ -80,6 +80,14 @@ class Engine:
     def alive(self) -> str:
         """A series that is there for as long as the engine answers its scrape."""
         return (*self.running, *self.waiting, *(counter.name for counter in self.total))[0]
+
+    def series(self, name: str, where: str = "") -> str:
+        """A selector of its series of this name."""
+        matchers = ",".join(filter(None, (where, self.only)))
+        return f"{name}{{{matchers}}}" if matchers else name
+
+    def rate(self, counter: Counter, window: str, more: str = "") -> str:
+        return f"rate({self.series(counter.name, ','.join(filter(None, (counter.where, more))))}[{window}])"
 
     def named(self, expression: str) -> str:
         """The expression with the model under `model_name`."""
@@ -210,6 +218,7 @@ ENGINES: Final = (
         kv=("dynamo_component_gpu_cache_usage_percent",),
         tokens="dynamo_frontend_output_tokens_total",
         tokens_live=True,
+        front=True,
     ),
 )
 BY_ID: Final[Mapping[str, Engine]] = {engine.id: engine for engine in ENGINES}

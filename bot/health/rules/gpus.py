@@ -1,20 +1,15 @@
-"""Alerts about GPUs, from both generations of NVIDIA's DCGM exporter.
-
-The exporter's labels change: `Hostname` became `hostname`, `--use-old-namespace` writes `uuid`, and a scrape without
-honorLabels moves the workload's namespace to `exported_namespace`. `_named` brings them under one name each; `job` and
-`instance` are left out of every alert, since they name the exporter, not whom it speaks of.
-"""
+"""Alerts about GPUs that report, from both generations of NVIDIA's DCGM exporter."""
 
 from collections.abc import Iterable
 from typing import Final
 
-from bot.health.rules.proofs import SEEN_GPU, gpu, growing, newer_gpu, steady
+from bot.health.rules.gpu_labels import KEY, LABELS, TEMP, named, per_gpu
+from bot.health.rules.lost import GROUP as LOST
+from bot.health.rules.lost import idle_nodes
+from bot.health.rules.proofs import OPERATORS_GPUS, SEEN_GPU, gpu, growing, newer_gpu, steady
 from bot.health.rules.rule import Alert, Case, Group, Labels, Record, Severity, series
 from bot.health.xid import XIDS, Xid
 
-KEY: Final = "UUID, uuid"
-LABELS: Final = f"{KEY}, gpu, node, namespace, service, model_name"
-TEMP: Final = "DCGM_FI_DEV_GPU_TEMP"
 XID: Final = "DCGM_FI_DEV_XID_ERRORS"
 XID_COUNT: Final = "DCGM_EXP_XID_ERRORS_COUNT"
 REASONS: Final = "DCGM_FI_DEV_CLOCKS_EVENT_REASONS"
@@ -36,23 +31,10 @@ UNCONTAINED: Final = frozenset({48, 95, 140, 171, 172})
 ROW_REMAPPED: Final = frozenset({63})
 
 
-def _named(expression: str) -> str:
-    for source, label in (("hostname", "node"), ("Hostname", "node"), ("exported_namespace", "namespace")):
-        expression = f'label_replace({expression}, "{label}", "$1", "{source}", "(.+)")'
-    return expression
-
-
-def _per_gpu(expression: str, more: str = "") -> str:
-    return f"max by ({LABELS}{more}) ({_named(expression)})"
-
-
 def gpus(kubernetes: bool) -> Group:
-    """`kubernetes`: kube-state-metrics is there to tell which nodes are cordoned, and being worked on."""
-    idle = " unless on (node) (kube_node_spec_unschedulable == 1)" if kubernetes else ""
-    return Group(
-        "fixfirst-gpus",
-        (Record(NEW_XID, _new_xid()), *_lost(idle, kubernetes), *_xids(idle), *_memory(), *_throttled(), *_links()),
-    )
+    """`kubernetes`: kube-state-metrics is there to tell of which nodes nobody need hear."""
+    alerts = (*_xids(idle_nodes(kubernetes)), *_memory(), *_throttled(), *_links())
+    return Group("fixfirst-gpus", (Record(NEW_XID, _new_xid()), *alerts), (LOST,) if kubernetes else ())
 
 
 def _new_xid() -> str:
@@ -62,64 +44,9 @@ def _new_xid() -> str:
     last = f"({XID} > 0 or (last_over_time({XID}[1h]) > 0) unless on ({KEY}) {XID} unless on ({KEY}) {TEMP})"
     appeared = f"(last_over_time({XID}[15m]) unless on ({KEY}) {XID} offset 15m) and on ({KEY}) {TEMP} offset 15m"
     new = f"(changes({XID}[15m]) > 0 or {appeared})"
-    counted = f"{_per_gpu(f'max_over_time({XID_COUNT}[15m])', ', xid')} > 0"
-    changed = _named(f"({last} and on ({KEY}) {new})")
+    counted = f"{per_gpu(f'max_over_time({XID_COUNT}[15m])', ', xid')} > 0"
+    changed = named(f"({last} and on ({KEY}) {new})")
     return f'{counted} or count_values by ({LABELS}) ("xid", {changed})'
-
-
-def _lost(idle: str, kubernetes: bool) -> Iterable[Alert]:
-    before = f"max by ({LABELS}, job, instance) ({_named(f'last_over_time({TEMP}[1h] offset 5m)')})"
-    gone = f"({before} unless on ({KEY}) {TEMP})"
-    others = f"on (node) {_named(TEMP)}"
-    answers = "on (job, instance) (up == 1)"
-    other = gpu(TEMP, steady(60), UUID="GPU-1111", gpu="0")
-    ended = f"60x20 _x{100}"
-    exporter = {"job": "dcgm", "instance": "10.0.0.9:9400"}
-    cordoned = {'kube_node_spec_unschedulable{node="gpu-node-1"}': steady(1)} if kubernetes else {}
-    yield Alert(
-        name="GPUVanished",
-        expr=f"max by ({LABELS}) ({gone} and {others} or {gone} and {answers}){idle}",
-        severity="critical",
-        wait="1m",
-        summary="GPU {{ $labels.gpu }} of {{ $labels.node }} stopped reporting",
-        description="A dead GPU or a hung driver does not turn red, its series stop. Its exporter still answers, so "
-        "it is "
-        "the GPU: drain the node.",
-        runbook="gpu-off-the-bus",
-        cases=(
-            Case("one of two GPUs has gone", {**gpu(TEMP, ended), **other}, (SEEN_GPU,)),
-            Case(
-                "the only GPU has gone, its exporter answers",
-                {**newer_gpu(TEMP, ended), **series("up", exporter, steady(1))},
-                (SEEN_GPU,),
-            ),
-            Case("every GPU reports", {**gpu(TEMP, steady(60)), **other}),
-            Case(
-                "the whole exporter is silent",
-                {**gpu(TEMP, ended), **series("up", exporter, steady(0))},
-            ),
-            *([Case("its node is being worked on", {**gpu(TEMP, ended), **other, **cordoned})] if cordoned else []),
-        ),
-    )
-    yield Alert(
-        name="GPUTelemetryBlind",
-        expr=f"max by (node) ({gone} unless {others} unless {answers}){idle}",
-        severity="warning",
-        wait="2m",
-        summary="Nothing is known about the GPUs of {{ $labels.node }}",
-        description="No GPU of the node reports: the node, its network or only the exporter is down. The GPUs may be "
-        "well; "
-        "nobody would see it if not.",
-        runbook="telemetry-blind",
-        cases=(
-            Case(
-                "the exporter is silent",
-                {**gpu(TEMP, ended), **series("up", exporter, steady(0))},
-                ({"node": "gpu-node-1"},),
-            ),
-            Case("one of two GPUs has gone", {**gpu(TEMP, ended), **other}),
-        ),
-    )
 
 
 def _numbers(numbers: Iterable[int]) -> str:
@@ -287,19 +214,23 @@ def _memory() -> Iterable[Alert]:
     rows, double = "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL"
     yield _plain(
         "GPURowRemapFailure",
-        expr=f"{_per_gpu(failure)} > 0",
+        expr=f"{per_gpu(failure)} > 0",
         severity="critical",
         summary="has no spare memory rows left",
         description="It has to be replaced: drain the node, then the vendor.",
         runbook="gpu-off-the-bus",
         cases=(
             Case("a row could not be remapped", gpu(failure, steady(1)), (SEEN_GPU,)),
+            *(
+                Case(name, series(failure, labels, steady(1)), ({**SEEN_GPU, **whose},))
+                for name, labels, whose in OPERATORS_GPUS
+            ),
             Case("none", gpu(failure, steady(0))),
         ),
     )
     yield _plain(
         "GPURowRemapPending",
-        expr=f"{_per_gpu(pending)} > 0",
+        expr=f"{per_gpu(pending)} > 0",
         severity="warning",
         summary="waits for a reset to remap a memory row",
         description="It works until then. Drain and reset it when convenient.",
@@ -312,7 +243,7 @@ def _memory() -> Iterable[Alert]:
     )
     yield _plain(
         "GPUMemoryRowsLost",
-        expr=f"{_per_gpu(f'increase({rows}[24h])')} > 0",
+        expr=f"{per_gpu(f'increase({rows}[24h])')} > 0",
         severity="warning",
         summary="lost {{ $value | humanize }} memory rows in a day",
         description="Uncorrectable errors used them up. One is an accident, several are a GPU on its way out.",
@@ -324,7 +255,7 @@ def _memory() -> Iterable[Alert]:
     )
     yield _plain(
         "GPUDoubleBitErrors",
-        expr=f"{_per_gpu(f'increase({double}[1h])')} > 0",
+        expr=f"{per_gpu(f'increase({double}[1h])')} > 0",
         severity="critical",
         summary="counts memory errors that cannot be corrected",
         description="Whatever runs on it may be wrong. Drain the node, reset the GPU.",
@@ -338,18 +269,17 @@ def _memory() -> Iterable[Alert]:
 
 def _bit(bit: int) -> str:
     """Share of ten minutes in which this bit was set. PromQL has no bit operators."""
-    reasons = f"({_per_gpu(REASONS)} or {_per_gpu(REASONS_BEFORE)})"
+    reasons = f"({per_gpu(REASONS)} or {per_gpu(REASONS_BEFORE)})"
     return f"avg_over_time((floor({reasons} / {bit}) % 2)[10m:1m])"
 
 
 def _throttled() -> Iterable[Alert]:
     violation = "DCGM_FI_DEV_THERMAL_VIOLATION"
     clock, busy = "DCGM_FI_DEV_SM_CLOCK", "DCGM_FI_DEV_GPU_UTIL"
-    counted = _per_gpu(f'{EVENTS}{{clock_event="hw_thermal"}}')
+    counted = per_gpu(f'{EVENTS}{{clock_event="hw_thermal"}}')
     yield _plain(
         "GPUThermalSlowdown",
-        expr=f"{_bit(0x40)} >= {THROTTLED} or {_per_gpu(f'rate({violation}[5m])')} / 1e9 >= {VIOLATED} or {counted} "
-        "> 0",
+        expr=f"{_bit(0x40)} >= {THROTTLED} or {per_gpu(f'rate({violation}[5m])')} / 1e9 >= {VIOLATED} or {counted} > 0",
         severity="warning",
         summary="slows down for its temperature",
         description="The hardware halves its clocks or worse, and every replica on the GPU answers later. Take load "
@@ -388,7 +318,7 @@ def _throttled() -> Iterable[Alert]:
     )
     yield _plain(
         "GPUClockLow",
-        expr=f"({_per_gpu(clock)} / {_per_gpu(f'max_over_time({clock}[6h])')} < 0.7"
+        expr=f"({per_gpu(clock)} / {per_gpu(f'max_over_time({clock}[6h])')} < 0.7"
         f" and on ({KEY}) {busy} > 50 unless on ({KEY}) {REASONS} unless on ({KEY}) {REASONS_BEFORE})",
         severity="warning",
         summary="runs at {{ $value | humanizePercentage }} of its clock under load",
@@ -412,11 +342,11 @@ def _links() -> Iterable[Alert]:
     replay = "DCGM_FI_DEV_PCIE_REPLAY_COUNTER"
     # The exporter's link series say `gpu_uuid`, and their `model_name` is the GPU's.
     labels = f"{KEY}, gpu_uuid, gpu, node"
-    errors = " or ".join(f"max by ({labels}) ({_named(f'increase({name}[1h])')}) > 0" for name in NVLINK)
+    errors = " or ".join(f"max by ({labels}) ({named(f'increase({name}[1h])')}) > 0" for name in NVLINK)
     link = {"gpu_uuid": "GPU-7f3a", "gpu": "3", "nvlink": "4", "model_name": "NVIDIA H100", "hostname": "gpu-node-1"}
     yield _plain(
         "GPUPcieReplay",
-        expr=f"{_per_gpu(f'rate({replay}[5m])')} * 60 > {REPLAYS}",
+        expr=f"{per_gpu(f'rate({replay}[5m])')} * 60 > {REPLAYS}",
         severity="warning",
         summary="repeats {{ $value | humanize }} PCIe transfers a minute",
         description="A bad slot, riser or cable: transfers get slower before they fail. Drain when convenient.",

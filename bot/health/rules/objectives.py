@@ -21,7 +21,7 @@ TOTAL: Final = "slo:total:rate5m"
 
 def objectives(promised: Sequence[Objective], engines: Sequence[Engine]) -> list[Group]:
     """The group that records, and the group that alerts."""
-    records = [record for objective in promised for record in _counts(objective)]
+    records = [record for objective in promised for record in _counts(objective, engines)]
     records += [Record(f"slo:error_ratio:{window}", _ratio(window)) for window in WINDOWS]
     alerts = [alert for objective in promised for alert in _alerts(objective, engines)]
     return [
@@ -41,13 +41,13 @@ def _ratio(window: str) -> str:
     return f"sum_over_time({BAD}[{window}]) / (sum_over_time({TOTAL}[{window}]) > 0)"
 
 
-def _counts(objective: Objective) -> list[Record]:
+def _counts(objective: Objective, engines: Sequence[Engine]) -> list[Record]:
     labels = {"slo": objective.name}
-    bad, total = _expressions(objective)
+    bad, total = _expressions(objective, engines)
     return [Record(BAD, bad, labels), Record(TOTAL, total, labels)]
 
 
-def _expressions(objective: Objective) -> tuple[str, str]:
+def _expressions(objective: Objective, engines: Sequence[Engine]) -> tuple[str, str]:
     """Bad and all, a second."""
     if objective.sli == "own":
         bad = objective.errors or f"({objective.total}) - ({objective.good})"
@@ -60,12 +60,23 @@ def _expressions(objective: Objective) -> tuple[str, str]:
         matchers = ",".join(filter(None, (only, more)))
         return f"{operator} by ({by}) ({name}{{{matchers}}})" if matchers else f"{operator} by ({by}) ({name})"
 
+    front = "|".join(one.id for one in engines if one.front)
+
+    def outermost(name: str, more: str = "") -> str:
+        """A request passes the engine in front and one behind it, and counts once."""
+        if not front or all(one.front for one in engines):
+            return summed(name, more=more)
+        before, behind = (
+            summed(name, more=",".join(filter(None, (more, f'server{op}"{front}"')))) for op in ("=~", "!~")
+        )
+        return f"{before} or on (model_name) {behind}"
+
     if objective.sli == "availability":
-        return summed(s.FAILURES), summed(s.REQUESTS)
+        return outermost(s.FAILURES), outermost(s.REQUESTS)
     if objective.sli == "non-stalled":
         return summed(s.STALLED), summed(s.STALLED, "count")
     signal = s.TTFT if objective.sli == "ttft" else s.E2E
-    return summed(f"{signal}_late:rate5m", more=f'within="{objective.within:g}"'), summed(s.answered(signal))
+    return outermost(f"{signal}_late:rate5m", f'within="{objective.within:g}"'), outermost(s.answered(signal))
 
 
 def _alerts(objective: Objective, engines: Sequence[Engine]) -> list[Alert]:

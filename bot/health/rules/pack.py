@@ -1,15 +1,16 @@
 """The alert pack: rules for the engines, exporters and objectives that somebody has, and no others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bot.health.promql import Settings
+from bot.health.promql import Settings, unmirrored
 from bot.health.rules import signals as s
 from bot.health.rules.cluster import cluster
 from bot.health.rules.engines import BY_ID, ENGINES
 from bot.health.rules.gpus import gpus
 from bot.health.rules.limits import Limits
+from bot.health.rules.lost import lost
 from bot.health.rules.objectives import objectives, thresholds
 from bot.health.rules.quality import canaries, drift, quality, spend
 from bot.health.rules.rule import Group
@@ -51,7 +52,8 @@ EVERYTHING: Final = Scope(engines=ENGINE_IDS, exporters=tuple(EXPORTERS))
 
 def pack(scope: Scope) -> tuple[Group, ...]:
     """The groups, in the order in which they should be evaluated; without an objective, the standard one is kept."""
-    engines = [one for one in ENGINES if one.id in scope.engines]
+    only = unmirrored(scope.health)
+    engines = [replace(one, only=only) for one in ENGINES if one.id in scope.engines]
     limits = Limits(scope.health, scope.whole_answer)
     promised = scope.kept
     groups: list[Group] = []
@@ -63,7 +65,8 @@ def pack(scope: Scope) -> tuple[Group, ...]:
     if "ksm" in scope.exporters:
         groups.append(cluster(limits))
     if "dcgm" in scope.exporters:
-        groups.append(gpus(kubernetes="ksm" in scope.exporters))
+        kubernetes = "ksm" in scope.exporters
+        groups += [lost(kubernetes), gpus(kubernetes)]
     if "drift" in scope.exporters:
         groups.append(drift(limits))
     if "canary" in scope.exporters:

@@ -1,5 +1,6 @@
 """Series for the pack's own tests: an engine, a GPU or a pod that does well or badly, as its exporter would say it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,6 +88,19 @@ class Bench:
             out |= self.gauge(engine.running, steady(1))
         return out
 
+    def at_a_gateway(self, ok: float, bad: float) -> dict[str, str]:
+        """Answers a minute as a gateway before this engine counts them: it names the model."""
+        before = {
+            **OWNER,
+            "service": self.service,
+            "job": "gateway",
+            "instance": "10.0.1.1:8080",
+            "model_name": self.model,
+        }
+        total, failed = self.engine.total[0], self.engine.failed[0]
+        fine = series(total.name, {**before, **total.example}, growing(ok))
+        return fine | (series(failed.name, {**before, **failed.example}, growing(bad)) if bad else {})
+
     def latency(self, histogram: Histogram, limit: float, within: float, late: float) -> dict[str, str]:
         """Answers a minute within the limit, and up to four times later than it."""
         edges = {f"{limit * histogram.per_second:g}": within, f"{4 * limit * histogram.per_second:g}": within + late}
@@ -96,12 +110,39 @@ class Bench:
         return out | self.counter(f"{histogram.family}_count", growing(within + late))
 
 
+def mirrored(past: Mapping[str, str], label: str) -> dict[str, str]:
+    """The same as what a server does that only gets copies of users' requests."""
+    return {f'{selector[:-1]}, {label}="next-shadow"}}': values for selector, values in past.items()}
+
+
 def bench(engine: Engine) -> Bench:
     return Bench(engine)
 
 
 GPU: Final = {"UUID": "GPU-7f3a", "gpu": "3", "Hostname": "gpu-node-1", "job": "dcgm", "instance": "10.0.0.9:9400"}
 SEEN_GPU: Final = {"UUID": "GPU-7f3a", "gpu": "3", "node": "gpu-node-1"}
+
+
+_SCRAPED: Final = {
+    **{("hostname" if key == "Hostname" else key): value for key, value in GPU.items()},
+    "job": "nvidia-dcgm-exporter",
+    "service": "nvidia-dcgm-exporter",
+    "endpoint": "gpu-metrics",
+    "namespace": "gpu-operator",
+    "pod": "nvidia-dcgm-exporter-x7k2p",
+    "container": "nvidia-dcgm-exporter",
+}
+_WORKLOAD: Final = {"namespace": "inference", "pod": "llama-70b-0", "container": "vllm"}
+OPERATORS_GPUS: Final[tuple[tuple[str, dict[str, str], dict[str, str]], ...]] = (
+    (
+        "a workload's, as the GPU operator has it scraped",
+        {**_SCRAPED, **{f"exported_{label}": value for label, value in _WORKLOAD.items()}},
+        {"namespace": "inference"},
+    ),
+    ("a workload's, with honorLabels", {**_SCRAPED, **_WORKLOAD}, {"namespace": "inference"}),
+    ("nobody's, as the GPU operator has it scraped", _SCRAPED, {}),
+)
+"""A case's name, the labels of one GPU, and whose it is by the alert."""
 
 
 def gpu(name: str, values: str, **more: str) -> dict[str, str]:

@@ -20,6 +20,11 @@ CUT_OFF: Final = 0.1
 ABORTED: Final = 0.2
 REPEATED: Final = 0.01
 CANARY: Final = 0.8
+FEWEST_TOKENS: Final = 100
+"""A second; what one or two conversations write. Many times a quiet night's is no spike below it: at 10 USD a million
+tokens it costs less than 4 USD an hour."""
+LEAST_SPEND: Final = 10
+"""USD an hour, 240 a day. What grows below it can wait for the budget's own alert or for the morning."""
 DAY: Final = 1440
 _OF: Final = {**OWNER, "model": MODEL}
 _SEEN: Final = {**OWNER, "model_name": MODEL}
@@ -124,7 +129,7 @@ def _corrupted(engines: Sequence[Engine]) -> Iterator[Alert]:
         one = bench(engine)
         yield Alert(
             name="ModelCorruptedOutput",
-            expr=f"{engine.by_model('sum', f'increase({engine.corrupted}[15m])')} > 0",
+            expr=f"{engine.by_model('sum', f'increase({engine.series(engine.corrupted)}[15m])')} > 0",
             severity="critical",
             wait="0s",
             summary="{{ $labels.model_name }} computed {{ $value | humanize }} answers with NaN in them",
@@ -144,17 +149,20 @@ def _tokens(engines: Sequence[Engine], limits: Limits) -> Iterator[Alert]:
     times = limits.warn("M2")
     end = DAY // 2
 
-    def tokens(engine: Engine, after: float) -> dict[str, str]:
-        return bench(engine).counter(engine.tokens, f"0+6000x{end} {6000 * end + 6000 * after:g}+{6000 * after:g}x30")
+    def tokens(engine: Engine, after: float, before: float = FEWEST_TOKENS) -> dict[str, str]:
+        """`before`: tokens a second; `after`: times as many."""
+        usual, now = 60 * before, 60 * before * after
+        return bench(engine).counter(engine.tokens, f"0+{usual:g}x{end} {usual * end + now:g}+{now:g}x30")
 
     yield Alert(
         name="TokenSpike",
-        expr=f"{s.TOKENS} > {times:g} * avg_over_time({s.TOKENS}[1d] offset 1h)",
+        expr=f"{s.TOKENS} > {times:g} * avg_over_time({s.TOKENS}[1d] offset 1h) and {s.TOKENS} > {FEWEST_TOKENS}",
         severity="warning",
         wait="10m",
         summary="{{ $labels.model_name }}{{ $labels.job }} generates {{ $value | humanize }} tokens a second, "
         + f"over {times:g} times a usual day's",
-        description="A loop in an agent, retries or a leaked key. Find the key with the growth and cap it.",
+        description="A loop in an agent, retries or a leaked key. Find the key with the growth and cap it. Below "
+        f"{FEWEST_TOKENS} tokens a second nobody is called.",
         runbook="token-cost-spike",
         cases=tuple(
             case
@@ -167,6 +175,11 @@ def _tokens(engines: Sequence[Engine], limits: Limits) -> Iterator[Alert]:
                     f"{end + 25}m",
                 ),
                 Case(f"{engine.title}: more than usual", tokens(engine, 0.7 * times), at=f"{end + 25}m"),
+                Case(
+                    f"{engine.title}: far more than in a quiet night, and still little",
+                    tokens(engine, 1.7 * times, FEWEST_TOKENS / (2 * times)),
+                    at=f"{end + 25}m",
+                ),
             )
         ),
     )
@@ -330,8 +343,10 @@ def spend(limits: Limits) -> Group:
     by = "service, namespace, team"
     end = DAY // 2
 
-    def spending(after: float) -> dict[str, str]:
-        return series(spent, {**team, "model": "gpt"}, f"0+0.1x{end} {0.1 * end + 0.1 * after:g}+{0.1 * after:g}x90")
+    def spending(after: float, before: float = LEAST_SPEND) -> dict[str, str]:
+        """`before`: USD an hour; `after`: times as many."""
+        usual, now = before / 60, before / 60 * after
+        return series(spent, {**team, "model": "gpt"}, f"0+{usual:g}x{end} {usual * end + now:g}+{now:g}x90")
 
     def budget(remaining: float) -> dict[str, str]:
         return {**series(spent, team, growing(0.1)), **series(left, team, steady(remaining))}
@@ -350,16 +365,22 @@ def spend(limits: Limits) -> Group:
             Record(pace, f"sum by ({by}) (rate({spent}[1h]))"),
             Alert(
                 name="SpendSpike",
-                expr=f"{pace} > {times:g} * avg_over_time({pace}[1d] offset 1h)",
+                expr=f"{pace} > {times:g} * avg_over_time({pace}[1d] offset 1h) and {pace} * 3600 > {LEAST_SPEND}",
                 severity="warning",
                 wait="5m",
                 summary="{{ $labels.team }} spends {{ $value | humanize }} USD a second, "
                 + f"over {times:g} times a usual day's",
-                description="A loop in an agent, retries or a leaked key. Cap the key that grows.",
+                description="A loop in an agent, retries or a leaked key. Cap the key that grows. Below "
+                f"{LEAST_SPEND} USD an hour nobody is called.",
                 runbook="token-cost-spike",
                 cases=(
                     Case("far more than usual", spending(3 * times), (team,), f"{end + 80}m"),
                     Case("more than usual", spending(0.7 * times), at=f"{end + 80}m"),
+                    Case(
+                        "far more than in a quiet night, and still little",
+                        spending(1.5 * times, LEAST_SPEND / (2 * times)),
+                        at=f"{end + 80}m",
+                    ),
                 ),
             ),
             Alert(

@@ -22,7 +22,7 @@ def _targets(engines: Sequence[Engine]) -> Iterable[Alert]:
         one = bench(engine)
         gone = {**series("up", TARGET, "1x20 0x100"), **series(engine.alive, one.labels, "4x20 _x100")}
         there = {**series("up", TARGET, steady(1)), **series(engine.alive, one.labels, steady(4))}
-        served = engine.named(f"last_over_time({engine.alive}[1h])")
+        served = engine.named(f"last_over_time({engine.series(engine.alive)}[1h])")
         yield Alert(
             name="LLMTargetDown",
             expr=f"max by ({engine.labels}, instance) ({served} and on (job, instance) (up == 0))",

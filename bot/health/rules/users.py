@@ -1,12 +1,12 @@
 """Alerts about what users of a model feel, and about the engine that makes them feel it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from bot.health.rules import signals as s
 from bot.health.rules.engines import Engine, Histogram
 from bot.health.rules.limits import Limits
-from bot.health.rules.proofs import bench, growing, steady
+from bot.health.rules.proofs import bench, growing, mirrored, steady
 from bot.health.rules.rule import Alert, Case, Group
 
 FEWEST_FAILURES: Final = 3
@@ -65,9 +65,28 @@ def _errors(engines: Sequence[Engine], limits: Limits) -> Alert:
                 Case(f"{engine.title} fails {under:g} in 1000", bench(engine).requests(1000 - under, under)),
                 Case(f"{engine.title} has not failed once", bench(engine).requests(100, 0)),
                 Case(f"{engine.title}: one of few requests failed", bench(engine).requests(1, 0.2)),
+                *_mirrored(engine, bench(engine).requests(1000 - over, over), limits),
+                *_behind_a_gateway(engine, limit),
             )
         ),
     )
+
+
+def _mirrored(engine: Engine, past: Mapping[str, str], limits: Limits) -> Iterator[Case]:
+    label = limits.settings.mirror_label
+    if label:
+        yield Case(f"{engine.title} does so in mirrored traffic", mirrored(past, label))
+
+
+def _behind_a_gateway(engine: Engine, limit: float) -> Iterator[Case]:
+    """What the other door says would halve the one share and double the other."""
+    if not engine.http:
+        return
+    one, bad = bench(engine), 1500 * limit
+    passed = {**one.at_a_gateway(1000 - bad, bad), **one.requests(1000 - bad, 0)}
+    yield Case(f"{engine.title} answers, and its gateway fails {bad:g} in 1000", passed, (one.seen,))
+    tried_again = {**one.at_a_gateway(1000, 0), **one.requests(1000 - 2 * bad, 2 * bad)}
+    yield Case(f"{engine.title} fails {2 * bad:g} in 1000, and its gateway tries again", tried_again)
 
 
 def _many_errors(engines: Sequence[Engine], limits: Limits) -> Alert:
@@ -160,8 +179,9 @@ def _latency(
 
     def quiet() -> Iterator[Case]:
         for engine, histogram in known.items():
-            answers = bench(engine).latency(histogram, seconds, 0.2, 0.2)
-            yield Case(f"{engine.title}: one of two requests comes too late", answers)
+            one = bench(engine)
+            yield Case(f"{engine.title}: one of two requests comes too late", one.latency(histogram, seconds, 0.2, 0.2))
+            yield from _mirrored(engine, one.latency(histogram, seconds, 10, 90), limits)
 
     return [
         Alert(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 from bot.contracts import Going, Observed, Permanent, Plan
 from bot.incident.run import Risk
 from bot.integrations.kubernetes import facts
-from bot.integrations.kubernetes.base import Kind, allowed, deployment_in, inside, keepers, named, pinned
+from bot.integrations.kubernetes.base import Kind, aimed, allowed, deployment_in, inside, keepers, named, pinned
 from bot.integrations.kubernetes.facts import Deployment, Version
 from bot.integrations.kubernetes.rollout import RolloutUndo
 from bot.integrations.kubernetes.wire import Json, Missing, Resource, Session, connected, read
@@ -60,13 +60,7 @@ class Abort(Kind):
                     f"all traffic goes to the stable revision; {found.ready} replicas are ready",
                     f"on {target.where}",
                 ),
-                request={
-                    "target": target.name,
-                    "address": target.address,
-                    "namespace": found.namespace,
-                    "name": found.name,
-                    "uid": found.uid,
-                },
+                request=aimed(target, found),
                 before=pinned(found) | {"aborted": aborted},
                 risk=Risk.REVERSIBLE,
                 undo="the aborted rollout goes on",

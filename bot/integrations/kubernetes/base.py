@@ -128,6 +128,17 @@ def deployment_in(session: Session, request: Mapping[str, Any], resource: Resour
     return found
 
 
+def aimed(target: Target, found: Deployment) -> dict[str, Any]:
+    """What an act is meant for: this very object of this cluster, not another that has its name by then."""
+    return {
+        "target": target.name,
+        "address": target.address,
+        "namespace": found.namespace,
+        "name": found.name,
+        "uid": found.uid,
+    }
+
+
 def pinned(found: Deployment) -> dict[str, Any]:
     """What of a deployment must not have moved between preview and act, and what to say when it has."""
     return {

@@ -6,7 +6,18 @@ from typing import Any, Final
 from bot.contracts import Going, Observed, Permanent, Plan
 from bot.incident.run import Risk
 from bot.integrations.kubernetes import facts
-from bot.integrations.kubernetes.base import Kind, Value, allowed, annotation, digest, inside, keepers, named, pinned
+from bot.integrations.kubernetes.base import (
+    Kind,
+    Value,
+    aimed,
+    allowed,
+    annotation,
+    digest,
+    inside,
+    keepers,
+    named,
+    pinned,
+)
 from bot.integrations.kubernetes.change import Change
 from bot.integrations.kubernetes.facts import Deployment, Pod
 from bot.integrations.kubernetes.rollout import budgets, standing
@@ -86,11 +97,7 @@ class _Deployment(Change):
                     f"on {target.where}",
                 ),
                 request={
-                    "target": target.name,
-                    "address": target.address,
-                    "namespace": namespace,
-                    "name": name,
-                    "uid": found.uid,
+                    **aimed(target, found),
                     "after": found.mark,
                 },
                 before=pinned(found),

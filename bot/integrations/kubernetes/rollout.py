@@ -8,7 +8,7 @@ from bot.contracts import Permanent, Plan
 from bot.incident.run import Risk
 from bot.incident.timeline import span
 from bot.integrations.kubernetes import facts
-from bot.integrations.kubernetes.base import allowed, annotation, deployment_in, inside, keepers, named, pinned
+from bot.integrations.kubernetes.base import aimed, allowed, annotation, deployment_in, inside, keepers, named, pinned
 from bot.integrations.kubernetes.change import Change, guard
 from bot.integrations.kubernetes.facts import Budget, Deployment, Pod, Version
 from bot.integrations.kubernetes.wire import (
@@ -48,11 +48,7 @@ class RolloutUndo(Change):
             (found,) = read([raw], facts.deployment, target)
             now, goal = self._versions(session, found, args.get("revision"))
             request = {
-                "target": target.name,
-                "address": target.address,
-                "namespace": namespace,
-                "name": name,
-                "uid": found.uid,
+                **aimed(target, found),
                 "after": found.mark,
                 "revision": goal.number,
                 "replicaset": goal.name,

@@ -7,7 +7,17 @@ from typing import Any, Final
 from bot.contracts import Going, Observed, Permanent, Plan
 from bot.incident.run import Risk
 from bot.integrations.kubernetes import facts
-from bot.integrations.kubernetes.base import allowed, deployment_in, inside, keepers, marking, named, ours, pinned
+from bot.integrations.kubernetes.base import (
+    aimed,
+    allowed,
+    deployment_in,
+    inside,
+    keepers,
+    marking,
+    named,
+    ours,
+    pinned,
+)
 from bot.integrations.kubernetes.change import Change, guard, put_back
 from bot.integrations.kubernetes.facts import Deployment, Scaler
 from bot.integrations.kubernetes.rollout import standing
@@ -35,11 +45,7 @@ class Scale(Change):
             wanted, scaler = _wanted(args["replicas"], found.replicas), _owner(session, found)
             allowed(session, ("patch", SCALERS if scaler else self.resource, namespace, ""))
             request = {
-                "target": target.name,
-                "address": target.address,
-                "namespace": namespace,
-                "name": name,
-                "uid": found.uid,
+                **aimed(target, found),
                 "after": scaler.mark if scaler else found.mark,
                 "replicas": wanted,
                 "scaler": {"name": scaler.name, "uid": scaler.uid} if scaler else None,

@@ -5,7 +5,6 @@ outbox and what follows an acknowledgement are turned by hand.
 """
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-import uvicorn
 import yaml
 from starlette.applications import Starlette
 
@@ -47,6 +45,7 @@ from bot.workbench.slack.model import Channel, Message
 from bot.workbench.slack.workspace import Workspace
 from tests.core.case import act
 from tests.hands import START, Afterwards, HandClock
+from tests.servers import asgi_server
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -287,15 +286,6 @@ def deliver(office: Office, effect: Effect, number: int = 1) -> Delivered:
     return office.courier.deliver(effect, office.incident, Attempt("job", number, office.clock()))
 
 
-def _eventually(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it did not become true")
-
-
 @contextmanager
 def open_office(folder: Path, **changes: Any) -> Iterator[Office]:
     """An office with the doors open. `changes` are settings."""
@@ -303,39 +293,25 @@ def open_office(folder: Path, **changes: Any) -> Iterator[Office]:
     hear: list[Callable[..., Any]] = []
     config = WorkspaceConfig(signing_secret=SIGNING_SECRET, bot_token=BOT_TOKEN, manifest=MANIFEST, paced=False)
     workspace = Workspace(config, clock=clock.seconds, post=lambda *args: hear[0](*args))  # noqa: PLW0108 - it is not there yet
-    server = uvicorn.Server(
-        uvicorn.Config(
-            Starlette(routes=slack_app(workspace)),
-            port=0,
-            http="httptools",
-            lifespan="off",
-            log_level="critical",
-            timeout_graceful_shutdown=1,
-        )
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    _eventually(lambda: server.started)
-    address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    workspace.state.public_url = address
-    values: dict[str, Any] = {
-        "api_url": f"{address}/api/",
-        "team_id": config.team_id,
-        "intake_channel": INTAKE,
-        "pin_reaction": "pushpin",
-        "responders": ("S0RESPOND",),
-        "owner": "",
-        "socket_mode": False,
-        "bot_token": Secret(BOT_TOKEN),
-        "signing_secret": Secret(SIGNING_SECRET),
-        "app_token": Secret(""),
-    }
-    office = Office(workspace, Settings(**{**values, **changes}), folder, clock)
-    hear.append(office.hear)
-    try:
-        yield office
-    finally:
-        office.journal.close()
-        workspace.stop()
-        server.should_exit = True
-        thread.join(10)
+    with asgi_server(Starlette(routes=slack_app(workspace))) as port:
+        address = f"http://127.0.0.1:{port}"
+        workspace.state.public_url = address
+        values: dict[str, Any] = {
+            "api_url": f"{address}/api/",
+            "team_id": config.team_id,
+            "intake_channel": INTAKE,
+            "pin_reaction": "pushpin",
+            "responders": ("S0RESPOND",),
+            "owner": "",
+            "socket_mode": False,
+            "bot_token": Secret(BOT_TOKEN),
+            "signing_secret": Secret(SIGNING_SECRET),
+            "app_token": Secret(""),
+        }
+        office = Office(workspace, Settings(**{**values, **changes}), folder, clock)
+        hear.append(office.hear)
+        try:
+            yield office
+        finally:
+            office.journal.close()
+            workspace.stop()

@@ -14,7 +14,7 @@ from bot.incident import events as ev
 from bot.incident.events import Severity
 from bot.journal import Journal
 from bot.slack.actions import Do
-from bot.slack.courier import channel_name
+from bot.slack.channels import channel_name
 from bot.workbench.slack.faults import Fault
 from tests.core.case import Case
 from tests.slack.wire.office import INTAKE, JONAS, MAYA, MONITOR, Office, Rota, deliver, told

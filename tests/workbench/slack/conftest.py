@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-import uvicorn
 from slack_sdk import WebClient
 from slack_sdk.signature import Clock as SdkClock
 from slack_sdk.signature import SignatureVerifier
@@ -19,6 +18,7 @@ from starlette.applications import Starlette
 from bot.workbench.slack.app import slack_app
 from bot.workbench.slack.config import WorkspaceConfig
 from bot.workbench.slack.workspace import Workspace
+from tests.servers import asgi_server
 
 SECRET = "test-signing-secret"
 TOKEN = "xoxb-test"
@@ -225,23 +225,7 @@ class Served:
 
 @pytest.fixture
 def served(workspace: Workspace) -> Iterator[Served]:
-    server = uvicorn.Server(
-        uvicorn.Config(
-            Starlette(routes=slack_app(workspace)),
-            port=0,
-            http="httptools",
-            lifespan="off",
-            log_level="critical",
-            timeout_graceful_shutdown=2,
-        )
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    eventually(lambda: server.started)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    workspace.state.public_url = f"http://127.0.0.1:{port}"
-    yield Served(workspace, port)
-    workspace.stop()
-    server.should_exit = True
-    thread.join(10)
-    assert not thread.is_alive()
+    with asgi_server(Starlette(routes=slack_app(workspace))) as port:
+        workspace.state.public_url = f"http://127.0.0.1:{port}"
+        yield Served(workspace, port)
+        workspace.stop()
