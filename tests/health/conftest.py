@@ -101,8 +101,8 @@ class Past:
 
 
 @contextmanager
-def prometheus(directory: Path, config: str) -> Iterator[str]:
-    """A Prometheus over the data in `directory`; yields its address once it is ready."""
+def prometheus(directory: Path, config: str, *flags: str) -> Iterator[str]:
+    """A Prometheus over the data in `directory`; yields its address once it is ready. flags: of its command line."""
     (directory / "prometheus.yml").write_text(config)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -114,6 +114,7 @@ def prometheus(directory: Path, config: str) -> Iterator[str]:
                 f"--storage.tsdb.path={directory / 'data'}",
                 "--storage.tsdb.retention.time=10y",
                 f"--web.listen-address=127.0.0.1:{port}",
+                *flags,
             ],
             stdout=log,
             stderr=log,
