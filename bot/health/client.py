@@ -2,19 +2,11 @@
 
 import re
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from bot.health.observation import Sample
-
-if TYPE_CHECKING:
-    from requests import Response
-
-_PIECE = 65_536  # bytes read at once
 
 T = TypeVar("T")
 Points = list[tuple[float, float]]
@@ -35,13 +27,12 @@ class Conversation:
     def __init__(self, url: str, name: str, *, timeout: float, headers: dict[str, str] | None) -> None:
         # The client imports requests, which a bot that only takes alerts should not pay for at its start.
         from prometheus_api_client import PrometheusConnect
-        from requests import Session
         from urllib3.util.retry import Retry
 
-        session = Session()
-        session.hooks["response"].append(partial(_whole, timeout))
-        retry = Retry(total=0, read=False)
-        self._client = PrometheusConnect(url=url, headers=headers, timeout=timeout, retry=retry, session=session)
+        from bot.health.session import Forms
+
+        never = Retry(total=0, read=False)
+        self._client = PrometheusConnect(url=url, headers=headers, timeout=timeout, retry=never, session=Forms())
         self._name = name
         self._timeout = timeout
         self._lock = threading.Lock()
@@ -113,32 +104,6 @@ class Conversation:
             return read()
         except (LookupError, TypeError, ValueError, AttributeError):
             raise Useless(f"what answers at {self._name} does not speak Prometheus' API") from None
-
-
-def _whole(seconds: float, response: "Response", **_: object) -> "Response":
-    """The answer with its body read, within so many seconds for all of it.
-
-    A time-out of requests is one for each piece: from a server that drips its answer it would wait for ever, and so
-    would the program's end. Raises what requests raises.
-    """
-    from requests import exceptions
-    from urllib3.exceptions import HTTPError, ReadTimeoutError
-
-    over = time.monotonic() + seconds
-    pieces: list[bytes] = []
-    try:
-        while piece := response.raw.read1(_PIECE, decode_content=True):
-            pieces.append(piece)
-            if time.monotonic() > over:
-                raise exceptions.ReadTimeout
-    except ReadTimeoutError as error:
-        raise exceptions.ReadTimeout from error
-    except HTTPError as error:
-        raise exceptions.ChunkedEncodingError from error
-    finally:
-        response.raw.close()  # what is read to its end has given its connection back before
-    response.raw = BytesIO(b"".join(pieces))
-    return response
 
 
 def _sample(series: dict[str, Any]) -> Sample:

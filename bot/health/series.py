@@ -177,7 +177,8 @@ class Recorder:
         until = time.monotonic() + self._budget
         recording = self._record(report, SPAN, 0, until)
         known = report.at.timestamp() - recording.earliest
-        if not 0 < known < YOUNG.total_seconds() or time.monotonic() >= until:
+        told = any(one.lines for one in recording.series)
+        if not told or known >= YOUNG.total_seconds() or time.monotonic() >= until:
             return recording
         finer = self._record(report, max(SHORTEST, timedelta(seconds=known)), YOUNG_STEP_S, until)
         lost = any(one.missing and recording.of(one.name).lines for one in finer.series)

@@ -117,7 +117,7 @@ class Incident:
     doubt. `changes` are what was changed shortly before and since, the newest first, each roll-out once. `drill` is the
     id of the drill it is part of, empty when it is no practice. `worst` is the evidence of the present generation that
     was worst for users, the first of equals; what is known of each evidence lies in `looks`, `frozen`, `pictures` and
-    (with who said it) `ratings`, by its id.
+    (with who said it) `ratings`, by its id. `redacted` counts the texts that were taken out of it.
     """
 
     id: str
@@ -179,6 +179,7 @@ class Incident:
     asked_again: frozenset[str] = frozenset()
     askers: Mapping[str, Actor] = field(default_factory=dict)
     postmortem: str = ""
+    redacted: int = 0
 
     @property
     def ref(self) -> str:
@@ -367,7 +368,9 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
             return replace(inc, runs={**inc.runs, run.id: run}, escalations=max(inc.escalations, event.level))
         case ev.RunStarted():
             return replace(inc, runs={**inc.runs, event.run: run_from_event(event, entry.at, entry.by.id)})
-        case ev.NoteAdded() | ev.MessagePinned() | ev.TextRedacted() | ev.GlassBroken():
+        case ev.TextRedacted():
+            return replace(inc, redacted=inc.redacted + 1)
+        case ev.NoteAdded() | ev.MessagePinned() | ev.GlassBroken():
             return inc
         case _:
             run = evolve_run(inc.runs, entry)

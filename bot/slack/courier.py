@@ -77,6 +77,8 @@ JUST_CALLED: Final = timedelta(minutes=1)
 """So soon after it, what a look shows belongs into the message that called somebody."""
 QUICK_TRIES: Final = 3
 """A message waits only a moment for the card that another lane is about to post; after that, as long as any other."""
+KNOWN_INCIDENTS: Final = 500
+"""Of which is remembered what their messages were rendered from."""
 LOOK_BACK: Final = 100
 """Messages looked through for our own; a channel of ours has few of anybody else's."""
 CHANNEL_NAME_MAX: Final = 80
@@ -108,6 +110,7 @@ class Courier:
         self._pictures = PictureCourier(client, picture)
         self._lock = threading.Lock()
         self._shown: dict[tuple[str, str], str] = {}
+        self._up_to_date: dict[str, Incident] = {}
         self._posted = Posted()
 
     def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
@@ -154,9 +157,12 @@ class Courier:
                 if not has_channel:
                     raise Permanent(reason) from refused
                 posted += self._admit(reason, posted, incident, attempt)
+        if self._is_up_to_date(incident):
+            return posted
         about = [place for place in incident.cards.values() if place.surface.startswith(ENTRY)]
         for place in {(place.channel, place.ts): place for place in about}.values():  # what came into it shows it whole
             self._show_again(place, incident)
+        self._brought_up_to_date(incident)
         return posted
 
     def _admit(self, reason: str, posted: Sequence[Event], incident: Incident, attempt: Attempt) -> Sequence[Event]:
@@ -208,6 +214,21 @@ class Courier:
         if surface == "incident":
             self._pin(channel, ts)
         return [CardPosted(surface, channel, ts)]
+
+    def _is_up_to_date(self, incident: Incident) -> bool:
+        """Whether nothing happened, but to its alerts, since its messages were brought up to date.
+
+        In a storm an incident's card is edited again and again for its alerts; of those, messages say nothing.
+        """
+        with self._lock:
+            return self._up_to_date.get(incident.id) == _but_for_alerts(incident)
+
+    def _brought_up_to_date(self, incident: Incident) -> None:
+        with self._lock:
+            self._up_to_date.pop(incident.id, None)
+            self._up_to_date[incident.id] = _but_for_alerts(incident)
+            while len(self._up_to_date) > KNOWN_INCIDENTS:
+                self._up_to_date.pop(next(iter(self._up_to_date)))
 
     def _remembered(self, incident: str, surface: str) -> str:
         with self._lock:
@@ -454,6 +475,10 @@ class Courier:
         if not called and self._settings.responders:
             return f"<!subteam^{self._settings.responders[0]}>"
         return " ".join(user(person) for person in called)
+
+
+def _but_for_alerts(incident: Incident) -> Incident:
+    return replace(incident, seq=0, firing=0, recovered=0, alerts_changed_at=None, samples=(), truncated=0)
 
 
 def _with(place: CardPosted, incident: Incident) -> Incident:

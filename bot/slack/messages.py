@@ -16,7 +16,6 @@ from bot.slack.health import evidence_message, report_title
 from bot.slack.parts import (
     Context,
     acknowledge,
-    alerts_line,
     durations,
     postmortem_button,
     run_button,
@@ -99,7 +98,7 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
             drill = " · *this is a drill*" if entry.event.drill else ""
             return [
                 section(f":rotating_light: *{severity} · {incident.ref} · {line(title)}*\n{_affected(incident)}"),
-                small(f"{by}, {clock(entry.at)}{again}{drill}", alerts_line(incident)),
+                small(f"{by}, {clock(entry.at)}{again}{drill}"),
                 _take(incident),
             ]
         case ev.Reopened():

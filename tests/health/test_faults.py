@@ -24,7 +24,14 @@ from tests.health.dialects import Replica
 from tests.health.fleet import Fleet
 
 Remembering = Callable[[Past], str]
-Handler = BaseHTTPRequestHandler
+
+
+class Handler(BaseHTTPRequestHandler):
+    """A request; form: what a long query travels in."""
+
+    form = b""
+
+
 Answer = Callable[[Handler], bool]
 """Answers a request itself, or leaves it to the real Prometheus by False."""
 
@@ -46,17 +53,21 @@ def result(*series: dict[str, Any]) -> bytes:
 def between(answer: Answer, target: str = "") -> Iterator[str]:
     """A proxy before the Prometheus at `target`; its address."""
 
-    class Proxy(BaseHTTPRequestHandler):
+    class Proxy(Handler):
         def do_GET(self) -> None:
             try:
                 if answer(self):
                     return
-                with urlopen(target + self.path, timeout=20) as passed:
+                with urlopen(target + self.path, self.form or None, timeout=20) as passed:
                     send(self, 200, passed.read())
             except HTTPError as refused:
                 send(self, refused.code, refused.read())
             except OSError:
                 self.close_connection = True  # the other side has given up, as it should
+
+        def do_POST(self) -> None:
+            self.form = self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
@@ -79,8 +90,8 @@ def look(url: str, timeout: float = 5.0, budget: float = 10.0) -> Report:
 
 def asks(handler: Handler, *words: str) -> bool:
     """Whether it is a query that holds one of the words, and not the call for names."""
-    path = unquote_plus(handler.path)
-    return "/query" in path and any(word in path for word in words)
+    query = unquote_plus(handler.path + handler.form.decode())
+    return "/query" in query and any(word in query for word in words)
 
 
 # --- nothing of use -------------------------------------------------------------------------------------------------

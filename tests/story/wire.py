@@ -3,7 +3,7 @@
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -78,13 +78,13 @@ class Numbers:
         self.app = Starlette(routes=routes)
 
     async def _query(self, request: Request) -> JSONResponse:
-        query = str(request.query_params.get("query") or (await request.form()).get("query") or "")
+        query = (await _asked(request)).get("query", "")
         found = [{"metric": {}, "value": [0, str(number)]} for word, number in self._numbers.items() if word in query]
         return JSONResponse({"status": "success", "data": {"resultType": "vector", "result": found[:1]}})
 
     async def _range(self, request: Request) -> JSONResponse:
         """The same number for all of the time asked about."""
-        asked = request.query_params
+        asked = await _asked(request)
         times = range(int(asked["start"]), int(asked["end"]) + 1, int(asked["step"]))
         found = [
             {"metric": {}, "values": [[at, str(number)] for at in times]}
@@ -92,3 +92,8 @@ class Numbers:
             if word in asked["query"]
         ]
         return JSONResponse({"status": "success", "data": {"resultType": "matrix", "result": found[:1]}})
+
+
+async def _asked(request: Request) -> Mapping[str, str]:
+    """What stands in the URL, or in a form."""
+    return dict(request.query_params) | dict(parse_qsl((await request.body()).decode()))

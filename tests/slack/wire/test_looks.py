@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,15 +15,19 @@ from bot.health.scope import Scope
 from bot.incident import commands as cmd
 from bot.incident import effects as ef
 from bot.incident import events as ev
+from bot.incident.people import Actor, ActorKind, Right
 from bot.incident.policy import Policy
 from bot.incident.react import react
+from bot.journal import Txn
+from bot.journal.ids import new_id
+from bot.journal.redaction import clear_text
 from bot.outbox import Outbox
 from bot.slack.actions import Do
 from bot.slack.quiet import QUIET
 from bot.workbench.slack.faults import Fault
 from bot.workbench.slack.model import Message
 from tests.health.test_freeze import check, report
-from tests.slack.wire.office import MAYA, Office, deliver, told
+from tests.slack.wire.office import BURNING, MAYA, MONITOR, Office, deliver, told
 from tests.story.night import controls
 
 NUMBERS = "the numbers of EV-"
@@ -174,6 +179,40 @@ def test_a_card_that_was_in_hand_meanwhile_does_not_take_the_report_out_again(of
     deliver(office, ef.RefreshCard())
     (called,) = (one for one in office.said() if f"<@{MAYA}>" in told(one))
     assert "OUTAGE" in told(called)
+
+
+@pytest.mark.usefixtures("telemetry")
+def test_more_alerts_edit_the_card_and_no_message(office: Office) -> None:
+    office.burns()
+    office.delivers()
+    (called,) = (one for one in office.said() if f"<@{MAYA}>" in told(one))
+    before = len(office.calls("chat.update"))
+    for firing in (7, 20, 31):
+        burning = {"source": "alertmanager", "firing": firing, "resolved": 0, "new": 0, **BURNING}
+        office.does(cmd.ReportAlerts, office.incident.id, by=MONITOR, **burning)
+        office.delivers()
+    assert "31 firing" in told(office.card())
+    assert called.ts not in [call["ts"] for call in office.calls("chat.update")[before:]]
+
+
+@pytest.mark.usefixtures("telemetry")
+def test_what_is_taken_out_of_a_report_goes_from_its_message_too(office: Office) -> None:
+    office.burns()
+    office.delivers()
+    ((entry, _),) = office.entries(ev.EvidenceCollected)
+    incident, number = office.incident.id, entry.seq
+    by = Actor(ActorKind.MEMBER, MAYA, MAYA, frozenset({Right.RESPOND}))
+
+    def clear(txn: Txn) -> object:
+        said: dict[str, Any] = {"at": office.clock(), "key": new_id(), "source": "cli", "reason": "names a customer"}
+        entry = clear_text(txn, incident, number)[0].entry
+        return office.desk.execute(txn, cmd.RedactText(incident=incident, by=by, entry=entry, number=number, **said))
+
+    office.journal.write(clear).result()
+    office.delivers()
+    (called,) = (one for one in office.said() if f"<@{MAYA}>" in told(one))
+    assert "crit" not in told(called)
+    assert "its details were taken out" in told(called)
 
 
 @pytest.mark.usefixtures("telemetry")
