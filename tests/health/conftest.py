@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
@@ -18,6 +18,7 @@ from tests.servers import Answering, free_port, http_server
 
 STEP = 15  # seconds between the samples of the invented past
 PAST = 3 * 3600
+_THIN = (*range(PAST - 9000, PAST - 1500, 120), *range(PAST - 1500, PAST + 1, 30))
 
 
 def needed(program: str) -> str:
@@ -33,9 +34,23 @@ def needed(program: str) -> str:
 
 @dataclass
 class Past:
-    """A history in OpenMetrics text, from three hours ago until now; a value may be a function of seconds passed."""
+    """A history in OpenMetrics text, from three hours ago until now; a value may be a function of seconds passed.
+
+    series: the name and labels of each. thin: a sample every two minutes, and every half minute in the last 25: for
+    pasts of many thousand series.
+    """
 
     families: dict[str, list[str]] = field(default_factory=dict)
+    thin: bool = False
+    series: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    _ends: float = 0
+
+    @contextmanager
+    def ending(self, ago: float) -> Iterator[None]:
+        """What is written in here ended at least so many seconds before now."""
+        before, self._ends = self._ends, max(ago, self._ends)
+        yield
+        self._ends = before
 
     def gauge(
         self, name: str, labels: dict[str, str], value: float | Callable[[float], float], until: float = 0
@@ -76,13 +91,16 @@ class Past:
         lines = self.families.setdefault(name, [f"# TYPE {name} unknown\n"])
         start = int(time.time()) - PAST
         inner = ",".join(f"{key}={json.dumps(text, ensure_ascii=False)}" for key, text in labels.items())
-        for t in range(int(begin), int(end) + 1, STEP):
+        end = min(end, PAST - self._ends)
+        self.series.append((name, labels))
+        times = [t for t in _THIN if begin <= t <= end] if self.thin else range(int(begin), int(end) + 1, STEP)
+        for t in times:
             lines.append(f"{name}{{{inner}}} {value(t):.6f} {start + t}\n")
 
 
 @contextmanager
-def prometheus(directory: Path, config: str) -> Iterator[str]:
-    """A Prometheus over the data in `directory`; yields its address once it is ready."""
+def prometheus(directory: Path, config: str, *flags: str) -> Iterator[str]:
+    """A Prometheus over the data in `directory`; yields its address once it is ready. flags: of its command line."""
     (directory / "prometheus.yml").write_text(config)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -94,6 +112,7 @@ def prometheus(directory: Path, config: str) -> Iterator[str]:
                 f"--storage.tsdb.path={directory / 'data'}",
                 "--storage.tsdb.retention.time=10y",
                 f"--web.listen-address=127.0.0.1:{port}",
+                *flags,
             ],
             stdout=log,
             stderr=log,
@@ -123,25 +142,23 @@ def eventually(holds: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.1)
 
 
+@contextmanager
+def remembered(past: Past, directory: Path) -> Iterator[str]:
+    """A Prometheus that remembers the given past; yields its address. `directory` is its own."""
+    promtool = needed("promtool")
+    (directory / "past.om").write_text(past.text())
+    files = [str(directory / "past.om"), str(directory / "data")]
+    command = [promtool, "tsdb", "create-blocks-from", "openmetrics", *files]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    with prometheus(directory, "global: {scrape_interval: 1h}\n") as url:
+        yield url
+
+
 @pytest.fixture
 def remembering(tmp_path: Path) -> Iterator[Callable[[Past], str]]:
     """Gives a function that starts a Prometheus which remembers the given past, and returns its address."""
-    running = []
-
-    def start(past: Past) -> str:
-        promtool = needed("promtool")
-        (tmp_path / "past.om").write_text(past.text())
-        files = [str(tmp_path / "past.om"), str(tmp_path / "data")]
-        command = [promtool, "tsdb", "create-blocks-from", "openmetrics", *files]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
-        server = prometheus(tmp_path, "global: {scrape_interval: 1h}\n")
-        url = server.__enter__()
-        running.append(server)
-        return url
-
-    yield start
-    for server in running:
-        server.__exit__(None, None, None)
+    with ExitStack() as running:
+        yield lambda past: running.enter_context(remembered(past, tmp_path))
 
 
 @dataclass

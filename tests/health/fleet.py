@@ -5,47 +5,22 @@ it says holds from `ago` seconds before now.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.health.conftest import PAST, Past
+from tests.health.conftest import Past
+from tests.health.dialects import DIALECTS, EngineName, Page, Replica, grows, steps
 
-EngineName = Literal["vllm", "sglang", "triton", "tgi"]
 Exporter = Literal["old", "new"]
-Value = Callable[[float], float]
-EDGES = ("0.5", "1.0", "2.5", "5.0", "10.0", "+Inf")
-
-
-def steps(before: float, after: float, ago: float) -> Value:
-    """One value, then another."""
-    return lambda t: after if t > PAST - ago else before
-
-
-def grows(before: float, after: float, ago: float) -> Value:
-    """A counter whose pace changes."""
-    return lambda t: 1000 + before * t + (after - before) * max(0.0, t - (PAST - ago))
-
-
-@dataclass
-class Replica:
-    """What one replica does after `ago`: shares of its requests, requests a second, requests, tokens a second."""
-
-    ago: float = 300
-    failing: float = 0.0
-    late: float = 0.0
-    arriving: float = 5.0
-    running: float = 8.0
-    waiting: float = 0.0
-    kv: float = 0.4
-    put_back: float = 0.0
-    tokens: float = 200.0
-    gone: bool = False
 
 
 @dataclass
 class Fleet:
-    """Fill it, then `write` it all into a past. GPUs are named `node:index`; replicas and nodes are counted."""
+    """Fill it, then `write` it all into a past. GPUs are named `node:index`; replicas and nodes are counted.
+
+    kubernetes: whether kube-state-metrics tells of it. gpus: of each replica. silent_ago: seconds since which nothing
+    of its engines is scraped any more; 0 for never. subnet: of its engines, where several fleets stand side by side.
+    """
 
     engine: EngineName = "vllm"
     exporter: Exporter = "old"
@@ -60,6 +35,10 @@ class Fleet:
     restarted: dict[int, tuple[int, str, float]] = field(default_factory=dict)
     pending_ago: float | None = None
     first_node: int = 1
+    kubernetes: bool = True
+    gpus: int = 2
+    silent_ago: float = 0
+    subnet: str = "10.0.0"
     past: Past = field(default_factory=Past)
 
     def all(self, what: Replica) -> "Fleet":
@@ -76,79 +55,22 @@ class Fleet:
     def write(self) -> Past:
         """The past of all of it."""
         for index in range(self.count):
-            self._engine(index, self.replicas.get(index, Replica()))
-            self._pod(index)
-            for gpu in (0, 1):
+            with self.past.ending(self.silent_ago):
+                self._engine(index, self.replicas.get(index, Replica()))
+            if self.kubernetes:
+                self._pod(index)
+            for gpu in range(self.gpus):
                 self.gpu(self.node(index), gpu, self.pod(index))
-        self._deployment()
+        if self.kubernetes:
+            self._deployment()
         return self.past
 
     def _engine(self, index: int, what: Replica) -> None:
-        target = {"job": self.engine, "instance": f"10.0.0.{index}:8000", "namespace": "prod", "pod": self.pod(index)}
+        target = {"job": self.engine, "instance": f"{self.subnet}.{index}:8000", "namespace": "prod"}
+        target |= {"job": self.model} if self.engine == "tgi-job" else {}
+        target |= {"pod": self.pod(index)}
         self.past.gauge("up", target, steps(1, 0 if what.gone else 1, what.ago))
-        write = {"vllm": self._vllm, "sglang": self._sglang, "triton": self._triton, "tgi": self._tgi}[self.engine]
-        write(target, what)
-
-    def _counter(self, name: str, labels: dict[str, str], before: float, after: float, what: Replica) -> None:
-        self.past.gauge(name, labels, grows(before, after, what.ago), what.ago if what.gone else 0)
-
-    def _gauge(self, name: str, labels: dict[str, str], before: float, after: float, what: Replica) -> None:
-        self.past.gauge(name, labels, steps(before, after, what.ago), what.ago if what.gone else 0)
-
-    def _histogram(self, family: str, labels: dict[str, str], what: Replica) -> None:
-        for edge in EDGES:
-            slow = edge in {"10.0", "+Inf"}
-            within = 1.0 if slow else 1 - what.late
-            self._counter(f"{family}_bucket", {**labels, "le": edge}, 5.0, what.arriving * within, what)
-        self._counter(f"{family}_count", labels, 5.0, what.arriving, what)
-
-    def _vllm(self, target: dict[str, str], what: Replica) -> None:
-        http = {**target, "handler": "/v1/chat/completions"}
-        self._counter("http_requests_total", {**http, "status": "2xx"}, 5.0, what.arriving * (1 - what.failing), what)
-        self._counter("http_requests_total", {**http, "status": "5xx"}, 0.0, what.arriving * what.failing, what)
-        labels = {**target, "model_name": self.model, "engine": "0"}
-        finished = "vllm:request_success_total"
-        self._counter(finished, {**labels, "finished_reason": "stop"}, 5.0, what.arriving * (1 - what.failing), what)
-        self._counter(finished, {**labels, "finished_reason": "error"}, 0.0, what.arriving * what.failing, what)
-        self._gauge("vllm:num_requests_running", labels, 8.0, what.running, what)
-        self._gauge("vllm:num_requests_waiting", labels, 0.0, what.waiting, what)
-        self._gauge("vllm:kv_cache_usage_perc", labels, 0.4, what.kv, what)
-        self._counter("vllm:num_preemptions_total", labels, 0.0, what.put_back, what)
-        self._counter("vllm:generation_tokens_total", labels, 200.0, what.tokens, what)
-        self._counter("vllm:prompt_tokens_total", labels, 600.0, 3 * what.tokens, what)
-        self._histogram("vllm:time_to_first_token_seconds", labels, what)
-
-    def _sglang(self, target: dict[str, str], what: Replica) -> None:
-        labels = {**target, "model_name": self.model}
-        self._counter("sglang:num_requests_total", labels, 5.0, what.arriving, what)
-        self._counter("sglang:num_aborted_requests_total", labels, 0.0, what.arriving * what.failing, what)
-        self._gauge("sglang:num_running_reqs", labels, 8.0, what.running, what)
-        self._gauge("sglang:num_queue_reqs", labels, 0.0, what.waiting, what)
-        self._gauge("sglang:token_usage", labels, 0.4, what.kv, what)
-        self._counter("sglang:num_retracted_requests_total", labels, 0.0, what.put_back, what)
-        self._counter("sglang:generation_tokens_total", labels, 200.0, what.tokens, what)
-        self._histogram("sglang:time_to_first_token_seconds", labels, what)
-
-    def _triton(self, target: dict[str, str], what: Replica) -> None:
-        labels = {**target, "model": self.model, "version": "1"}
-        good = what.arriving * (1 - what.failing) * (1 if what.tokens else 0)
-        self._counter("nv_inference_request_success", labels, 5.0, good, what)
-        failed = {**labels, "reason": "BACKEND"}
-        self._counter("nv_inference_request_failure", failed, 0.0, what.arriving * what.failing, what)
-        seconds = 0.8 + 9 * what.late
-        self._counter("nv_inference_request_duration_us", labels, 5 * 0.8e6, good * seconds * 1e6, what)
-        self._gauge("nv_inference_pending_request_count", labels, 0.0, what.waiting, what)
-
-    def _tgi(self, target: dict[str, str], what: Replica) -> None:
-        """It names no model: a ServiceMonitor's `service` does."""
-        labels = {**target, "service": self.model}
-        good = what.arriving * (1 - what.failing) * (1 if what.tokens else 0)
-        self._counter("tgi_request_success", labels, 5.0, good, what)
-        self._counter("tgi_request_failure", {**labels, "err": "overloaded"}, 0.0, what.arriving * what.failing, what)
-        self._gauge("tgi_batch_current_size", labels, 8.0, what.running, what)
-        self._gauge("tgi_queue_size", labels, 0.0, what.waiting, what)
-        self._counter("tgi_batch_inference_count", labels, 200.0, what.tokens, what)
-        self._histogram("tgi_request_queue_duration", labels, what)
+        DIALECTS[self.engine](Page(self.past, target, self.model, what))
 
     def _pod(self, index: int) -> None:
         pod = {"namespace": "prod", "pod": self.pod(index)}

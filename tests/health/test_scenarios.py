@@ -8,7 +8,8 @@ import pytest
 
 from bot.health import Report, Scope, Telemetry, Verdict, survey
 from tests.health.conftest import PAST, Past
-from tests.health.fleet import EngineName, Exporter, Fleet, Replica, grows
+from tests.health.dialects import EngineName, Replica, grows
+from tests.health.fleet import Exporter, Fleet
 
 Remembering = Callable[[Past], str]
 ENGINES: tuple[EngineName, ...] = ("vllm", "sglang", "triton", "tgi")
