@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from bot.config import Config, load_for_terminal
-from bot.health.rules.pack import ENGINE_IDS, EXPORTERS, Scope
+from bot.health.rules.watched import ENGINE_IDS, EXPORTERS, Scope
 from bot.terminal import CONFIG, config_at
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from bot.config.policy import read_alerts, read_caps, read_changes, read_deadlin
 from bot.config.targets import read_commands, read_drills, read_fallbacks, read_targets
 from bot.config.telemetry import read_health, read_links, read_probes, read_proof
 from bot.health import promises, proof
-from bot.health.rules.pack import Scope
+from bot.health.rules.watched import Scope
 from bot.incident.links import Links
 from bot.incident.policy import Policy
 from bot.intake.reading import Reading

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bot.health.promql import Settings
-from bot.health.rules.pack import ENGINE_IDS, EXPORTERS, Scope
+from bot.health.rules.watched import ENGINE_IDS, EXPORTERS, Scope
 from bot.health.slo import NAME, SLIS, Objective
 from bot.settings import Table, shown
 

@@ -11,10 +11,11 @@ import yaml
 from bot.health.promql import Settings
 from bot.health.rules import signals as s
 from bot.health.rules.engines import BY_ID, ENGINES
-from bot.health.rules.pack import Scope, pack
+from bot.health.rules.pack import pack
 from bot.health.rules.proofs import bench, growing, mirrored
 from bot.health.rules.rule import Case, Group, series
 from bot.health.rules.syntax import parse, selectors
+from bot.health.rules.watched import Scope
 from bot.health.rules.write import files
 from bot.health.rules.write import tests as proofs
 from tests.health.conftest import needed

@@ -7,7 +7,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from bot.cli import main
-from bot.health.rules.pack import Scope
+from bot.health.rules.watched import Scope
 from bot.health.rules.write import files
 from tests.health.conftest import Past
 from tests.rules.conftest import Loaded

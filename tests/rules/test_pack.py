@@ -17,9 +17,10 @@ from bot.health.promql import Settings
 from bot.health.rules.counters import COUNTERS
 from bot.health.rules.engines import ENGINES
 from bot.health.rules.gpus import REASONS_BEFORE
-from bot.health.rules.pack import EVERYTHING, EXPORTERS, Scope, catalogue, pack
+from bot.health.rules.pack import EVERYTHING, catalogue, pack
 from bot.health.rules.proofs import TARGET, bench, gpu, growing, steady
 from bot.health.rules.rule import Alert, Record, series
+from bot.health.rules.watched import EXPORTERS, Scope
 from bot.health.rules.write import COUNTERS as CSV
 from bot.health.rules.write import OPERATOR, files
 from bot.health.slo import Objective

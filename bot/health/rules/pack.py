@@ -1,13 +1,13 @@
 """The alert pack: rules for the engines, exporters and objectives that somebody has, and no others."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-from bot.health.promql import Settings, unmirrored
+from bot.health.promql import unmirrored
 from bot.health.rules import signals as s
 from bot.health.rules.cluster import cluster
-from bot.health.rules.engines import BY_ID, ENGINES
+from bot.health.rules.engines import ENGINES
 from bot.health.rules.gpus import gpus
 from bot.health.rules.limits import Limits
 from bot.health.rules.lost import lost
@@ -16,36 +16,7 @@ from bot.health.rules.quality import canaries, drift, quality, spend
 from bot.health.rules.rule import Group
 from bot.health.rules.silence import silence
 from bot.health.rules.users import engine, users
-from bot.health.slo import STANDARD, Objective
-
-EXPORTERS: Final[Mapping[str, str]] = {
-    "dcgm": "NVIDIA's DCGM exporter",
-    "ksm": "kube-state-metrics",
-    "litellm": "the LiteLLM proxy",
-    "drift": "a drift job that keeps our contract",
-    "canary": "the bot's own canary prompts",
-}
-ENGINE_IDS: Final = tuple(BY_ID)
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What there is to watch. whole_answer: seconds in which a whole answer is promised. pages_url: where people read
-    runbooks, "" for nowhere. canary_every: seconds between two rounds of the canary that runs most seldom."""
-
-    engines: tuple[str, ...] = ("vllm",)
-    exporters: tuple[str, ...] = ("dcgm", "ksm")
-    promised: tuple[Objective, ...] = ()
-    health: Settings = field(default_factory=Settings)
-    whole_answer: float = 30.0
-    pages_url: str = ""
-    canary_every: float = 600.0
-
-    @property
-    def kept(self) -> tuple[Objective, ...]:
-        """The objectives to keep: those promised, else the standard one."""
-        return self.promised or (STANDARD,)
-
+from bot.health.rules.watched import ENGINE_IDS, EXPORTERS, Scope
 
 EVERYTHING: Final = Scope(engines=ENGINE_IDS, exporters=tuple(EXPORTERS))
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bot.health.rules.counters import csv
-from bot.health.rules.pack import Scope, pack
+from bot.health.rules.pack import pack
 from bot.health.rules.rule import Alert, Case, Group, Record
+from bot.health.rules.watched import Scope
 
 OPERATOR: Final = "fixfirst-inference.prometheusrule.yaml"
 COUNTERS: Final = "dcgm-counters.csv"
