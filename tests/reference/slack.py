@@ -58,7 +58,7 @@ class Reference:
     def _plain(self, method: str, name: str, value: Any) -> Any:
         """A form carries words only; what an argument is documented as says what the word means."""
         kind = self._methods.get(method, {"args": {}})["args"].get(name, {}).get("type")
-        if not isinstance(value, str) or kind not in ("boolean", "integer", "number"):
+        if not isinstance(value, str) or kind not in ("boolean", "integer", "number", "array"):
             return value
         return value in ("1", "true") if kind == "boolean" else json.loads(value)
 
