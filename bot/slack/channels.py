@@ -55,19 +55,19 @@ class Channels:
         return [ChannelOpened(str(channel), name)]
 
     def _adopt(self, name: str, incident: Incident) -> tuple[str, str]:
-        """Finds the channel of that name when it is ours from an earlier try; else takes a name nobody has."""
+        """Finds the channel that an earlier try made, under either name; else takes a name nobody has."""
+        other = f"{name[: CHANNEL_NAME_MAX - 7]}-{incident.id[-6:]}"
         cursor = ""
         while True:
             answer = must(
                 self.client.conversations_list, limit=200, cursor=cursor, exclude_archived=True, types="public_channel"
             )
             for channel in answer.get("channels", []):
-                if channel["name"] == name and _made_for(channel, incident):
-                    return name, str(channel["id"])
+                if channel["name"] in (name, other) and _made_for(channel, incident):
+                    return str(channel["name"]), str(channel["id"])
             cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
             if not cursor:
                 break
-        other = f"{name[: CHANNEL_NAME_MAX - 7]}-{incident.id[-6:]}"
         return other, str(must(self.client.conversations_create, name=other)["channel"]["id"])
 
     def _settle_in(self, channel: str, incident: Incident, now: datetime) -> None:
@@ -92,10 +92,11 @@ class Channels:
 def _made_for(channel: Mapping[str, Any], incident: Incident) -> bool:
     """Whether it is ours from an earlier try: we are in it, and it is not older than the incident.
 
-    An older one of that name is from another life of the journal, whose numbers began at 1 too.
+    An older one of that name is from another life of the journal, whose numbers began at 1 too. One that was made in an
+    earlier round is ours: so long may it take until Slack's answer gets through.
     """
     made = datetime.fromtimestamp(float(channel.get("created", 0)), UTC)
-    return bool(channel.get("is_member")) and made >= incident.opened_at - CLOCKS_DIFFER
+    return bool(channel.get("is_member")) and made >= incident.detected_at - CLOCKS_DIFFER
 
 
 def channel_name(incident: Incident) -> str:

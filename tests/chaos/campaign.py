@@ -226,6 +226,8 @@ def no_job_is_left(url: str) -> bool:
 @contextmanager
 def opened(url: str) -> Iterator[Connection]:
     engine = open_engine(url)
-    with engine.begin() as connection:
-        yield connection
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()

@@ -12,6 +12,7 @@ from bot.incident import commands as cmd
 from bot.incident import effects as ef
 from bot.incident import events as ev
 from bot.incident.events import Severity
+from bot.incident.people import Actor, ActorKind
 from bot.journal import Journal
 from bot.slack.actions import Do
 from bot.slack.channels import channel_name
@@ -190,6 +191,31 @@ def test_a_channel_left_half_furnished_is_adopted_too(office: Office) -> None:
         deliver(office, ef.OpenChannel())
     office.records(office.incident, *deliver_events(office, ef.OpenChannel(), 2))
     assert len([c for c in office.workspace.state.channels.values() if c.name.startswith("inc-1")]) == 1
+
+
+def test_a_channel_that_was_made_in_an_earlier_round_is_adopted(office: Office) -> None:
+    """Slack may answer nothing for so long that the incident is over, and back, by then."""
+    office.burns()
+    office.workspace.faults.plan(Fault.LOST_ANSWER, "conversations.create")
+    with pytest.raises(Transient):
+        deliver(office, ef.OpenChannel())
+    office.does(cmd.Resolve, office.incident.id, reason="recovered", despite_firing=True)
+    office.after(minutes=9)
+    office.does(cmd.Reopen, office.incident.id, by=Actor(ActorKind.SOURCE, "pagerduty", "PagerDuty"))
+    office.records(office.incident, *deliver_events(office, ef.OpenChannel(), 2))
+    assert len([c for c in office.workspace.state.channels.values() if c.name.startswith("inc-1")]) == 1
+    assert office.channel.name == "inc-1-llama-70b-answers-500"
+
+
+def test_the_second_choice_of_a_name_is_adopted_as_well(office: Office) -> None:
+    office.workspace.api("conversations.create", {"name": "inc-1-llama-70b-answers-500"})
+    office.after(days=2)
+    office.burns()
+    second = f"inc-1-llama-70b-answers-500-{office.incident.id[-6:]}"
+    office.workspace.api("conversations.create", {"name": second})  # and the answer did not get through
+    office.records(office.incident, *deliver_events(office, ef.OpenChannel(), 2))
+    assert office.channel.name == second
+    assert len([c for c in office.workspace.state.channels.values() if c.name.startswith("inc-1")]) == 2
 
 
 def test_a_channel_of_that_name_from_an_earlier_life_is_left_alone(office: Office) -> None:
