@@ -8,7 +8,7 @@ from typing import Final
 from slack_sdk import WebClient
 
 from bot.slack.client import must
-from bot.slack.courier import EVENT_TYPE
+from bot.slack.posting import EVENT_TYPE
 from bot.slack.text import cut
 
 LOOK_BACK: Final = 100

@@ -32,8 +32,6 @@ _USERS_SHOWN: Final = 4
 VERSIONS_SHOWN: Final = 3
 """Models whose versions are shown side by side; the rest is in the terminal's report."""
 _QUERY_SHOWN: Final = 260
-SETTLED_AFTER: Final = timedelta(hours=1)
-"""So long after it, whatever changed a message has been shown in it, by this server, another, or one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,23 +151,6 @@ def evidence_message(
             buttons=_buttons(seen, found, incident, context),
         ),
     )
-
-
-def is_settled(entry: str, incident: Incident, at: datetime, *, alone: bool) -> bool:
-    """Whether the report of this journal entry had nothing new to show at `at`, nor has since.
-
-    For long a newer look has had its run button, or the incident is over. `alone` is a report in a message of its own,
-    in which no other button waits for somebody. What people said of it, and what was taken out of the incident, may be
-    news at any time.
-    """
-    of = next((id_ for id_, look in incident.looks.items() if look.entry == entry), "")
-    if not of or incident.redacted or any(rated == of for rated, _ in incident.ratings):
-        return False
-    long_ago = at - SETTLED_AFTER
-    marks = (incident.acknowledged, incident.mitigated, incident.resolved)
-    quiet = all(moment <= long_ago for moment in (incident.opened_at, *(mark.at for mark in marks if mark)))
-    superseded = any(incident.looks[of].at < look.at <= long_ago for look in incident.looks.values())
-    return (superseded and (alone or quiet)) or (quiet and not incident.is_live)
 
 
 def _compared(entry: Entry, found: ev.EvidenceCollected, incident: Incident) -> list[str]:

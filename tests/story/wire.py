@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bot.workbench.slack.deliver import Poster
@@ -75,7 +75,7 @@ class Numbers:
             Route("/api/v1/query", self._query, methods=["GET", "POST"]),
             Route("/api/v1/query_range", self._range, methods=["GET", "POST"]),
         ]
-        self.app = Starlette(routes=routes)
+        self.app = Starlette(routes=routes, exception_handlers={ClientDisconnect: _gone})
 
     async def _query(self, request: Request) -> JSONResponse:
         query = (await _asked(request)).get("query", "")
@@ -97,3 +97,8 @@ class Numbers:
 async def _asked(request: Request) -> Mapping[str, str]:
     """What stands in the URL, or in a form."""
     return dict(request.query_params) | dict(parse_qsl((await request.body()).decode()))
+
+
+async def _gone(request: Request, exception: Exception) -> Response:
+    """Whoever asked was killed meanwhile."""
+    return Response(status_code=499)

@@ -16,6 +16,7 @@ from bot.incident.people import Actor, ActorKind
 from bot.journal import Journal
 from bot.slack.actions import Do
 from bot.slack.channels import channel_name
+from bot.slack.client import connect
 from bot.workbench.slack.faults import Fault
 from tests.core.case import Case
 from tests.slack.wire.office import INTAKE, JONAS, MAYA, MONITOR, Office, Rota, deliver, told
@@ -157,8 +158,9 @@ def test_what_cannot_work_says_what_to_do(office: Office, error: str, hint: str)
 
 
 def test_a_slack_that_hangs_is_given_up_in_time(office: Office) -> None:
-    assert office.courier._client.timeout <= 10
-    assert office.courier._client.retry_handlers == []
+    client = connect(office.settings)
+    assert client.timeout <= 10
+    assert client.retry_handlers == []
 
 
 # -- the channel ---------------------------------------------------------------------------------------------------
@@ -318,7 +320,8 @@ def test_the_first_message_calls_who_is_on_call_and_the_next_calls_the_next(offi
 
 
 def test_with_nobody_on_call_the_responders_are_called(office: Office) -> None:
-    office.courier._oncall = _Nobody()
+    office.rota = _Nobody()
+    office.wire()
     office.burns()
     office.delivers()
     assert any("<!subteam^S0RESPOND>" in m.text for m in office.said())
