@@ -115,9 +115,10 @@ class Incident:
     telemetry was to prove, `tested` its latest word, `doubts` how often it doubted when asked, all in the present
     generation; `askers` are all who ever wished so, by id, `asked_again` the entries in which the bot did after a
     doubt. `changes` are what was changed shortly before and since, the newest first, each roll-out once. `drill` is the
-    id of the drill it is part of, empty when it is no practice. `worst` is the evidence of the present generation that
-    was worst for users, the first of equals; what is known of each evidence lies in `looks`, `frozen`, `pictures` and
-    (with who said it) `ratings`, by its id. `redacted` counts the texts that were taken out of it.
+    id of the drill it is part of, empty when it is no practice. `evidence` is the latest, and `worst` the one of the
+    present generation that was worst for users, the first of equals; both without the queries of their reports. What is
+    known of each evidence lies in `looks`, `frozen`, `pictures` and (with who said it) `ratings`, by its id. `redacted`
+    counts the texts that were taken out of it.
     """
 
     id: str
@@ -393,9 +394,15 @@ def _looked(inc: Incident, entry: Entry, event: ev.EvidenceCollected, mark: Mark
     if event.evidence:
         cause = str(event.report.get("cause_id", ""))
         looks = {**looks, event.evidence: Look(entry.id, entry.at, event.verdict, cause, inc.firing)}
-    worse = inc.worst is None or _badness(event) < _badness(inc.worst)
-    worst = event if worse else inc.worst
-    return replace(inc, evidence=event, evidence_missing="", triaged=triaged, looks=looks, worst=worst)
+    told = replace(event, report=_without_queries(event.report))
+    worst = told if inc.worst is None or _badness(told) < _badness(inc.worst) else inc.worst
+    return replace(inc, evidence=told, evidence_missing="", triaged=triaged, looks=looks, worst=worst)
+
+
+def _without_queries(report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a report found; what was asked is nine tenths of its 130 KB, and its entry in the journal has it."""
+    checks = [{key: value for key, value in check.items() if key != "query"} for check in report.get("checks", ())]
+    return {**report, "checks": checks} if checks else report
 
 
 def _badness(event: ev.EvidenceCollected) -> int:

@@ -44,8 +44,9 @@ _KNOWN: Final[PerDatabase] = {
 
 def _storing(into: Callable[[Table], Any]) -> Any:
     statement = into(alert)
-    keys = ("workspace", "source", "fingerprint")
-    changing = {c.name: statement.excluded[c.name] for c in alert.columns if c.name not in keys}
+    # What is known of a row says nothing of where it lives: a drain may have given it a home since.
+    keys, not_ours = ("workspace", "source", "fingerprint"), ("incident",)
+    changing = {c.name: statement.excluded[c.name] for c in alert.columns if c.name not in (*keys, *not_ours)}
     return statement.on_conflict_do_update(index_elements=list(keys), set_=changing)
 
 
@@ -73,7 +74,9 @@ _GROUPS_WITH_NEWS: Final = (
     select(inbox.c.group_key).where(*_WAITING).group_by(inbox.c.group_key).order_by(func.min(inbox.c.id))
 )
 _NEWS: Final = select(inbox).where(*_ITS_NEWS).order_by(inbox.c.id).with_for_update()
-_DRAIN: Final = update(inbox).where(*_ITS_NEWS)
+_DRAIN: Final[PerDatabase] = {
+    database: update(inbox).where(among) for database, among in one_of(inbox.c.id, "read").items()
+}
 _TAKE_IN: Final = update(alert).where(*_HOMELESS)
 _MOVE: Final = update(alert).where(*_FIRING, alert.c.incident != bindparam("new_home"))
 _BURNING: Final = select(func.count(), func.min(alert.c.severity), func.min(alert.c.starts_at)).where(*_FIRING)
@@ -130,10 +133,10 @@ def waiting_groups(direct: Direct, workspace: str) -> list[str]:
 
 def take(direct: Direct, workspace: str, group_key: str, now: datetime) -> list[dict[str, Any]]:
     """The group's news, oldest first, marked as drained in this transaction."""
-    its = {"whose": workspace, "group": group_key}
-    rows = direct.named(_NEWS, its)
+    rows = direct.named(_NEWS, {"whose": workspace, "group": group_key})
     if rows:
-        direct.run(_DRAIN, {**its, "drained_at": now})
+        # Those that were read and no others: by now another server may have heard more.
+        direct.run(_DRAIN[direct.database], {"read": [row["id"] for row in rows], "drained_at": now})
     return rows
 
 

@@ -25,35 +25,37 @@ _HERE: Final = incident.c.archived_at.is_(None)
 """What was archived is no incident any more that anything could happen to."""
 
 
-def _newest(*where: Any) -> Select[str, int]:
-    """Id and length of an incident of this workspace; the newest of those that meet the conditions."""
-    query = select(incident.c.id, incident.c.seq).where(_OURS, _HERE, *where)
+def _newest(*where: Any) -> Select[str, str]:
+    """Id and head of an incident of this workspace; the newest of those that meet the conditions."""
+    query = select(incident.c.id, incident.c.head_hash).where(_OURS, _HERE, *where)
     return query.order_by(incident.c.number.desc()).limit(1)
 
 
-SEQ_OF: Final = select(incident.c.seq).where(_ITS, _HERE)
-LOCKED_SEQ_OF: Final = SEQ_OF.with_for_update()
-HEAD_OF: Final = select(incident.c.seq, incident.c.head_hash).where(_ITS)
+HEAD_OF: Final = select(incident.c.head_hash).where(_ITS, _HERE)
+LOCKED_HEAD_OF: Final = HEAD_OF.with_for_update()
+END_OF: Final = select(incident.c.seq, incident.c.head_hash).where(_ITS)
 BY_ID: Final = _newest(_ITS)
 BY_NUMBER: Final = _newest(incident.c.number == bindparam("number"))
 BY_CHANNEL: Final = _newest(incident.c.channel == bindparam("channel"))
 # The live one, if there is one: an older incident may have been opened again.
 BY_GROUP: Final = (
-    select(incident.c.id, incident.c.seq)
+    select(incident.c.id, incident.c.head_hash)
     .where(_OURS, _HERE, incident.c.group_key == bindparam("group_key"))
     .order_by(incident.c.live.desc(), incident.c.number.desc())
     .limit(1)
 )
 LOCKED_BY_GROUP: Final = BY_GROUP.with_for_update()
-LIVE: Final = select(incident.c.id, incident.c.seq).where(_OURS, incident.c.live).order_by(incident.c.number.desc())
+LIVE: Final = (
+    select(incident.c.id, incident.c.head_hash).where(_OURS, incident.c.live).order_by(incident.c.number.desc())
+)
 RECENT: Final = (
-    select(incident.c.id, incident.c.seq)
+    select(incident.c.id, incident.c.head_hash)
     .where(_OURS, _HERE)
     .order_by(incident.c.number.desc())
     .limit(bindparam("most"))
 )
 AFTER: Final = (
-    select(incident.c.id, incident.c.seq)
+    select(incident.c.id, incident.c.head_hash)
     .where(_OURS, _HERE, incident.c.number > bindparam("number"))
     .order_by(incident.c.number)
     .limit(bindparam("most"))
@@ -65,7 +67,11 @@ HIGHEST_NUMBER: Final = select(func.max(incident.c.number)).where(_OURS)
 NEW_INCIDENT: Final = insert(incident)
 CHANGED_INCIDENT: Final[Update] = update(incident).where(_ITS)
 
-ENTRIES_OF: Final = select(event).where(event.c.incident == bindparam("incident_id")).order_by(event.c.seq)
+ENTRIES_OF: Final = (
+    select(event)
+    .where(event.c.incident == bindparam("incident_id"), event.c.seq > bindparam("after", value=0))
+    .order_by(event.c.seq)
+)
 ENTRY: Final = select(event).where(event.c.id == bindparam("entry_id"))
 SEEN: Final = select(event.c.incident).where(
     event.c.workspace == bindparam("workspace"), event.c.key == bindparam("key")
@@ -77,7 +83,7 @@ TEXTS_OF: Final = _LEFT.where(blob.c.incident == bindparam("incident_id"))
 TEXTS: Final = {database: _LEFT.where(among) for database, among in one_of(blob.c.digest, "digests").items()}
 NEW_TEXTS: Final = insert(blob)
 
-UNFINISHED: Final = select(incident.c.id, incident.c.seq, incident.c.next_due_at).where(
+UNFINISHED: Final = select(incident.c.id, incident.c.seq, incident.c.head_hash, incident.c.next_due_at).where(
     _OURS, or_(incident.c.live, incident.c.next_due_at.is_not(None))
 )
 DUE_ANEW: Final = (

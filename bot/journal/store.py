@@ -100,12 +100,9 @@ class Journal:
     def entry(self, entry_id: str) -> Entry | None:
         """One entry by its id."""
         with self._reading() as reader:
-            row = next(iter(reader.direct.named(sql.ENTRY, {"entry_id": entry_id})), None)
-            if row is None:
-                return None
-            digests = [value for value in row["body"].values() if isinstance(value, str)]
-            texts = reader.direct.all(sql.TEXTS[reader.direct.database], {"digests": digests})
-            return entry_from_row(row, dict(texts))
+            rows = reader.direct.named(sql.ENTRY, {"entry_id": entry_id})
+            texts: dict[str, str] = dict(reader.texts(rows))
+            return entry_from_row(rows[0], texts) if rows else None
 
     def find(self, ref: str) -> Incident | None:
         """By what people call it: `INC-42`, `inc-42`, `42`, or the id."""

@@ -2,8 +2,9 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Select
@@ -16,16 +17,16 @@ from bot.incident.drill import ABOUT as DRILLS
 from bot.incident.drill import Drill, under_way
 from bot.incident.effects import Effect
 from bot.incident.entry import Entry
-from bot.incident.events import VERSION, Event
+from bot.incident.events import VERSION, Event, TextRedacted
 from bot.incident.failover import WHY, Standing
 from bot.incident.people import Actor
-from bot.incident.state import Incident, evolve, fold
+from bot.incident.state import Incident, evolve
 from bot.intake.tally import Heard
 from bot.journal import changes, errands, ledger, logbook, post, servers, slots
 from bot.journal import statements as sql
 from bot.journal.chain import entry_hash, new_salt, text_digest
-from bot.journal.codec import actor_out, event_out
-from bot.journal.direct import Direct
+from bot.journal.codec import actor_out, digests_in, event_out
+from bot.journal.direct import Direct, Row
 from bot.journal.epoch import Epoch, Glance
 from bot.journal.ids import new_id
 from bot.journal.rows import Job, entry_from_row, envelope
@@ -40,26 +41,27 @@ REMEMBERED: Final = 512
 
 
 class Memory:
-    """Folded incidents by id, the least used forgotten first. Thread-safe."""
+    """Folded incidents by id, each with its chain's head; the least used forgotten first. Thread-safe.
+
+    Only a head says that two mean the same: after a restore or a fail-over another entry may have the same number.
+    """
 
     def __init__(self, size: int = REMEMBERED) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Incident] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Incident, str]] = OrderedDict()
 
-    def get(self, incident_id: str) -> Incident | None:
+    def get(self, incident_id: str) -> tuple[Incident, str] | None:
         with self._lock:
             kept = self._kept.get(incident_id)
             if kept is not None:
                 self._kept.move_to_end(incident_id)
             return kept
 
-    def put(self, item: Incident) -> None:
+    def put(self, item: Incident, head: str) -> None:
         with self._lock:
-            known = self._kept.get(item.id)
-            if known is None or known.seq <= item.seq:
-                self._kept[item.id] = item
-                self._kept.move_to_end(item.id)
+            self._kept[item.id] = (item, head)
+            self._kept.move_to_end(item.id)
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
 
@@ -78,32 +80,50 @@ class Reader:
 
     def glimpse(self, incident_id: str) -> Incident | None:
         """The incident as of now, held by nobody."""
-        seq = self.direct.scalar(sql.SEQ_OF, {"incident_id": incident_id})
-        return None if seq is None else self._as_of(incident_id, seq)
+        head = self.direct.scalar(sql.HEAD_OF, {"incident_id": incident_id})
+        return None if head is None else self._as_of(incident_id, head)
 
-    def _as_of(self, incident_id: str, seq: int) -> Incident | None:
-        kept = self._memory.get(incident_id)
-        if kept is not None and kept.seq == seq:
-            return kept
-        folded = fold(self.entries(incident_id))
+    def _as_of(self, incident_id: str, head: str) -> Incident | None:
+        """The incident whose chain ends with this hash, or went on meanwhile."""
+        before, known = self._memory.get(incident_id) or (None, "")
+        if before is not None and known == head:
+            return before
+        newer = self._since(before, known) if before is not None else ()
+        if not newer:
+            before, newer = None, self.entries(incident_id)
+        folded = reduce(evolve, newer, before)
         if folded is not None:
-            self._memory.put(folded)
+            self._memory.put(folded, newer[-1].hash)
         return folded
 
-    def entries(self, incident_id: str) -> tuple[Entry, ...]:
-        """All entries of an incident, in order."""
-        its = {"incident_id": incident_id}
-        found: dict[str, str] = dict(self.direct.all(sql.TEXTS_OF, its))
-        return tuple(entry_from_row(row, found) for row in self.direct.named(sql.ENTRIES_OF, its))
+    def _since(self, before: Incident, head: str) -> tuple[Entry, ...]:
+        """What was added to it; none where it must be folded anew, since what it rests on is not the same any more."""
+        newer = self.entries(before.id, after=before.seq)
+        goes_on = bool(newer) and newer[0].prev_hash == head
+        return newer if goes_on and not any(isinstance(entry.event, TextRedacted) for entry in newer) else ()
 
-    def one(self, query: Select[str, int], **values: Any) -> Incident | None:
-        """The incident that a query for id and seq finds in this workspace."""
+    def entries(self, incident_id: str, after: int = 0) -> tuple[Entry, ...]:
+        """The entries of an incident from the one after this number on, in order."""
+        its = {"incident_id": incident_id, "after": after}
+        rows = self.direct.named(sql.ENTRIES_OF, its)
+        # All of its texts in one go, or those of a few entries.
+        texts = self.direct.all(sql.TEXTS_OF, its) if not after else self.texts(rows)
+        found: dict[str, str] = dict(texts)
+        return tuple(entry_from_row(row, found) for row in rows)
+
+    def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """The texts of these rows that still exist, by digest."""
+        digests = [digest for row in rows for digest in digests_in(row["kind"], row["body"])]
+        return self.direct.all(sql.TEXTS[self.direct.database], {"digests": digests}) if digests else []
+
+    def one(self, query: Select[str, str], **values: Any) -> Incident | None:
+        """The incident that a query for id and head finds in this workspace."""
         return next(iter(self.many(query, **values)), None)
 
-    def many(self, query: Select[str, int], **values: Any) -> tuple[Incident, ...]:
+    def many(self, query: Select[str, str], **values: Any) -> tuple[Incident, ...]:
         """As `one`, all of them."""
         rows = self.direct.all(query, {"workspace": self.workspace, **values})
-        found = (self._as_of(incident_id, seq) for incident_id, seq in rows)
+        found = (self._as_of(incident_id, head) for incident_id, head in rows)
         return tuple(item for item in found if item is not None)
 
 
@@ -127,6 +147,7 @@ class Txn(Reader):
         super().__init__(direct, journal.workspace, memory)
         self.now = now
         self.touched: dict[str, Incident] = {}
+        self.heads: dict[str, str] = {}
         self._journal = journal
         self._errands: list[errands.Errand] = []
         self._epoch = journal.epoch
@@ -135,8 +156,12 @@ class Txn(Reader):
         """The incident, held until the commit: what is decided about it is decided about it as it is."""
         if incident_id in self.touched:
             return self.touched[incident_id]
-        seq = self.direct.scalar(sql.LOCKED_SEQ_OF, {"incident_id": incident_id})
-        return None if seq is None else self._as_of(incident_id, seq)
+        head = self.direct.scalar(sql.LOCKED_HEAD_OF, {"incident_id": incident_id})
+        return None if head is None else self._as_of(incident_id, head)
+
+    def _as_of(self, incident_id: str, head: str) -> Incident | None:
+        # What this transaction wrote is not to be remembered before it is on disk.
+        return self.touched.get(incident_id) or super()._as_of(incident_id, head)
 
     def seen(self, key: str) -> Incident | None:
         """The incident in which a command with this key has made something happen before."""
@@ -192,11 +217,11 @@ class Txn(Reader):
         self.direct.run_many(
             sql.NEW_TEXTS, _COLUMNS_OF_A_TEXT, [tuple(text[name] for name in _COLUMNS_OF_A_TEXT) for text in texts]
         )
-        self.touched[after.id] = after
+        self.touched[after.id], self.heads[after.id] = after, entry.hash
         return after, entry
 
     def _head(self, incident_id: str) -> tuple[int, str]:
-        seq, head_hash = self.direct.all(sql.HEAD_OF, {"incident_id": incident_id})[0]
+        seq, head_hash = self.direct.all(sql.END_OF, {"incident_id": incident_id})[0]
         return seq, head_hash
 
     def _project(self, item: Incident, head_hash: str, *, is_new: bool) -> None:
@@ -312,8 +337,8 @@ class Txn(Reader):
         Where they have not, nothing is written and nobody waited for, however many servers begin while others work.
         What has been added to meanwhile has its deadline from whoever added it.
         """
-        for incident_id, seq, known in self.direct.all(sql.UNFINISHED, {"workspace": self.workspace}):
-            item = self._as_of(incident_id, seq)
+        for incident_id, seq, head, known in self.direct.all(sql.UNFINISHED, {"workspace": self.workspace}):
+            item = self._as_of(incident_id, head)
             due_at = None if item is None else self._journal.due_at(item)
             if due_at != known:
                 self.direct.run(sql.DUE_ANEW, {"incident_id": incident_id, "as_of": seq, "due_at": due_at})
@@ -373,6 +398,7 @@ class JournalBatch:
         self._journal = journal
         self._now = journal.clock()
         self._kept: dict[str, Incident] = {}
+        self._heads: dict[str, str] = {}
         self._txn: Txn | None = None
 
     def run(self, direct: Direct, job: Callable[[Txn], Any]) -> Any:
@@ -385,10 +411,11 @@ class JournalBatch:
     def keep(self) -> None:
         if self._txn is not None:
             self._kept.update(self._txn.touched)
+            self._heads.update(self._txn.heads)
 
     def drop(self) -> None:
         self._txn = None
 
     def committed(self) -> None:
-        for item in self._kept.values():
-            self._journal.memory.put(item)
+        for incident_id, head in self._heads.items():
+            self._journal.memory.put(self._kept[incident_id], head)

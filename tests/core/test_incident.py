@@ -251,6 +251,15 @@ def test_alerts_that_flap_are_looked_at_once_in_five_minutes(taken: Case) -> Non
     assert taken.calls_for(ef.CollectEvidence), "something has changed"
 
 
+def test_what_a_look_found_is_remembered_and_the_pages_of_queries_behind_it_are_not(taken: Case) -> None:
+    check = {"check": "U1", "status": "crit", "text": "31 %"}
+    report = {"at": "2026-03-02T03:00:00+00:00", "checks": [{**check, "query": "sum(rate(errors[5m]))"}]}
+    taken.receipt(ev.EvidenceCollected("OUTAGE", "31 % fail", "", "", report, "EV-WHENTAKEN"))
+    for kept in (taken.inc.evidence, taken.inc.worst):
+        assert kept is not None
+        assert kept.report == {**report, "checks": [check]}
+
+
 def test_a_failure_of_the_chat_is_not_told_in_the_chat(burning: Case) -> None:
     burning.receipt(ev.DeliveryFailed("slack", "refresh_card", "missing scope"))
     assert burning.effects == []

@@ -24,7 +24,7 @@ EVERYDAY = {
 
 
 def test_there_are_statements_to_look_at() -> None:
-    assert {"SEQ_OF", "LIVE", "DUE", "_READY", "_KNOWN", "_NEWS"} <= set(EVERYDAY)
+    assert {"HEAD_OF", "LIVE", "DUE", "_READY", "_KNOWN", "_NEWS"} <= set(EVERYDAY)
 
 
 @pytest.mark.parametrize("name", EVERYDAY)
