@@ -372,6 +372,7 @@ class App:
             incidents=held["incidents"],
             alerts=held["alerts"],
             news_waiting=held["news_waiting"],
+            unopened=self.desk.unopened,
             effects=held["outbox"]["effects"],
             oldest=held["outbox"]["oldest"],
             deliveries=self.outbox.results(),
