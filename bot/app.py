@@ -30,7 +30,7 @@ from bot.audit.herald import LOOK_EVERY_S, Herald
 from bot.audit.pressure import LOOK_EVERY_S as PRESSURE_EVERY_S
 from bot.audit.pressure import Pressure, disk_of
 from bot.audit.reconcile import Reconciler
-from bot.config import Config
+from bot.config import DATABASE, Config
 from bot.contracts import Check, Courier, Permanent
 from bot.desk import Desk
 from bot.drills import TIDY_EVERY_S, Drills
@@ -49,7 +49,17 @@ from bot.integrations.fallback import Fallback, Voice
 from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
 from bot.journal.clock import SteadyClock, wall_clock
-from bot.journal.database import DatabaseClock, conninfo, folder_of, migrate, open_engine, reaching
+from bot.journal.database import (
+    DatabaseClock,
+    called,
+    conninfo,
+    folder_of,
+    is_there,
+    migrate,
+    open_engine,
+    reaching,
+    schema_of,
+)
 from bot.journal.ratings import tally
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
@@ -103,14 +113,30 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def open_journal(config: Config, clock: Clock | None = None) -> Journal:
+class NoJournal(Exception):
+    """No server has made a journal where the configuration says; the message says where that is."""
+
+    def __init__(self, config: Config) -> None:
+        where = called(config.database)
+        super().__init__(f"there is no journal at {where}; is {DATABASE} set here as it is for the server?")
+
+
+def open_journal(config: Config, clock: Clock | None = None, *, make: bool = True) -> Journal:
     """The journal with its schema up to date. Its clock, unless one is given, is the machine's, or PostgreSQL's.
 
-    Raises NewerSchema, Unreachable.
+    Only who serves may `make` one: where a setting is missing, an empty journal would say that nothing burns.
+
+    Raises NewerSchema, Unreachable; NoJournal when there is none and none may be made.
     """
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    if make:
+        config.data_dir.mkdir(parents=True, exist_ok=True)
+    elif not is_there(config.database):
+        raise NoJournal(config)
     engine = open_engine(config.database)
     with reaching(config.database):
+        if not make and schema_of(engine) is None:
+            engine.dispose()
+            raise NoJournal(config)
         migrate(engine)
     if clock is None:
         clock = SteadyClock() if engine.dialect.name == "sqlite" else DatabaseClock(engine)
@@ -346,6 +372,7 @@ class App:
             incidents=held["incidents"],
             alerts=held["alerts"],
             news_waiting=held["news_waiting"],
+            unopened=self.desk.unopened,
             effects=held["outbox"]["effects"],
             oldest=held["outbox"]["oldest"],
             deliveries=self.outbox.results(),

@@ -57,21 +57,16 @@ def health(path: Path, about: str, full: bool, picture: Path | None, rated: bool
 
 
 def _told(config: "Config", model: str) -> "tuple[Sequence[Change], str]":
-    """What pipelines told the server of that may be behind it, and why that could not be read.
-
-    Where no server has ever written, there is nothing to read, and no database is made for it.
-    """
-    from bot.app import open_journal
+    """What pipelines told the server of that may be behind it, and why that could not be read."""
+    from bot.app import NoJournal, open_journal
     from bot.desk import Desk
     from bot.journal import Busy
-    from bot.journal.database import NewerSchema, Unreachable, is_there, reaching
+    from bot.journal.database import NewerSchema, Unreachable, reaching
 
-    if not is_there(config.database):
-        return (), ""
     try:
-        with closing(open_journal(config)) as journal, reaching(config.database):
+        with closing(open_journal(config, make=False)) as journal, reaching(config.database):
             return Desk(journal, config.policy, config.reading, lambda: None).suspects(model), ""
-    except (NewerSchema, Unreachable, Busy, OSError) as error:
+    except (NewerSchema, NoJournal, Unreachable, Busy, OSError) as error:
         return (), str(error)
 
 

@@ -92,11 +92,16 @@ def _database_file(config: Config) -> Path:
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(path: Path, file: Path) -> None:
     """Copy the journal into a new file while the bot runs, and prove that the copy is whole."""
+    from bot.app import NoJournal
     from bot.journal.backup import NoBackup, back_up
+    from bot.journal.database import is_there
 
     config = config_at(path, load_for_terminal)
+    database = _database_file(config)
+    if not is_there(config.database):
+        raise click.ClickException(str(NoJournal(config)))
     try:
-        examined = back_up(_database_file(config), file, config.workspace)
+        examined = back_up(database, file, config.workspace)
     except NoBackup as error:
         raise click.ClickException(str(error)) from error
     _said(examined, f"{file} holds")

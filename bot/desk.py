@@ -1,10 +1,13 @@
 """The desk: the one road by which anything happens. Load, decide, append, and put what follows into the outbox."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import structlog
 
 from bot.incident.alert import Alert, GroupState
 from bot.incident.change import MOST, Change, ChangeKind, concerns, merged
@@ -24,6 +27,8 @@ from bot.intake.tally import Heard, Known, Tally, merely_repeats
 from bot.journal import Busy, Journal, News, Txn, changes
 from bot.journal.brake import begun_since, pull, release
 from bot.journal.ids import new_id
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -51,6 +56,13 @@ class Desk:
         self._wake = wake
         self._repeats = Tally()
         self._known = Known() if journal.is_ours_alone else None
+        self._counting = threading.Lock()
+        self._unopened = 0
+
+    @property
+    def unopened(self) -> int:
+        """How often since the start a group's alerts opened nothing, because all were over when they were worked in."""
+        return self._unopened
 
     def submit(self, command: Command) -> Future[Outcome]:
         """Carries a command out. Refused arrives as the future's exception; raises Busy when too much is waiting."""
@@ -137,8 +149,24 @@ class Desk:
             self._wake()
 
     def drain(self, group_key: str) -> Future[Outcome | None]:
-        """Second stage: works a group's news into its incident; None when there were none."""
-        return self._write(lambda txn: self._drain(txn, group_key), urgent=True)
+        """Second stage: works a group's news into its incident; None when there were none, or all was over already."""
+        over: list[dict[str, Any]] = []
+        future = self._write(lambda txn: self._drain(txn, group_key, over), urgent=True)
+
+        def note(done: Future[Outcome | None]) -> None:
+            if done.exception() is None and over:
+                with self._counting:
+                    self._unopened += 1
+                log.info(
+                    "alerts_opened_nothing",
+                    group=group_key,
+                    source=", ".join(sorted({item["source"] for item in over})),
+                    began=sum(item["payload"]["began"] for item in over),
+                    ended=sum(item["payload"]["ended"] for item in over),
+                )
+
+        future.add_done_callback(note)
+        return future
 
     def check_timers(self, incident_id: str) -> Future[Outcome | None]:
         """Does what is due for the incident by now."""
@@ -299,7 +327,9 @@ class Desk:
                 self._repeats.add(one)
             raise
 
-    def _drain(self, txn: Txn, group_key: str) -> Outcome | None:
+    def _drain(self, txn: Txn, group_key: str, over: list[dict[str, Any]]) -> Outcome | None:
+        """`over` gets the news that opened nothing; they stand in the ledger, and nobody is called for what is over."""
+        over.clear()
         news = txn.take_news(group_key)
         if not news:
             return None
@@ -311,6 +341,7 @@ class Desk:
             txn.adopt_alerts(group_key, target)
         state = txn.group_state(group_key, target)
         if not joins and not state.firing:
+            over += news
             return None
         worst = state.samples[0] if state.samples else None
         source = news[-1]["source"]

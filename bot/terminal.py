@@ -53,16 +53,17 @@ def config_at(path: Path, read: Callable[[Path], tuple[Config | None, list[str]]
 def desk_at(path: Path) -> Iterator[Any]:
     """The desk over the same journal that the server works on; the server's sweep delivers what we decide.
 
-    It needs no secrets: at 3 AM, on a terminal, with chat down, nobody has them in the environment.
+    Where there is no journal it makes none. It needs no secrets but the database's address: at 3 AM, on a terminal,
+    with chat down, nobody has them in the environment.
     """
-    from bot.app import open_journal
+    from bot.app import NoJournal, open_journal
     from bot.desk import Desk
     from bot.journal.database import NewerSchema, Unreachable
 
     config = config_at(path, load_for_terminal)
     try:
-        journal = open_journal(config)
-    except (NewerSchema, Unreachable) as error:
+        journal = open_journal(config, make=False)
+    except (NewerSchema, NoJournal, Unreachable) as error:
         raise click.ClickException(str(error)) from error
     try:
         yield Desk(journal, config.policy, config.reading, lambda: None)

@@ -126,6 +126,14 @@ def _alembic(engine: Engine) -> Config:
     return config
 
 
+def called(url: str) -> str:
+    """What people are told of where a database is: its file, or its address without the password."""
+    found = make_url(url)
+    if found.get_backend_name() == "sqlite":
+        return found.database or ""
+    return found.set(query={}).render_as_string(hide_password=True)
+
+
 class Unreachable(Exception):
     """The database does not answer; the message says which, without its password, and why."""
 
@@ -139,19 +147,23 @@ def reaching(url: str) -> Iterator[None]:
         if type(error) not in (OperationalError, DatabaseError):  # a wrong statement is a bug of ours
             raise
         why = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
-        name = make_url(url).set(query={}).render_as_string(hide_password=True)
-        raise Unreachable(f"the database {name} cannot be opened: {why}") from error
+        raise Unreachable(f"the database {called(url)} cannot be opened: {why}") from error
 
 
 class NewerSchema(Exception):
     """The database was brought up to date by a version newer than this one; the message says what to do."""
 
 
+def schema_of(engine: Engine) -> str | None:
+    """The revision of the schema that is there; None where nobody has made one."""
+    with engine.connect().execution_options(reading=True) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
 def migrate(engine: Engine) -> None:
     """Brings the schema up to date; does nothing, and reads next to nothing, when it is. Raises NewerSchema."""
     config = _alembic(engine)
-    with engine.connect().execution_options(reading=True) as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
+    current = schema_of(engine)
     if current == newest_schema():
         return
     if current is not None and current not in {

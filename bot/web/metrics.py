@@ -27,13 +27,15 @@ class Numbers:
 
     `effects` and `oldest` are the outbox by courier and state, and since when the oldest of a courier waits;
     `deliveries` are attempts by courier and result; `findings` are those of the audit by check; `refused` are
-    connections by listener and why; `verdicts` are what people said of the telemetry's, `right` or `wrong`.
+    connections by listener and why; `unopened` is how often alerts opened nothing, being over already; `verdicts`
+    are what people said of the telemetry's, `right` or `wrong`.
     """
 
     started_at: datetime
     incidents: Mapping[str, int]
     alerts: Mapping[str, int]
     news_waiting: int
+    unopened: int
     effects: Mapping[tuple[str, str], int]
     oldest: Mapping[str, datetime]
     deliveries: Mapping[tuple[str, str], int]
@@ -75,6 +77,8 @@ def _families(numbers: Numbers, now: datetime) -> Iterator[str]:
     yield _family("incidents", "gauge", "Incidents by status.", _by("status", incidents))
     yield _family("alerts", "gauge", "Alerts in the ledger by status.", _by("status", alerts))
     yield _family("intake_news_waiting", "gauge", "Groups with news to work in.", [("", numbers.news_waiting)])
+    over = "How often a group's alerts were over before they were worked in, and opened no incident."
+    yield _family("intake_unopened_total", "counter", over, [("", numbers.unopened)])
 
     effects = dict.fromkeys(product(COURIERS, (WAITING, DONE, DEAD)), 0)
     effects |= numbers.effects

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from structlog.testing import capture_logs
 
 from bot.cli import main
 from bot.incident import commands as cmd
@@ -16,7 +18,7 @@ from bot.incident.logbook import Kind
 from bot.incident.people import BREAK_GLASS, Actor, ActorKind, Refused, Right
 from bot.incident.run import Risk, RunStatus, StepSpec, StepStatus
 from bot.incident.state import Status
-from bot.journal import logbook
+from bot.journal import Txn, logbook
 from bot.journal.glass import break_glass, new_key, shut
 from bot.terminal import Remote
 from bot.workbench.server import Servers, Site, bind
@@ -125,14 +127,37 @@ def test_a_secret_in_a_reason_is_not_kept(pages: Pages) -> None:
 
 
 @pytest.mark.parametrize("key", ["ffglass_", "ä", "x" * 4_000, "ffglass_" + "0" * 40])
-def test_who_guesses_has_to_wait_and_a_good_key_from_elsewhere_has_not(pages: Pages, key: str) -> None:
-    good = a_key(pages)
+def test_who_guesses_is_slowed_down_and_a_good_key_behind_the_same_proxy_is_not(pages: Pages, key: str) -> None:
+    good, over = a_key(pages), a_key(pages)
+    (*_, record) = pages.journal.ask(logbook.records)
+    pages.journal.write(lambda txn: shut(txn, OWNER, record.body["glass"])).result()
     header = {b"Authorization": b"Bearer " + key.encode()}
-    answers = [pages.client.post("/hands/ack", json={"ref": "1"}, headers=header).status_code for _ in range(7)]
+    with capture_logs() as lines:
+        answers = [pages.client.post("/hands/ack", json={"ref": "1"}, headers=header).status_code for _ in range(7)]
     assert answers == [401] * 5 + [429] * 2
-    assert asks(pages, "ack", good, ref="1") == (429, "Too many wrong keys; wait a minute.")
+    assert [line["event"] for line in lines] == ["hands_refused"] * 5
+    slowed = "That key opens nothing; after so many wrong ones, wait a minute to be told why."
+    assert asks(pages, "ack", over, ref="1") == (429, slowed)
+    assert asks(pages, "ack", good, ref="1") == (200, "INC-1 is acknowledged.")
+    assert asks(pages, "ack", key="ffglass_", ref="1") == (429, slowed), "a good one forgives no wrong one"
     pages.after(seconds=61)
-    assert asks(pages, "ack", good, ref="1")[0] == 200
+    assert asks(pages, "ack", over, ref="1") == (401, "That break-glass key was taken back by olga (terminal).")
+
+
+def test_a_wrong_key_learns_nothing_and_keeps_nobody_from_writing(pages: Pages) -> None:
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold(_: Txn) -> None:
+        held.set()
+        assert let_go.wait(30)
+
+    writing = pages.journal.write(hold)
+    try:
+        assert held.wait(10)
+        assert asks(pages, "ack", "ffglass_wrong", ref="9")[0] == 401, "not 404, and not after the one who writes"
+    finally:
+        let_go.set()
+        writing.result(10)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"ref": 1}', b'{"ref": "' + b"1" * 5_000 + b'"}', b"1" * 20_000])

@@ -1,20 +1,26 @@
 """The `fixfirst` command as people type it: what it prints, and how it ends."""
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
 from bot.app import open_journal
 from bot.cli import main
-from bot.config import load
+from bot.config import DATABASE, Config, load
 from bot.desk import Desk
 from bot.incident.events import Severity
 from bot.intake.alerts import Delivery, Message
+from bot.journal import Journal
+from bot.journal.database import conninfo
+from bot.settings import SecretOf
+from tests.databases import PostgreSQL
 from tests.servers import free_ports
 
 EXAMPLE = Path(__file__).parents[2] / "fixfirst.example.toml"
@@ -41,11 +47,16 @@ def types(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
     return run
 
 
-def burn(folder: Path) -> None:
-    """Lets an alert reach the journal, as the doors would."""
-    config, faults = load(folder / "fixfirst.toml")
+def started_once(folder: Path, secret: SecretOf = os.environ.get) -> tuple[Config, Journal]:
+    """The journal that a server makes when it starts."""
+    config, faults = load(folder / "fixfirst.toml", secret)
     assert config is not None, faults
-    journal = open_journal(config)
+    return config, open_journal(config)
+
+
+def burn(folder: Path, secret: SecretOf = os.environ.get) -> None:
+    """Lets an alert reach the journal, as the doors would."""
+    config, journal = started_once(folder, secret)
     desk = Desk(journal, config.policy, config.reading, lambda: None)
     delivery = Delivery(
         fingerprint="f1",
@@ -147,6 +158,7 @@ def test_an_incident_is_worked_from_the_terminal_without_a_single_secret(types: 
 
 def test_secrets_that_the_file_names_and_nobody_has_set_do_not_close_the_terminal(types: Type, folder: Path) -> None:
     (folder / "fixfirst.toml").write_text(EXAMPLE.read_text(encoding="utf-8").replace("/var/lib/fixfirst/", ""))
+    started_once(folder, lambda name: f"a-secret-of-the-server-{name}" if name != DATABASE else None)[1].close()
     told = types("list")
     assert told.exit_code == 0, told.output
 
@@ -154,7 +166,7 @@ def test_secrets_that_the_file_names_and_nobody_has_set_do_not_close_the_termina
 @pytest.mark.parametrize(
     "command", [["ack", "INC-9", "--reason", "x"], ["resolve", "INC-9", "x"], ["timeline", "INC-9"]]
 )
-def test_an_unknown_incident_is_a_sentence(types: Type, command: list[str]) -> None:
+def test_an_unknown_incident_is_a_sentence(types: Type, burning: Path, command: list[str]) -> None:
     told = types(*command)
     assert told.exit_code == 1
     assert told.stderr == "Error: there is no incident INC-9; fixfirst list shows them\n"
@@ -200,6 +212,51 @@ def test_the_version_and_the_help(types: Type) -> None:
     words = "serve check lint list ack approve resolve failover break-glass timeline health verify audit try"
     for name in words.split():
         assert f"  {name} " in commands
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("list",), ("timeline", "42"), ("ack", "42", "--reason", "chat is down"), ("approve", "42"), ("changes",)),
+        *(("resolve", "42", "rolled back"), ("runbooks",), ("runbooks", "stop", "all burns"), ("failover",)),
+        *(("failover", "confirm", "--reason", "looked"), ("break-glass", "--reason", "x"), ("drill",)),
+        *(("verify",), ("audit", "verify"), ("audit", "logbook"), ("redact", "42", "3", "--reason", "x")),
+        *(("backup", "copy.db"), ("archive", "run", "--older-than", "90"), ("health", "--ratings")),
+    ],
+)
+def test_where_no_server_has_made_a_journal_a_command_says_so_and_makes_none(
+    types: Type, folder: Path, words: tuple[str, ...]
+) -> None:
+    told = types(*words)
+    assert told.exit_code == 1, told.output
+    where = folder / "data" / "fixfirst.db"
+    assert told.stderr == (
+        f"Error: there is no journal at {where.relative_to(folder)}; "
+        "is FIXFIRST_DATABASE set here as it is for the server?\n"
+    )
+    assert [file.name for file in folder.iterdir()] == ["fixfirst.toml"]
+
+
+@pytest.mark.parametrize("words", [("list",), ("health",)])
+def test_an_empty_postgresql_stays_empty(
+    types: Type, folder: Path, postgres: PostgreSQL, words: tuple[str, ...]
+) -> None:
+    (folder / "fixfirst.toml").write_text('[prometheus]\nurl = "http://127.0.0.1:9"\n', encoding="utf-8")
+    url = postgres.empty()
+    told = types(*words, FIXFIRST_DATABASE=url)
+    assert "there is no journal at postgresql+psycopg://" in told.output
+    with psycopg.connect(conninfo(url)) as connection:
+        assert connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
+    assert not (folder / "data").exists()
+
+
+def test_with_the_servers_address_of_the_database_its_incidents_are_there(
+    types: Type, folder: Path, postgres: PostgreSQL
+) -> None:
+    url = postgres.new()
+    burn(folder, {DATABASE: url}.get)
+    assert types("list", FIXFIRST_DATABASE=url).stdout.startswith("INC-1 ")
+    assert types("list").exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def test_what_a_pipeline_told_the_server_of_is_a_suspect_in_the_terminal_too(
 ) -> None:
     before = types(serving, "health", "llama-70b")
     assert "nothing tells when it was deployed" in before.output
+    assert "Not checked: what pipelines told of: there is no journal at " in before.output
     assert not (tmp_path / "data" / "fixfirst.db").exists(), "to ask makes no database"
     config, faults = load(tmp_path / "fixfirst.toml")
     assert config is not None, faults
@@ -98,10 +99,11 @@ def test_without_an_answer_there_is_still_a_picture_that_says_so(types: Type, tm
 
 def test_how_right_the_verdicts_were_is_told_by_cause_with_every_miss(types: Type, tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{free_port()}"
-    assert "No verdict has been rated yet" in types(address, "health", "--ratings").output
+    assert "Error: there is no journal at " in types(address, "health", "--ratings").output
     config, faults = load(tmp_path / "fixfirst.toml")
     assert config is not None, faults
     journal = open_journal(config)
+    assert "No verdict has been rated yet" in types(address, "health", "--ratings").output
     desk = Desk(journal, config.policy, config.reading, lambda: None)
     common = {"incident": "i1", "at": datetime.now(UTC), "source": "slack"}
     desk.handle(cmd.Declare(**common, by=MAYA, key="d", title="llama-70b fails", severity=Severity.SEV1))  # type: ignore[arg-type]

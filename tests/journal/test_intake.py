@@ -7,9 +7,11 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from bot.incident import commands as cmd
 from bot.incident.alert import Alert
+from bot.incident.events import AlertsReported
 from bot.incident.state import Status
 from bot.intake.reading import Reading, group_key
 from tests.journal.conftest import MAYA, House
@@ -48,6 +50,41 @@ def test_the_same_alert_twice_in_one_request_counts_once(house: House) -> None:
 def test_an_orphan_resolve_opens_nothing(house: House) -> None:
     assert house.receive(house.alert("f1", firing=False)) == 0
     assert house.journal.waiting_groups() == []
+
+
+def test_what_is_over_before_it_is_worked_in_opens_nothing_and_is_logged(house: House) -> None:
+    firing = house.alert("f1")
+    house.receive(firing)
+    house.clock.after(seconds=1)
+    house.receive(replace(firing, firing=False, ends_at=house.clock.now))
+    brief = house.alert("f2", labels={"service": "search"}, service="search")
+    house.receive(brief, replace(brief, firing=False, ends_at=house.clock.now))
+    with capture_logs() as lines:
+        house.drain()
+        desk = house.desk
+        house.reopen()  # ends the threads that write, so all that they had to say is said
+    assert house.journal.recent(5) == ()
+    assert house.journal.waiting_groups() == []
+    told = sorted((line["group"], line["source"], line["began"], line["ended"]) for line in lines)
+    chat, search = (Reading().group_of(one.name, one.labels) for one in (firing, brief))
+    assert told == sorted([(chat, "alertmanager", 1, 1), (search, "alertmanager", 0, 1)])
+    assert desk.unopened == 2
+
+
+def test_an_alert_that_joins_an_incident_and_is_over_at_once_stands_in_its_timeline(house: House) -> None:
+    house.receive(house.alert("f1"))
+    house.drain()
+    second = house.alert("f2")
+    house.receive(second)
+    house.receive(replace(second, firing=False, ends_at=house.clock.now))
+    with capture_logs() as lines:
+        house.drain()
+        house.reopen()
+    (live,) = house.journal.live()
+    last = house.journal.entries(live.id)[-1].event
+    assert isinstance(last, AlertsReported)
+    assert (last.firing, last.new) == (1, 1)
+    assert lines == []
 
 
 def test_firing_and_resolved_come_together_in_one_message(house: House) -> None:

@@ -164,18 +164,27 @@ class Night:
             return error.code, error.read().decode()
 
     def alerts(self, *alerts: Mapping[str, Any], truncated: int = 0) -> None:
-        token = self.bench.secrets.alertmanager_token
-        body = json.dumps(webhook(*alerts, truncated=truncated)).encode()
-        status, answer = self.post("/hooks/alertmanager", body, {"Authorization": f"Bearer {token}"})
-        assert status == 200, answer
+        self._accepts(webhook(*alerts, truncated=truncated))
         self.clock.now += timedelta(seconds=1)
         self.settle()
+
+    def _accepts(self, message: Mapping[str, Any]) -> None:
+        """What Alertmanager sends is on disk; nobody has looked yet."""
+        token = self.bench.secrets.alertmanager_token
+        headers = {"Authorization": f"Bearer {token}"}
+        status, answer = self.post("/hooks/alertmanager", json.dumps(message).encode(), headers)
+        assert status == 200, answer
 
     def burns(self, fingerprint: str = "f1", **labels: str) -> Incident:
         """An alert begins to fire now; the incident it went into."""
         self.began[fingerprint] = self.clock.now.isoformat()
         self.alerts(self._alert(fingerprint, labels))
         return self.incident
+
+    def arrives(self, fingerprint: str = "f1") -> None:
+        """An alert begins to fire now and is accepted, and the bot does not come to it."""
+        self.began[fingerprint] = self.clock.now.isoformat()
+        self._accepts(webhook(self._alert(fingerprint, {})))
 
     def recovers(self, fingerprint: str = "f1", **labels: str) -> None:
         """The alert that fired last under this fingerprint is over."""

@@ -172,6 +172,7 @@ class Site:
             incidents=held["incidents"],
             alerts=held["alerts"],
             news_waiting=held["news_waiting"],
+            unopened=self.desk.unopened,
             effects=held["outbox"]["effects"],
             oldest=held["outbox"]["oldest"],
             deliveries={},

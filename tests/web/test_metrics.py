@@ -44,6 +44,7 @@ def numbers(**changes: Any) -> Numbers:
         incidents={"open": 2, "resolved": 40},
         alerts={"firing": 1_234_567},
         news_waiting=1,
+        unopened=0,
         effects={("slack", "waiting"): 3, ("pager", "dead"): 1, ("slack", "done"): 90},
         oldest={"slack": NOW - timedelta(seconds=12.5)},
         deliveries={("slack", "delivered"): 90, ("pager", "failed"): 1},
@@ -169,6 +170,21 @@ def test_a_night_is_counted(tmp_path: Path) -> None:
     assert told["fixfirst_audit_last_timestamp_seconds"] == night.clock.seconds()
     assert told["fixfirst_engine_last_turn_timestamp_seconds"] == night.clock.seconds()
     assert {count for name, count in told.items() if "audit_findings" in name} == {0}
+
+
+def test_an_alert_that_was_over_before_anybody_looked_is_counted_and_pages_nobody(tmp_path: Path) -> None:
+    with open_night(tmp_path) as night:
+        night.arrives()
+        night.recovers()
+        night.app.journal.write(lambda txn: None).result(10)  # its one writer has told of all that came before
+        told = figures(night)
+        assert night.app.journal.recent(1) == ()
+        assert night.pager_calls() == []
+        (line,) = (line for line in night.logs if line["event"] == "alerts_opened_nothing")
+    assert told["fixfirst_intake_unopened_total"] == 1
+    assert told["fixfirst_intake_news_waiting"] == 0
+    assert told['fixfirst_alerts{status="resolved"}'] == 1
+    assert (line["log_level"], line["source"], line["began"], line["ended"]) == ("info", "alertmanager", 1, 1)
 
 
 def figures(night: Night) -> dict[str, float]:
