@@ -36,8 +36,10 @@ DueAt = Callable[[Incident], datetime | None]
 _COLUMNS_OF_A_TEXT: Final = ("digest", "incident", "salt", "text")
 HELD_FOR: Final = timedelta(seconds=5)
 """How soon it is looked at again what waits after a fail-over."""
-REMEMBERED: Final = 512
-"""Folded incidents kept in memory; each is checked against the database's own count before it is trusted."""
+LIVE_ONES: Final = 4_000
+OVER: Final = 256
+"""Folded incidents kept in memory, some 100 KB each. Everybody asks for all that are live, so of these all are kept:
+were they one more than is kept, each would have been forgotten by the time it is asked for."""
 
 
 class Memory:
@@ -46,24 +48,27 @@ class Memory:
     Only a head says that two mean the same: after a restore or a fail-over another entry may have the same number.
     """
 
-    def __init__(self, size: int = REMEMBERED) -> None:
-        self._size = size
+    def __init__(self, live: int = LIVE_ONES, over: int = OVER) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[Incident, str]] = OrderedDict()
+        self._most = {True: live, False: over}
+        self._kept: dict[bool, OrderedDict[str, tuple[Incident, str]]] = {True: OrderedDict(), False: OrderedDict()}
 
     def get(self, incident_id: str) -> tuple[Incident, str] | None:
         with self._lock:
-            kept = self._kept.get(incident_id)
-            if kept is not None:
-                self._kept.move_to_end(incident_id)
-            return kept
+            for shelf in self._kept.values():
+                if incident_id in shelf:
+                    shelf.move_to_end(incident_id)
+                    return shelf[incident_id]
+            return None
 
     def put(self, item: Incident, head: str) -> None:
         with self._lock:
-            self._kept[item.id] = (item, head)
-            self._kept.move_to_end(item.id)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            self._kept[not item.is_live].pop(item.id, None)
+            shelf = self._kept[item.is_live]
+            shelf[item.id] = (item, head)
+            shelf.move_to_end(item.id)
+            while len(shelf) > self._most[item.is_live]:
+                shelf.popitem(last=False)
 
 
 class Reader:

@@ -12,6 +12,7 @@ from bot.incident.state import Incident, Status
 from bot.journal import Txn
 from bot.journal.direct import Direct, Statement
 from bot.journal.redaction import clear_text
+from bot.journal.txn import Memory
 from tests.databases import PostgreSQL
 from tests.journal.conftest import MAYA, House
 
@@ -147,6 +148,29 @@ def test_what_another_server_added_is_read_alone(house: House, another: House, m
     incident = the_one(house)
     note = cmd.AddNote(incident=incident.id, by=MAYA, at=house.clock(), key="n", source="cli", text="look here")
     another.desk.handle(note)
+    read = reads(monkeypatch)
+    assert the_one(house).seq == incident.seq + 1
+    assert read == [1]
+
+
+def test_all_that_is_on_is_remembered_however_much_is_over(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(6):
+        house.receive(house.alert(f"f{n}", service=f"svc-{n}", model="", labels={"service": f"svc-{n}"}))
+    house.drain()
+    for incident in house.journal.live()[:3]:
+        by = {"incident": incident.id, "by": MAYA, "at": house.clock(), "key": incident.id, "source": "cli"}
+        house.desk.handle(cmd.Resolve(**by, reason="done", despite_firing=True))  # type: ignore[arg-type]
+    house.journal.memory = Memory(live=3, over=1)
+    house.journal.recent()
+    read = reads(monkeypatch)
+    house.journal.live()
+    assert read == []
+    house.journal.recent()
+    assert read, "not all three that are over are still known"
+
+
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many entries each reading of an incident brings from now on."""
     read: list[int] = []
     named = Direct.named
 
@@ -156,8 +180,7 @@ def test_what_another_server_added_is_read_alone(house: House, another: House, m
         return rows
 
     monkeypatch.setattr(Direct, "named", counted)
-    assert the_one(house).seq == incident.seq + 1
-    assert read == [1]
+    return read
 
 
 def test_where_a_text_was_taken_out_the_whole_is_read_anew(house: House, another: House) -> None:
