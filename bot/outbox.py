@@ -165,7 +165,7 @@ class Outbox:
         ours = txn.finish(job)
         if ours and events:
             self._desk.execute(txn, self._receipt(job, events, txn.now, suffix))
-        if not ours or isinstance(job.effect, CallSecond):
+        if not ours or (isinstance(job.effect, CallSecond) and job.effect.queue() == CallSecond.lane):
             self._end_anew(txn, job)
 
     @staticmethod

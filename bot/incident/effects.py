@@ -161,12 +161,15 @@ class EscalatePage(PageEffect):
 class CallSecond(EscalatePage):
     """Wake the next person although somebody has it: they are not to decide alone.
 
-    An acknowledgement that was said before must not silence who is called, so it leaves after it. In a lane of its own,
-    since it asks more of the pager than a page does, and no page waits for that.
+    An acknowledgement that was said before must not silence who is called, so it leaves after it. The first pager has a
+    lane of its own for it, since it is asked more than for a page, and no page waits for that.
     """
 
     lane = "second"
     after = PageEffect.lane
+
+    def queue(self) -> str:
+        return f"{self.after}:{self.pager}" if self.pager else self.lane
 
 
 @dataclass(frozen=True, slots=True)
