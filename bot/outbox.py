@@ -14,7 +14,7 @@ import structlog
 from bot.contracts import Again, Attempt, Courier, Delivered, Permanent, TakenOver, Transient
 from bot.desk import Desk
 from bot.incident.commands import RecordReceipt
-from bot.incident.effects import EFFECT_NAMES, Effect, Page, PageEffect, StopPaging
+from bot.incident.effects import EFFECT_NAMES, CallSecond, Effect, Page, PageEffect, StopPaging
 from bot.incident.events import DeliveryFailed, Event
 from bot.incident.people import BOT
 from bot.journal import Busy, Job, Txn
@@ -137,7 +137,9 @@ class Outbox:
         log.debug("delivered", effect=_name(job.effect), incident=job.incident, attempts=job.attempts)
 
     def _put_off(self, txn: Txn, job: Job, again: Again) -> None:
-        if txn.come_back(job, again.at, dict(again.progress)) and again.events:
+        if not txn.come_back(job, again.at, dict(again.progress)):
+            self._end_anew(txn, job)
+        elif again.events:
             self._desk.execute(txn, self._receipt(job, tuple(again.events), txn.now, f":{again.at.isoformat()}"))
 
     def _finish(self, job: Job, happened: tuple[Event, ...]) -> None:
@@ -160,17 +162,21 @@ class Outbox:
                 return
 
     def _end(self, txn: Txn, job: Job, events: tuple[Event, ...], suffix: str) -> None:
-        if not txn.finish(job):
-            self._too_late(txn, job)
-        elif events:
+        ours = txn.finish(job)
+        if ours and events:
             self._desk.execute(txn, self._receipt(job, events, txn.now, suffix))
+        if not ours or (isinstance(job.effect, CallSecond) and job.effect.queue() == CallSecond.lane):
+            self._end_anew(txn, job)
 
     @staticmethod
-    def _too_late(txn: Txn, job: Job) -> None:
-        """Another has done it meanwhile. What is over may have been brought up again by us: a page is ended anew."""
-        incident = txn.incident(job.incident)
-        if isinstance(job.effect, Page) and incident is not None and not incident.is_live:
-            txn.enqueue(incident.id, [StopPaging(job.effect.generation, pager=job.effect.pager)])
+    def _end_anew(txn: Txn, job: Job) -> None:
+        """A round that was over when its page or call got out may have been brought up again by it, and nobody would
+        end that: another has had the job meanwhile, or it is a call, for which the end does not wait."""
+        incident, effect = txn.incident(job.incident), job.effect
+        if incident is None or not isinstance(effect, Page | CallSecond):
+            return
+        if not incident.is_live or incident.generation != effect.generation:
+            txn.enqueue(incident.id, [StopPaging(effect.generation, pager=effect.pager)])
 
     def _receipt(self, job: Job, events: tuple[Event, ...], now: datetime, suffix: str = "") -> RecordReceipt:
         return RecordReceipt(
@@ -195,7 +201,10 @@ class Outbox:
         trouble = DeliveryFailed(job.effect.carrier(), _name(job.effect), f"{failure}; still trying")
 
         def write(txn: Txn) -> None:
-            if txn.postpone(job, until, str(failure), warned=worry) and worry:
+            if not txn.postpone(job, until, str(failure), warned=worry):
+                if failure.ambiguous:
+                    self._end_anew(txn, job)
+            elif worry:
                 self._desk.execute(txn, self._receipt(job, (trouble,), txn.now, ":worry"))
 
         self._journal.write(write).result()

@@ -11,13 +11,15 @@ class Effect:
     """Base of all effects.
 
     `courier` names who carries it out. Effects of one incident in the same `lane` leave in order; lanes do not wait
-    for each other, so a slow chat never delays a page. An effect with `latest_wins` waits at most once in its lane:
+    for each other, so a slow chat never delays a page. What lies in a lane also waits for all that was put before it
+    into the lane `after`, and nothing there waits for it. An effect with `latest_wins` waits at most once in its lane:
     what it shows is rendered at delivery, so an older one would only say the same. It leaves no sooner than `delay`
     after it was called for.
     """
 
     courier: ClassVar[str]
     lane: ClassVar[str]
+    after: ClassVar[str] = ""
     latest_wins: ClassVar[bool] = False
     delay: ClassVar[timedelta] = timedelta()
 
@@ -149,19 +151,25 @@ class StopPaging(PageEffect):
 
 
 @dataclass(frozen=True, slots=True)
-class EscalatePage(Effect):
+class EscalatePage(PageEffect):
     """Wake the next person, in the way the pager is configured to."""
 
-    courier = "pager"
-    lane = "page"
-
-    generation: int
     level: int
 
 
 @dataclass(frozen=True, slots=True)
 class CallSecond(EscalatePage):
-    """Wake the next person although somebody has it: they are not to decide alone."""
+    """Wake the next person although somebody has it: they are not to decide alone.
+
+    An acknowledgement that was said before must not silence who is called, so it leaves after it. The first pager has a
+    lane of its own for it, since it is asked more than for a page, and no page waits for that.
+    """
+
+    lane = "second"
+    after = PageEffect.lane
+
+    def queue(self) -> str:
+        return f"{self.after}:{self.pager}" if self.pager else self.lane
 
 
 @dataclass(frozen=True, slots=True)

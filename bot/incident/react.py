@@ -147,9 +147,9 @@ def _pager(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
         case ev.Resolved() | ev.Cancelled():
             return [ef.StopPaging(generation, pager=pager) for pager in told]
         case ev.AckDeadlineMissed(level=level):
-            return [ef.EscalatePage(generation, level)]
+            return [ef.EscalatePage(generation, level, pager=pager) for pager in ("", *fallbacks)]
         case ev.SecondCalled(level=level) | ev.StepSaid(level=level) if level:
-            return [ef.CallSecond(generation, level)]
+            return [ef.CallSecond(generation, level, pager=pager) for pager in ("", *fallbacks)]
         case _:
             return []
 

@@ -23,13 +23,22 @@ Action = Literal["trigger", "acknowledge", "resolve"]
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What is said about one round of an incident; a repeat has the same `key` and `action`. `link` may be empty."""
+    """What is said about one round of an incident; a repeat has the same `mark`. `link` may be empty.
+
+    `level` is that of a call for the next person, counted from 1 in each round, and 0 for all else.
+    """
 
     action: Action
     incident: Incident
     generation: int
     at: datetime
     link: str
+    level: int = 0
+
+    @property
+    def mark(self) -> str:
+        """Tells a repeat from what is said anew."""
+        return f"{self.key}:{self.action}:{self.level}" if self.level else f"{self.key}:{self.action}"
 
     @property
     def key(self) -> str:
@@ -46,6 +55,10 @@ class Word:
         """What happened, as a sentence."""
         taken, ended = self.incident.acknowledged, self.incident.resolved
         match self.action:
+            case "trigger" if self.level and taken:
+                return f"{who(taken.by)} has it and wants a second person."
+            case "trigger" if self.level:
+                return "Nobody has it yet, and the next person is called."
             case "acknowledge":
                 return f"{who(taken.by)} has it." if taken else "Somebody has it."
             case "resolve":
@@ -86,12 +99,19 @@ class Fallback:
         self._link = link
 
     def deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
-        """Pages, acknowledges or resolves; a page that nobody needs any more is not sent."""
+        """Pages, calls, acknowledges or resolves; a page or call that nobody needs any more is not sent."""
         match effect:
             case ef.Page(generation=generation):
                 if not incident.wants_page(generation) or generation in incident.pages:
                     return []
                 self._say("trigger", incident, generation, attempt)
+                return [PageAccepted(self._voice.label, generation, fallback=self._name)]
+            case ef.EscalatePage(generation=generation, level=level):
+                if not self._calls(effect, incident):
+                    return []
+                self._say("trigger", incident, generation, attempt, level)
+                if incident.paged_by(self._name, generation):
+                    return []
                 return [PageAccepted(self._voice.label, generation, fallback=self._name)]
             case ef.AcknowledgePage(generation=generation) if incident.paged_by(self._name, generation):
                 self._say("acknowledge", incident, generation, attempt)
@@ -103,8 +123,16 @@ class Fallback:
                 raise TypeError(f"a fallback pager cannot carry out {type(other).__name__}")
         return []
 
-    def _say(self, action: Action, incident: Incident, generation: int, attempt: Attempt) -> None:
-        self._voice.say(Word(action, incident, generation, attempt.now, self._link(incident)))
+    def _calls(self, call: ef.EscalatePage, incident: Incident) -> bool:
+        """Whether the call is still wanted here: where the first pager has the page and we never paged, it calls."""
+        if call.generation in incident.pages and not incident.paged_by(self._name, call.generation):
+            return False
+        if isinstance(call, ef.CallSecond):
+            return incident.is_live and incident.generation == call.generation
+        return incident.wants_page(call.generation)
+
+    def _say(self, action: Action, incident: Incident, generation: int, attempt: Attempt, level: int = 0) -> None:
+        self._voice.say(Word(action, incident, generation, attempt.now, self._link(incident), level))
 
 
 def timeout_of(table: Table) -> float:

@@ -125,13 +125,15 @@ class Mail:
 
     def _written(self, word: Word) -> EmailMessage:
         first = self._id_of(word.key)
-        if word.action == "trigger":
-            message = self._blank(word.summary, word.at)
-            message["Message-ID"] = first
+        wakes = word.action == "trigger"
+        message = self._blank(word.summary if wakes else f"Re: {word.summary}", word.at)
+        if wakes:
             message["Importance"] = "high"
+        if wakes and not word.level:
+            message["Message-ID"] = first
         else:
-            message = self._blank(f"Re: {word.summary}", word.at)
-            message["Message-ID"] = first.replace("@", f".{word.action}@", 1)
+            what = f"call-{word.level}" if wakes else word.action
+            message["Message-ID"] = first.replace("@", f".{what}@", 1)
             message["In-Reply-To"] = message["References"] = first
         message.set_content("\n".join(line for line in _lines(word) if line))
         return message

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
+    and_,
     bindparam,
     delete,
     exists,
@@ -56,14 +57,23 @@ _FREE: Final = or_(
     exists().where(server.c.id == outbox.c.claimed_by, server.c.beat_at < bindparam("dead_before")),
 )
 """Nobody holds it: it was given back, its lease is over, or its server is dead."""
+_FOLLOWS: Final = sorted({(effect.lane, effect.after) for effect in EFFECTS.values() if effect.after})
+"""Lanes, each with the one it waits for too."""
+_AHEAD: Final = or_(
+    _EARLIER.c.lane == outbox.c.lane,
+    *(
+        and_(outbox.c.lane == literal_column(f"'{lane}'"), _EARLIER.c.lane == literal_column(f"'{ahead}'"))
+        for lane, ahead in _FOLLOWS
+    ),
+)
 _TURN_CAME: Final = ~exists().where(
     _EARLIER.c.incident == outbox.c.incident,
     _EARLIER.c.courier == outbox.c.courier,
-    _EARLIER.c.lane == outbox.c.lane,
+    _AHEAD,
     _EARLIER.c.state == _SAID,
     _EARLIER.c.position < outbox.c.position,
 )
-"""It is the first of its lane: what a lane holds is carried out in order."""
+"""It is the first of its lane: what a lane holds, and what it follows, is carried out in order."""
 _READY_NOW: Final = (_WAITING, outbox.c.due_at <= bindparam("now"), _FREE, _TURN_CAME)
 COURIERS: Final = sorted({effect.courier for effect in EFFECTS.values()}, key=lambda name: (name != "pager", name))
 """Everybody who carries effects out, the pager first."""

@@ -12,6 +12,8 @@ from bot.incident.policy import Policy
 from bot.incident.react import Call, calls
 from bot.incident.timeline import line
 from tests.core.case import Case
+from tests.core.test_company import CALL
+from tests.core.test_runs import start
 
 TWO = Policy(pagers=("PagerDuty", "bridge", "oncall-mail"))
 BY_BRIDGE = ev.PageUnanswered(1, "PagerDuty", "bridge", 60)
@@ -96,6 +98,19 @@ def test_acknowledge_and_resolve_go_to_every_pager_that_was_asked(by_mail: Case)
     by_mail.alerts(firing=0, resolved=3).do(cmd.Resolve, reason="rolled back")
     ended = [effect.pager for effect in by_mail.effects if isinstance(effect, ef.StopPaging)]
     assert ended == ["", "bridge", "oncall-mail"]
+
+
+def test_whoever_was_asked_is_also_called_when_nobody_comes_and_when_a_second_is_wanted(by_mail: Case) -> None:
+    by_mail.after(minutes=3).clock_strikes()
+    everybody = ["", "bridge", "oncall-mail"]
+    assert [effect for effect in by_mail.effects if isinstance(effect, ef.EscalatePage)] == [
+        ef.EscalatePage(1, 1, pager=pager) for pager in everybody
+    ]
+    by_mail.do(cmd.Acknowledge)
+    start(by_mail, CALL)
+    called = [effect for effect in by_mail.effects if isinstance(effect, ef.CallSecond)]
+    assert called == [ef.CallSecond(1, 2, pager=pager) for pager in everybody]
+    assert [effect.queue() for effect in called] == ["second", "page:bridge", "page:oncall-mail"]
 
 
 def test_what_the_first_pager_tells_us_the_others_hear(by_mail: Case) -> None:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +268,7 @@ def test_a_webhook_is_signed_and_carries_the_token_and_one_key(bridge: Bridge) -
         "key": "test:i1:1",
         "incident": "INC-42",
         "round": 1,
+        "level": 0,
         "severity": "SEV1",
         "title": "llama-70b fails",
         "service": "",
@@ -329,6 +330,55 @@ def test_a_page_that_nobody_needs_any_more_is_not_sent(courier: Fallback, postbo
     case = NEEDLESS[why](burning())
     assert courier.deliver(ef.Page(1, pager="mail"), case.inc, ATTEMPT) == []
     assert postbox.mails == []
+
+
+def taken(case: Case) -> Case:
+    return case.receipt(ACCEPTED).do(cmd.Acknowledge)
+
+
+def test_a_call_for_the_next_person_is_said_anew_and_says_why(courier: Fallback, postbox: Postbox) -> None:
+    case = burning().receipt(ACCEPTED)
+    assert courier.deliver(ef.EscalatePage(1, 1, pager="mail"), case.inc, ATTEMPT) == []
+    case.do(cmd.Acknowledge)
+    assert courier.deliver(ef.CallSecond(1, 2, pager="mail"), case.inc, ATTEMPT) == []
+    nobody, second = postbox.mails
+    assert nobody.get_content().startswith("Nobody has it yet, and the next person is called.")
+    assert second.get_content().startswith("Maya has it and wants a second person.")
+    assert nobody["Subject"] == second["Subject"] == "SEV1 INC-42 llama-70b fails"
+    assert nobody["Message-ID"] != second["Message-ID"]
+    assert (second["Importance"], second["References"]) == ("high", nobody["References"])
+
+
+def test_a_call_where_the_page_was_refused_is_the_page(courier: Fallback, postbox: Postbox) -> None:
+    assert courier.deliver(ef.EscalatePage(1, 1, pager="mail"), burning().inc, ATTEMPT) == [ACCEPTED]
+    assert len(postbox.mails) == 1
+
+
+NO_CALL: dict[str, tuple[ef.Effect, Callable[[Case], Case]]] = {
+    "somebody has it": (ef.EscalatePage(1, 1, pager="mail"), taken),
+    "it is over": (ef.CallSecond(1, 1, pager="mail"), lambda case: taken(case).do(cmd.Cancel, reason="a drill")),
+    "it is another round": (ef.CallSecond(2, 1, pager="mail"), taken),
+    "PagerDuty alone has paged": (
+        ef.CallSecond(1, 1, pager="mail"),
+        lambda case: case.receipt(ev.PageAccepted("PagerDuty", 1)).do(cmd.Acknowledge),
+    ),
+}
+
+
+@pytest.mark.parametrize("why", NO_CALL)
+def test_a_call_that_nobody_needs_here_is_not_made(courier: Fallback, postbox: Postbox, why: str) -> None:
+    effect, happened = NO_CALL[why]
+    assert courier.deliver(effect, happened(burning()).inc, ATTEMPT) == []
+    assert postbox.mails == []
+
+
+def test_by_webhook_a_call_is_no_repeat_of_the_page(bridge: Bridge) -> None:
+    for level in (0, 1):
+        voice(BRIDGE, url=bridge.url).say(replace(word(burning().inc), level=level))
+    first, call = bridge.heard
+    assert [headers["Idempotency-Key"] for headers, _ in (first, call)] == ["test:i1:1:trigger", "test:i1:1:trigger:1"]
+    assert [json.loads(body)["level"] for _, body in (first, call)] == [0, 1]
+    assert json.loads(call[1])["key"] == "test:i1:1"
 
 
 def test_whoever_was_never_woken_is_not_told_that_it_is_over(courier: Fallback, postbox: Postbox) -> None:

@@ -382,7 +382,8 @@ class Plain:
 
     def escalates(self, now: datetime) -> Words:
         self.level, self.level_at = self.level + 1, now
-        self.orders.append(Order("escalate_page", self.generation, "", now))
+        for pager in ["", *(one.pager for one in self._asked() if one.pager)]:
+            self.orders.append(Order("escalate_page", self.generation, pager, now))
         return ["incident.ack_deadline_missed"]
 
     def reminds(self, now: datetime) -> Words:

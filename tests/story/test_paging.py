@@ -166,6 +166,15 @@ def test_pagerduty_goes_on_being_tried_and_takes_over_when_it_is_back(outage: Ou
     assert outage.bridge.actions() == ["trigger", "acknowledge"], "what PagerDuty tells us, the other one hears"
 
 
+def test_when_nobody_comes_whoever_stands_in_for_pagerduty_calls_the_next_too(outage: Outage) -> None:
+    night = outage.night
+    night.burns()
+    night.through(minutes=5, seconds=10)
+    assert [(body["action"], body["level"]) for body in outage.bridge.heard] == [("trigger", 0), ("trigger", 1)]
+    assert outage.bridge.heard[1]["news"] == "Nobody has it yet, and the next person is called."
+    assert outage.mail.mails == [], "it was never asked"
+
+
 def test_with_everything_dead_people_are_told_that_nobody_was_paged(outage: Outage) -> None:
     outage.mail.answers[""] = "421 closed for the night"
     night = paged_by_mail(outage)

@@ -59,6 +59,7 @@ class Webhook:
             "key": word.key,
             "incident": incident.ref,
             "round": word.generation,
+            "level": word.level,
             "severity": incident.severity.value,
             "title": incident.title,
             "service": incident.service,
@@ -68,7 +69,7 @@ class Webhook:
             "link": word.link,
             "at": word.at.isoformat(),
         }
-        Call(self, self.signing).tell(self.url, body, f"{word.key}:{word.action}")
+        Call(self, self.signing).tell(self.url, body, word.mark)
 
     def tell(self, notice: Notice) -> None:
         """Sends one request with the action `notice`. Raises Transient, Permanent."""
