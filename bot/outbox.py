@@ -18,15 +18,15 @@ from bot.incident.effects import EFFECT_NAMES, Effect, Page, PageEffect, StopPag
 from bot.incident.events import DeliveryFailed, Event
 from bot.incident.people import BOT
 from bot.journal import Busy, Job, Txn
+from bot.journal.servers import LEASE
 
 log = structlog.get_logger()
 
 DELIVERED, POSTPONED, FAILED = RESULTS = ("delivered", "postponed", "failed")
 """What may come of one attempt."""
-LEASE: Final = timedelta(seconds=45)
-"""How long a claimed job is ours while our server lives; four times what any courier call may last."""
 SURE_FOR_S: Final = 4.0
-"""For so long after a claim nobody can have taken it over: half of what it takes to be taken for dead (servers.py)."""
+"""For so long after a claim nobody can have taken it over: two seconds less than it is fresh (servers.py), for what the
+clocks of servers may differ."""
 WORRY_AFTER: Final = timedelta(seconds=60)
 """A page not accepted by now is shown on the card as trouble, while we go on trying."""
 GIVE_UP_AFTER: Final = timedelta(hours=24)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
+    and_,
     bindparam,
     delete,
     exists,
@@ -25,6 +26,7 @@ from bot.journal.direct import Direct
 from bot.journal.errands import DELIVER, Errand
 from bot.journal.ids import new_id
 from bot.journal.rows import Job, job_from_row
+from bot.journal.servers import FRESH_FOR, LEASE
 from bot.journal.tables import inbox, outbox, server
 
 WAITING, DONE, DEAD = "waiting", "done", "dead"
@@ -53,9 +55,13 @@ _NEW: Final = insert(outbox)
 _FREE: Final = or_(
     outbox.c.claimed_until.is_(None),
     outbox.c.claimed_until <= bindparam("now"),
-    exists().where(server.c.id == outbox.c.claimed_by, server.c.beat_at < bindparam("dead_before")),
+    and_(
+        # By the row itself: who waits for its lock sees it as it is then, but of the beats what was there before.
+        outbox.c.claimed_until <= bindparam("not_fresh"),
+        exists().where(server.c.id == outbox.c.claimed_by, server.c.beat_at < bindparam("dead_before")),
+    ),
 )
-"""Nobody holds it: it was given back, its lease is over, or its server is dead."""
+"""Nobody holds it: it was given back, its lease is over, or its server is dead and has not claimed it just now."""
 _TURN_CAME: Final = ~exists().where(
     _EARLIER.c.incident == outbox.c.incident,
     _EARLIER.c.courier == outbox.c.courier,
@@ -156,20 +162,26 @@ def ready(direct: Direct, workspace: str, now: datetime, dead_before: datetime, 
     """
     jobs: list[Job] = []
     for courier in COURIERS:
-        its = {"whose": workspace, "by": courier, "now": now, "dead_before": dead_before, "most": limit}
+        its = {"whose": workspace, "by": courier, "most": limit, **_judged(now, dead_before)}
         jobs += map(job_from_row, direct.named(_READY, its))
     return jobs
 
 
 def ready_in_lane_of(direct: Direct, job: str, now: datetime, dead_before: datetime) -> Job | None:
     """What could be delivered now in the lane of this job, which need not be waiting any more."""
-    rows = direct.named(_IN_LANE_OF, {"job": job, "now": now, "dead_before": dead_before})
+    rows = direct.named(_IN_LANE_OF, {"job": job, **_judged(now, dead_before)})
     return job_from_row(rows[0]) if rows else None
+
+
+def _judged(now: datetime, dead_before: datetime) -> dict[str, datetime]:
+    """By what it is judged whether a claim still holds."""
+    return {"now": now, "dead_before": dead_before, "not_fresh": now + LEASE - FRESH_FOR}
 
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """Who takes a job: a server, until when, and before when another must have beaten last for us to take its jobs."""
+    """Who takes a job: a server, until LEASE from now, and before when another must have beaten last for us to take its
+    jobs."""
 
     server: str
     until: datetime
@@ -178,8 +190,8 @@ class Hand:
 
 def claim(direct: Direct, job: str, now: datetime, hand: Hand) -> Job | None:
     """Takes the job into this hand; None when somebody else was faster, its turn has not come, or it has ended."""
-    taken = {"until": hand.until, "server": hand.server, "dead_before": hand.dead_before}
-    if direct.run(_CLAIM, {"job": job, "token": new_id(), "now": now, **taken}) != 1:
+    taken = {"token": new_id(), "until": hand.until, "server": hand.server}
+    if direct.run(_CLAIM, {"job": job, **taken, **_judged(now, hand.dead_before)}) != 1:
         return None
     return job_from_row(direct.named(_JOB, {"job": job})[0])
 
