@@ -2,7 +2,6 @@
 
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from bot.incident.effects import EFFECT_NAMES, Effect, Page, PageEffect, StopPag
 from bot.incident.events import DeliveryFailed, Event
 from bot.incident.people import BOT
 from bot.journal import Busy, Job, Txn
+from bot.journal.clock import elapsed
 from bot.journal.servers import LEASE
 
 log = structlog.get_logger()
@@ -49,9 +49,7 @@ def pause(attempts: int, retry_after: float | None, jitter: float, longest: floa
 class Outbox:
     """Delivers the journal's outbox through couriers. Thread-safe: one job is only ever in one pair of hands."""
 
-    def __init__(
-        self, desk: Desk, couriers: Mapping[str, Courier], counter: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, desk: Desk, couriers: Mapping[str, Courier], counter: Callable[[], float] = elapsed) -> None:
         self._desk = desk
         self._counter = counter
         self._journal = desk.journal

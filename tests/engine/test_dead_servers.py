@@ -19,7 +19,7 @@ from bot.journal.servers import BEAT_EVERY, DEAD_AFTER, LEASE, beat
 from bot.outbox import SURE_FOR_S, Outbox
 from tests.databases import PostgreSQL
 from tests.engine.replica import until
-from tests.hands import HandClock
+from tests.hands import HandClock, suspended
 from tests.journal.conftest import MAYA, House
 
 
@@ -212,6 +212,24 @@ def test_who_stood_still_with_a_job_in_hand_does_nothing_once_another_has_it(pai
         Outbox(stops.desk, {"pager": ours}, counter).deliver(page.id)
     assert (ours.acted, theirs.acted) == ([], [page.effect])
     assert [line["event"] for line in lines if line["log_level"] != "debug"] == ["taken_over"]
+
+
+def test_who_was_suspended_with_its_machine_does_nothing_once_another_has_it(
+    pair: tuple[House, House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeps, other = pair
+    page = paged(sleeps)
+    both_known(sleeps, other)
+    theirs = Recorder()
+
+    def sleeps_on() -> None:
+        suspended(monkeypatch, 60)
+        live_on(other.clock, timedelta(seconds=10), other)
+        Outbox(other.desk, {"pager": theirs}).deliver(page.id)
+
+    ours = Recorder(sleeps_on)
+    Outbox(sleeps.desk, {"pager": ours}).deliver(page.id)
+    assert (ours.acted, theirs.acted) == ([], [page.effect])
 
 
 def test_a_page_that_got_out_when_all_was_over_is_ended_once_more(pair: tuple[House, House]) -> None:
