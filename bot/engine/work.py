@@ -103,6 +103,7 @@ class Work:
         """All of it once, on the caller's thread: how many things were done."""
         done, _ = self.drain_all(plainly)
         done += self.fire(plainly)
+        self.outbox.give_back()
         for job in self.outbox.ready():
             self.outbox.deliver(job.id)
             done += 1
@@ -173,7 +174,7 @@ class Work:
             self._flying.pop(job_id, None)
         error = None if done.cancelled() else done.exception()
         if isinstance(error, Busy):
-            log.warning("journal_busy", job=job_id, reason=str(error))  # its lease brings it back
+            log.warning("journal_busy", job=job_id, reason=str(error))  # the next look gives it back
         elif error is not None:
             log.error("courier_bug", job=job_id, exc_info=error)
         landed()

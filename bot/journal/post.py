@@ -90,6 +90,7 @@ _CLAIM: Final = (
     )
 )
 _JOB: Final = select(outbox).where(outbox.c.id == bindparam("job"))
+_IN_HAND: Final = _JOB.where(_WAITING, outbox.c.claimed_by == bindparam("server"))
 _ASKED: Final = outbox.alias("asked")
 _IN_LANE_OF: Final = (
     select(outbox)
@@ -194,6 +195,12 @@ def claim(direct: Direct, job: str, now: datetime, hand: Hand) -> Job | None:
     if direct.run(_CLAIM, {"job": job, **taken, **_judged(now, hand.dead_before)}) != 1:
         return None
     return job_from_row(direct.named(_JOB, {"job": job})[0])
+
+
+def in_hand(direct: Direct, job: str, server: str) -> Job | None:
+    """The job, if this server has claimed it and it has not ended."""
+    rows = direct.named(_IN_HAND, {"job": job, "server": server})
+    return job_from_row(rows[0]) if rows else None
 
 
 def hold(direct: Direct, job: Job, until: datetime) -> bool:
