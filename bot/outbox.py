@@ -36,6 +36,8 @@ GIVE_UP_AFTER: Final = timedelta(hours=24)
 LONGEST_PAUSE_S: Final = 60.0
 LONGEST_WISH_S: Final = 600.0
 """Whoever asks to be left alone for longer is asked again all the same; nobody notices a lane that rests for a day."""
+LONGEST_REST: Final = timedelta(seconds=LONGEST_WISH_S + 1)
+"""Nothing is put off for longer: such a wish with its jitter. All that couriers ask for with `Again` is shorter."""
 LONGEST_PAUSE_OF_A_PAGE_S: Final = 10.0
 """Once the pager answers again, nobody should sleep on for a minute."""
 

@@ -104,6 +104,8 @@ _IN_LANE_OF: Final = (
     .limit(1)
 )
 _RELEASE: Final = update(outbox).where(_OURS, _WAITING)
+_FROM_LATER: Final = _RELEASE.where(outbox.c.created_at > bindparam("now"))
+_TOO_LATE: Final = _RELEASE.where(outbox.c.due_at > bindparam("latest"))
 _OLDEST: Final = (
     select(outbox.c.courier, func.min(outbox.c.created_at)).where(_OURS, _WAITING).group_by(outbox.c.courier)
 )
@@ -217,6 +219,12 @@ def settle(direct: Direct, job: Job, values: Mapping[str, Any]) -> bool:
 def release_all(direct: Direct, workspace: str) -> None:
     """Gives back what a process that is gone had claimed. Only for a process that is alone on its database."""
     direct.run(_RELEASE, {"whose": workspace, "claim": None, "claimed_until": None, "claimed_by": None})
+
+
+def hasten(direct: Direct, workspace: str, now: datetime, latest: datetime) -> None:
+    """What is from a time that has not come yet is due now, and nothing later than `latest`: the clock was set back."""
+    direct.run(_FROM_LATER, {"whose": workspace, "now": now, "due_at": now})
+    direct.run(_TOO_LATE, {"whose": workspace, "latest": latest, "due_at": latest})
 
 
 def numbers(direct: Direct, workspace: str) -> dict[str, Any]:
