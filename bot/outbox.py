@@ -2,9 +2,10 @@
 
 import random
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -18,15 +19,16 @@ from bot.incident.effects import EFFECT_NAMES, CallSecond, Effect, Page, PageEff
 from bot.incident.events import DeliveryFailed, Event
 from bot.incident.people import BOT
 from bot.journal import Busy, Job, Txn
+from bot.journal.clock import elapsed
+from bot.journal.servers import LEASE
 
 log = structlog.get_logger()
 
 DELIVERED, POSTPONED, FAILED = RESULTS = ("delivered", "postponed", "failed")
 """What may come of one attempt."""
-LEASE: Final = timedelta(seconds=45)
-"""How long a claimed job is ours while our server lives; four times what any courier call may last."""
 SURE_FOR_S: Final = 4.0
-"""For so long after a claim nobody can have taken it over: half of what it takes to be taken for dead (servers.py)."""
+"""For so long after a claim nobody can have taken it over: two seconds less than it is fresh (servers.py), for what the
+clocks of servers may differ."""
 WORRY_AFTER: Final = timedelta(seconds=60)
 """A page not accepted by now is shown on the card as trouble, while we go on trying."""
 GIVE_UP_AFTER: Final = timedelta(hours=24)
@@ -34,8 +36,14 @@ GIVE_UP_AFTER: Final = timedelta(hours=24)
 LONGEST_PAUSE_S: Final = 60.0
 LONGEST_WISH_S: Final = 600.0
 """Whoever asks to be left alone for longer is asked again all the same; nobody notices a lane that rests for a day."""
+LONGEST_REST: Final = timedelta(seconds=LONGEST_WISH_S + 1)
+"""Nothing is put off for longer: such a wish with its jitter. All that couriers ask for with `Again` is shorter."""
 LONGEST_PAUSE_OF_A_PAGE_S: Final = 10.0
 """Once the pager answers again, nobody should sleep on for a minute."""
+
+AGAIN_AFTER: Final = timedelta(seconds=1)
+"""How soon it is tried again what the journal's own trouble kept from being tried."""
+DROPPED: Final = "the journal did not answer"
 
 
 def pause(attempts: int, retry_after: float | None, jitter: float, longest: float = LONGEST_PAUSE_S) -> timedelta:
@@ -46,18 +54,73 @@ def pause(attempts: int, retry_after: float | None, jitter: float, longest: floa
     return timedelta(seconds=min(longest, 2.0 ** min(attempts - 1, 10)) * (1 + jitter / 4))
 
 
+@dataclass
+class _Try:
+    """How far one delivery came."""
+
+    claimed: bool = False
+    asked: bool = False
+    """Whether its courier was asked, so that it may have acted."""
+
+
+class _Dropped:
+    """Jobs of which the journal's own trouble ended the last delivery, so that our claim may still stand with nobody at
+    them; each with whether a courier was asked meanwhile. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._at: Counter[str] = Counter()
+        self._asked: dict[str, bool] = {}
+
+    @contextmanager
+    def trying(self, job: str) -> Iterator[_Try]:
+        """One delivery of the job."""
+        one = _Try()
+        with self._guard:
+            self._at[job] += 1
+        try:
+            yield one
+        except Busy:
+            with self._guard:
+                self._asked[job] = one.asked or self._asked.get(job, False)
+            raise
+        else:
+            if one.claimed:
+                with self._guard:
+                    self._asked.pop(job, None)
+        finally:
+            with self._guard:
+                self._at[job] -= 1
+                if not self._at[job]:
+                    del self._at[job]
+
+    def jobs(self) -> list[str]:
+        """Their ids."""
+        with self._guard:
+            return list(self._asked)
+
+    def take(self, job: str) -> bool | None:
+        """Takes it off the list; None when it is not on it, or somebody is at it again."""
+        with self._guard:
+            return None if job in self._at else self._asked.pop(job, None)
+
+    def put_back(self, job: str, *, asked: bool) -> None:
+        """It could not be given back yet."""
+        with self._guard:
+            self._asked[job] = asked or self._asked.get(job, False)
+
+
 class Outbox:
     """Delivers the journal's outbox through couriers. Thread-safe: one job is only ever in one pair of hands."""
 
-    def __init__(
-        self, desk: Desk, couriers: Mapping[str, Courier], counter: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, desk: Desk, couriers: Mapping[str, Courier], counter: Callable[[], float] = elapsed) -> None:
         self._desk = desk
         self._counter = counter
         self._journal = desk.journal
         self._couriers = couriers
         self._counting = threading.Lock()
         self._results: Counter[tuple[str, str]] = Counter()
+        self._dropped = _Dropped()
 
     def results(self) -> Mapping[tuple[str, str], int]:
         """How often each courier delivered, postponed and failed since the start."""
@@ -77,11 +140,43 @@ class Outbox:
         return self._journal.ready_in_lane_of(job_id, self._journal.clock())
 
     def deliver(self, job_id: str) -> None:
-        """Claims the job and tries it once; whatever comes of it is on disk when this returns."""
+        """Claims the job and tries it once; whatever comes of it is on disk when this returns. Raises Busy."""
+        with self._dropped.trying(job_id) as one:
+            self._deliver(job_id, one)
+
+    def give_back(self) -> None:
+        """Gives back what is ours by the journal while nobody is at it, so that it need not rest for LEASE.
+
+        So it is when the answer to a commit was lost, or the journal could not be read or written after it. Whether
+        anybody is at it is asked after the claim was read: so what was read is over, and its token keeps a newer claim
+        from being given back. Raises Busy.
+        """
+        for job_id in self._dropped.jobs():
+            job = self._journal.in_hand(job_id)
+            asked = self._dropped.take(job_id)
+            if job is None or asked is None:
+                continue
+            try:
+                self._journal.write(partial(self._let_go, job=job, asked=asked)).result()
+            except Busy:
+                self._dropped.put_back(job_id, asked=asked)
+                raise
+            log.info("given_back", effect=_name(job.effect), incident=job.incident, asked=asked)
+
+    @staticmethod
+    def _let_go(txn: Txn, job: Job, *, asked: bool) -> None:
+        """Without its courier having been asked it was no attempt, and nobody needs to look what came of it."""
+        if asked:
+            txn.postpone(job, txn.now + _pause_of(job, None), DROPPED, warned=False)
+        else:
+            txn.put_back(job, txn.now + AGAIN_AFTER, DROPPED)
+
+    def _deliver(self, job_id: str, one: _Try) -> None:
         began = self._counter()
         job = self._journal.write(lambda txn: txn.claim(job_id, txn.now + LEASE)).result()
         if job is None:
             return
+        one.claimed = True
         incident = self._journal.incident(job.incident)
         if incident is None:
             raise LookupError(f"outbox job {job.id} belongs to no incident")
@@ -93,6 +188,7 @@ class Outbox:
         attempt = Attempt(job.id, job.attempts, now, job.progress, job.created_at, self._holding(job, began))
         try:
             attempt.still_ours()
+            one.asked = True
             result = courier.deliver(job.effect, incident, attempt)
         except Busy:
             raise  # the journal's trouble, not the courier's; nothing can be written down about it now
@@ -193,11 +289,8 @@ class Outbox:
         if now - job.created_at > GIVE_UP_AFTER:
             self._bury(job, f"gave up after a day of trying: {failure}")
             return
-        pages = job.effect.courier == PageEffect.courier
-        longest = LONGEST_PAUSE_OF_A_PAGE_S if pages else LONGEST_PAUSE_S
-        jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
-        until = now + pause(job.attempts, failure.retry_after, jitter, longest)
-        worry = pages and not job.warned and now - job.created_at > WORRY_AFTER
+        until = now + _pause_of(job, failure.retry_after)
+        worry = _pages(job) and not job.warned and now - job.created_at > WORRY_AFTER
         trouble = DeliveryFailed(job.effect.carrier(), _name(job.effect), f"{failure}; still trying")
 
         def write(txn: Txn) -> None:
@@ -229,6 +322,16 @@ class Outbox:
         """What shows the incident as it is fails each time in the same way, and is told once."""
         incident = txn.incident(job.incident)
         return job.effect.latest_wins and incident is not None and trouble in incident.troubles
+
+
+def _pages(job: Job) -> bool:
+    return job.effect.courier == PageEffect.courier
+
+
+def _pause_of(job: Job, retry_after: float | None) -> timedelta:
+    longest = LONGEST_PAUSE_OF_A_PAGE_S if _pages(job) else LONGEST_PAUSE_S
+    jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
+    return pause(job.attempts, retry_after, jitter, longest)
 
 
 def _unrecorded(job: Job) -> DeliveryFailed:

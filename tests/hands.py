@@ -1,10 +1,13 @@
 """What a test moves by hand: time, and the work that follows an answer."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
+
+import pytest
 
 T = TypeVar("T")
 START: Final = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -25,6 +28,16 @@ class HandClock:
 
     def after(self, **span: float) -> None:
         self.now += timedelta(**span)
+
+
+def suspended(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """This machine slept for so long: only the clock that counts such time has gone on."""
+    clock_gettime = time.clock_gettime
+
+    def slept(which: int) -> float:
+        return clock_gettime(which) + (seconds if which == time.CLOCK_BOOTTIME else 0.0)
+
+    monkeypatch.setattr(time, "clock_gettime", slept)
 
 
 class Afterwards(Executor):

@@ -134,7 +134,12 @@ class LocalEngine:
             self._owes = False
         if not self._journal.work_waits(self._journal.clock()):
             return
-        parts = (lambda: self.work.fire(safely), self._drain, lambda: self.work.dispatch(self.wake))
+        parts = (
+            lambda: self.work.fire(safely),
+            self._drain,
+            self.work.outbox.give_back,
+            lambda: self.work.dispatch(self.wake),
+        )
         went_well = [safely(part) for part in parts]
         if not all(went_well):
             raise Busy("a part of the turn went wrong")

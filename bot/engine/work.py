@@ -11,7 +11,7 @@ import structlog
 
 from bot.desk import Desk
 from bot.journal import Busy, Job, Txn
-from bot.outbox import Outbox
+from bot.outbox import LONGEST_REST, Outbox
 
 log = structlog.get_logger()
 
@@ -89,12 +89,14 @@ class Work:
     def take_over(self) -> None:
         """Gives back what an earlier process had claimed, and reckons deadlines by the settings of today.
 
-        Where others may be at work, what somebody has claimed is theirs while they live.
+        Where others may be at work, what somebody has claimed is theirs while they live, and the clock is the
+        database's; where not, it is the machine's, which may have been set back since.
         """
 
         def take_over(txn: Txn) -> None:
             if self.journal.is_ours_alone:
                 txn.release_all()
+                txn.hasten(txn.now + LONGEST_REST)
             txn.refresh_due()
 
         self.journal.write(take_over).result()
@@ -103,6 +105,7 @@ class Work:
         """All of it once, on the caller's thread: how many things were done."""
         done, _ = self.drain_all(plainly)
         done += self.fire(plainly)
+        self.outbox.give_back()
         for job in self.outbox.ready():
             self.outbox.deliver(job.id)
             done += 1
@@ -173,7 +176,7 @@ class Work:
             self._flying.pop(job_id, None)
         error = None if done.cancelled() else done.exception()
         if isinstance(error, Busy):
-            log.warning("journal_busy", job=job_id, reason=str(error))  # its lease brings it back
+            log.warning("journal_busy", job=job_id, reason=str(error))  # the next look gives it back
         elif error is not None:
             log.error("courier_bug", job=job_id, exc_info=error)
         landed()

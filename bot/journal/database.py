@@ -1,7 +1,6 @@
 """The connection to the database: SQLite made safe, PostgreSQL as it is, and the way to the newest schema."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+
+from bot.journal.clock import elapsed
 
 BUSY_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_S: Final = 5
@@ -194,9 +195,14 @@ class DatabaseClock:
 
     It is asked every few seconds, and counted on in between by a clock that nobody can set. Thread-safe. While the
     database does not answer, the count goes on.
+
+    An answer was true at some moment between question and answer. It is taken as of the answer: so this clock may lag,
+    by no more than the quickest round trip so far, and is never fast, which would wake people before their time. An
+    answer that came slowly moves nothing as long as what is counted fits between its two ends: a database that stalls
+    for seconds makes nobody late by as many.
     """
 
-    def __init__(self, engine: Engine, counter: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, engine: Engine, counter: Callable[[], float] = elapsed) -> None:
         self._engine = engine
         self._counter = counter
         self._lock = threading.Lock()
@@ -210,16 +216,25 @@ class DatabaseClock:
                 self._asked_at = self._counter()
                 self._ask()
             assert self._known is not None
-            told, at = self._known
-            return told + timedelta(seconds=self._counter() - at)
+            return self._counted(self._known, self._counter())
+
+    @staticmethod
+    def _counted(known: tuple[datetime, float], count: float) -> datetime:
+        told, at = known
+        return told + timedelta(seconds=count - at)
 
     def _ask(self) -> None:
         try:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                at = self._counter()
-                told: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+                asked = self._counter()
+                told: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one().astimezone(UTC)
+                answered = self._counter()
         except SQLAlchemyError:
             if self._known is None:
                 raise
             return
-        self._known = told.astimezone(UTC), at
+        if self._known is not None:
+            ours = self._counted(self._known, answered)
+            if told <= ours <= told + timedelta(seconds=answered - asked):
+                told = ours
+        self._known = told, answered

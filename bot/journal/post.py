@@ -26,6 +26,7 @@ from bot.journal.direct import Direct
 from bot.journal.errands import DELIVER, Errand
 from bot.journal.ids import new_id
 from bot.journal.rows import Job, job_from_row
+from bot.journal.servers import FRESH_FOR, LEASE
 from bot.journal.tables import inbox, outbox, server
 
 WAITING, DONE, DEAD = "waiting", "done", "dead"
@@ -54,9 +55,13 @@ _NEW: Final = insert(outbox)
 _FREE: Final = or_(
     outbox.c.claimed_until.is_(None),
     outbox.c.claimed_until <= bindparam("now"),
-    exists().where(server.c.id == outbox.c.claimed_by, server.c.beat_at < bindparam("dead_before")),
+    and_(
+        # By the row itself: who waits for its lock sees it as it is then, but of the beats what was there before.
+        outbox.c.claimed_until <= bindparam("not_fresh"),
+        exists().where(server.c.id == outbox.c.claimed_by, server.c.beat_at < bindparam("dead_before")),
+    ),
 )
-"""Nobody holds it: it was given back, its lease is over, or its server is dead."""
+"""Nobody holds it: it was given back, its lease is over, or its server is dead and has not claimed it just now."""
 _FOLLOWS: Final = sorted({(effect.lane, effect.after) for effect in EFFECTS.values() if effect.after})
 """Lanes, each with the one it waits for too."""
 _AHEAD: Final = or_(
@@ -94,6 +99,7 @@ _CLAIM: Final = (
     )
 )
 _JOB: Final = select(outbox).where(outbox.c.id == bindparam("job"))
+_IN_HAND: Final = _JOB.where(_WAITING, outbox.c.claimed_by == bindparam("server"))
 _ASKED: Final = outbox.alias("asked")
 _IN_LANE_OF: Final = (
     select(outbox)
@@ -107,6 +113,8 @@ _IN_LANE_OF: Final = (
     .limit(1)
 )
 _RELEASE: Final = update(outbox).where(_OURS, _WAITING)
+_FROM_LATER: Final = _RELEASE.where(outbox.c.created_at > bindparam("now"))
+_TOO_LATE: Final = _RELEASE.where(outbox.c.due_at > bindparam("latest"))
 _OLDEST: Final = (
     select(outbox.c.courier, func.min(outbox.c.created_at)).where(_OURS, _WAITING).group_by(outbox.c.courier)
 )
@@ -166,20 +174,26 @@ def ready(direct: Direct, workspace: str, now: datetime, dead_before: datetime, 
     """
     jobs: list[Job] = []
     for courier in COURIERS:
-        its = {"whose": workspace, "by": courier, "now": now, "dead_before": dead_before, "most": limit}
+        its = {"whose": workspace, "by": courier, "most": limit, **_judged(now, dead_before)}
         jobs += map(job_from_row, direct.named(_READY, its))
     return jobs
 
 
 def ready_in_lane_of(direct: Direct, job: str, now: datetime, dead_before: datetime) -> Job | None:
     """What could be delivered now in the lane of this job, which need not be waiting any more."""
-    rows = direct.named(_IN_LANE_OF, {"job": job, "now": now, "dead_before": dead_before})
+    rows = direct.named(_IN_LANE_OF, {"job": job, **_judged(now, dead_before)})
     return job_from_row(rows[0]) if rows else None
+
+
+def _judged(now: datetime, dead_before: datetime) -> dict[str, datetime]:
+    """By what it is judged whether a claim still holds."""
+    return {"now": now, "dead_before": dead_before, "not_fresh": now + LEASE - FRESH_FOR}
 
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """Who takes a job: a server, until when, and before when another must have beaten last for us to take its jobs."""
+    """Who takes a job: a server, until LEASE from now, and before when another must have beaten last for us to take its
+    jobs."""
 
     server: str
     until: datetime
@@ -188,10 +202,16 @@ class Hand:
 
 def claim(direct: Direct, job: str, now: datetime, hand: Hand) -> Job | None:
     """Takes the job into this hand; None when somebody else was faster, its turn has not come, or it has ended."""
-    taken = {"until": hand.until, "server": hand.server, "dead_before": hand.dead_before}
-    if direct.run(_CLAIM, {"job": job, "token": new_id(), "now": now, **taken}) != 1:
+    taken = {"token": new_id(), "until": hand.until, "server": hand.server}
+    if direct.run(_CLAIM, {"job": job, **taken, **_judged(now, hand.dead_before)}) != 1:
         return None
     return job_from_row(direct.named(_JOB, {"job": job})[0])
+
+
+def in_hand(direct: Direct, job: str, server: str) -> Job | None:
+    """The job, if this server has claimed it and it has not ended."""
+    rows = direct.named(_IN_HAND, {"job": job, "server": server})
+    return job_from_row(rows[0]) if rows else None
 
 
 def hold(direct: Direct, job: Job, until: datetime) -> bool:
@@ -208,6 +228,12 @@ def settle(direct: Direct, job: Job, values: Mapping[str, Any]) -> bool:
 def release_all(direct: Direct, workspace: str) -> None:
     """Gives back what a process that is gone had claimed. Only for a process that is alone on its database."""
     direct.run(_RELEASE, {"whose": workspace, "claim": None, "claimed_until": None, "claimed_by": None})
+
+
+def hasten(direct: Direct, workspace: str, now: datetime, latest: datetime) -> None:
+    """What is from a time that has not come yet is due now, and nothing later than `latest`: the clock was set back."""
+    direct.run(_FROM_LATER, {"whose": workspace, "now": now, "due_at": now})
+    direct.run(_TOO_LATE, {"whose": workspace, "latest": latest, "due_at": latest})
 
 
 def numbers(direct: Direct, workspace: str) -> dict[str, Any]:

@@ -11,7 +11,15 @@ from bot.journal.tables import server
 
 BEAT_EVERY: Final = timedelta(seconds=2)
 DEAD_AFTER: Final = timedelta(seconds=8)
-"""Silent for so long is dead: three beats may come late, and a page in its hands still waits less than ten seconds."""
+"""Silent for so long is dead: three beats may come late, and a page in its hands still waits less than ten seconds,
+while another server lives. Where none does, the first that begins anew must itself have lived for as long before it may
+judge, so that the page waits less than ten seconds from then."""
+LEASE: Final = timedelta(seconds=45)
+"""How long a claimed job is ours while our server lives; four times what any courier call may last."""
+FRESH_FOR: Final = DEAD_AFTER - BEAT_EVERY
+"""A claim that is younger is its server's, however long that was silent before: cut off or stopped until now, it may
+claim before it beats, and beats within BEAT_EVERY. Nobody waits longer for that: who claims between two beats and dies
+is dead no sooner."""
 FORGET_AFTER: Final = timedelta(days=1)
 NOBODY: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """As time of death: before any beat, so that nobody is dead."""

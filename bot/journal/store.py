@@ -188,6 +188,11 @@ class Journal:
         with self._reading() as reader:
             return post.ready_in_lane_of(reader.direct, job, now, self.pulse.dead_before(now))
 
+    def in_hand(self, job: str) -> Job | None:
+        """The outbox job, if by the database this server has it in hand."""
+        with self._reading() as reader:
+            return post.in_hand(reader.direct, job, self.server)
+
     def beat(self) -> None:
         """Says that this server is alive. Raises Busy; whoever cannot say so for long is taken for dead."""
         now = self.clock()

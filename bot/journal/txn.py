@@ -326,6 +326,10 @@ class Txn(Reader):
         """Gives back every claim of a process that is gone."""
         post.release_all(self.direct, self.workspace)
 
+    def hasten(self, latest: datetime) -> None:
+        """Lets nothing rest for longer because the clock was set back: what waits is due at `latest` at the latest."""
+        post.hasten(self.direct, self.workspace, self.now, latest)
+
     def tidy(self, before: datetime) -> None:
         """Forgets what was delivered and drained before then, and the servers that are long dead."""
         post.tidy(self.direct, self.workspace, before)

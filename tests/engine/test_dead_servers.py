@@ -1,6 +1,8 @@
 """A server that is gone, or stands still, while it holds something: another takes it over soon, and only then."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,31 +15,39 @@ from bot.incident import commands as cmd
 from bot.incident.effects import AcknowledgePage, CallSecond, Effect, Page, StopPaging
 from bot.incident.events import Severity
 from bot.incident.state import Incident
-from bot.journal import Job
-from bot.journal.servers import BEAT_EVERY, DEAD_AFTER
-from bot.outbox import LEASE, Outbox
+from bot.journal import Job, Txn
+from bot.journal.servers import BEAT_EVERY, DEAD_AFTER, LEASE, beat
+from bot.outbox import SURE_FOR_S, Outbox
 from tests.databases import PostgreSQL
-from tests.hands import HandClock
+from tests.engine.replica import until
+from tests.hands import HandClock, suspended
 from tests.journal.conftest import MAYA, House
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def pair(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[House, House]]:
-    """Two servers on one database, with one clock; the rule is the same on both."""
-    url = request.getfixturevalue("postgres").new() if request.param == "postgresql" else ""
+@contextmanager
+def servers_of(folder: Path, url: str) -> Iterator[tuple[House, House]]:
+    """Two servers on one database, with one clock."""
     clock = HandClock()
-    first = House(tmp_path, url, clock)
-    second = House(tmp_path, first.url, clock)
+    first = House(folder, url, clock)
+    second = House(folder, first.url, clock)
     yield first, second
     for house in (first, second):
         house.journal.close()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def pair(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[House, House]]:
+    """On both databases: the rule is the same."""
+    url = request.getfixturevalue("postgres").new() if request.param == "postgresql" else ""
+    with servers_of(tmp_path, url) as pair:
+        yield pair
+
+
 def live_on(clock: HandClock, span: timedelta, *alive: House) -> None:
     """Time passes, and who is alive says so."""
-    until = clock.now + span
-    while clock.now < until:
-        clock.now = min(until, clock.now + BEAT_EVERY)
+    end = clock.now + span
+    while clock.now < end:
+        clock.now = min(end, clock.now + BEAT_EVERY)
         for house in alive:
             house.journal.beat()
 
@@ -95,6 +105,52 @@ def test_after_the_database_was_away_nobody_is_dead_for_having_been_silent(pair:
     assert takes(other, page) is None, "the other has only just come back itself"
     live_on(other.clock, DEAD_AFTER - BEAT_EVERY, holds, other)
     assert takes(other, page) is None
+
+
+def test_who_was_cut_off_and_claims_before_it_beats_has_what_it_claims(pair: tuple[House, House]) -> None:
+    silent, lives = pair
+    page = paged(silent)
+    both_known(silent, lives)
+    live_on(lives.clock, timedelta(seconds=10), lives)
+    ours = takes(silent, page)
+    assert ours is not None
+    assert takes(lives, page) is None
+    assert page.id not in [job.id for job in lives.journal.ready_jobs(lives.clock())]
+    lives.clock.after(seconds=SURE_FOR_S)
+    assert takes(lives, page) is None, "for so long it asks nobody"
+    assert silent.journal.write(lambda txn: txn.finish(ours)).result()
+
+
+def test_who_was_cut_off_and_dies_with_what_it_claimed_is_replaced_all_the_same(pair: tuple[House, House]) -> None:
+    silent, lives = pair
+    page = paged(silent)
+    both_known(silent, lives)
+    live_on(lives.clock, timedelta(seconds=10), lives)
+    assert takes(silent, page) is not None
+    live_on(lives.clock, DEAD_AFTER, lives)
+    assert takes(lives, page) is not None
+
+
+def test_who_waits_for_the_row_that_a_silent_server_claims_does_not_get_it_after_that(
+    tmp_path: Path, postgres: PostgreSQL
+) -> None:
+    """What a statement that waits for a row sees of other rows, beats too, is from before it waited."""
+    with servers_of(tmp_path, postgres.new()) as (silent, lives):
+        page = paged(silent)
+        both_known(silent, lives)
+        live_on(lives.clock, timedelta(seconds=10), lives)
+        silent.journal.write(lambda txn: txn.standing()).result()  # the database is known, and nobody waits for that
+        theirs: list[Future[Job | None]] = []
+
+        def claims(txn: Txn) -> Job | None:
+            taken = txn.claim(page.id, txn.now + LEASE)
+            theirs.append(lives.journal.write(lambda other: other.claim(page.id, other.now + LEASE)))
+            until(lambda: txn.direct.raw("SELECT count(*) FROM pg_locks WHERE NOT granted", {}), within_s=1.5)
+            beat(txn.direct, txn.workspace, silent.journal.server, txn.now)
+            return taken
+
+        assert silent.journal.write(claims).result() is not None
+        assert theirs[0].result() is None
 
 
 def test_a_server_that_has_just_begun_judges_nobody(pair: tuple[House, House]) -> None:
@@ -212,6 +268,24 @@ QUIET: dict[str, Any] = {
 """What alerts say when they have stopped."""
 
 
+def test_who_was_suspended_with_its_machine_does_nothing_once_another_has_it(
+    pair: tuple[House, House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeps, other = pair
+    page = paged(sleeps)
+    both_known(sleeps, other)
+    theirs = Recorder()
+
+    def sleeps_on() -> None:
+        suspended(monkeypatch, 60)
+        live_on(other.clock, timedelta(seconds=10), other)
+        Outbox(other.desk, {"pager": theirs}).deliver(page.id)
+
+    ours = Recorder(sleeps_on)
+    Outbox(sleeps.desk, {"pager": ours}).deliver(page.id)
+    assert (ours.acted, theirs.acted) == ([], [page.effect])
+
+
 @pytest.mark.parametrize(
     ("ends", "answer", "then"),
     [
@@ -301,6 +375,22 @@ def test_who_stood_still_and_was_not_replaced_goes_on_and_holds_the_job_for_long
     Outbox(stops.desk, {"pager": ours}, counter).deliver(page.id)
     assert ours.acted == [page.effect]
     assert until == [], "45 s are counted from when it last looked"
+
+
+def test_who_stood_still_and_looks_before_it_beats_has_what_it_holds(pair: tuple[House, House]) -> None:
+    stops, other = pair
+    page = paged(stops)
+    both_known(stops, other)
+    held = takes(stops, page)
+    assert held is not None
+    other.journal.sign_off()
+    stops.clock.after(seconds=30)
+    begins = House(stops.folder, stops.url, stops.clock)
+    live_on(begins.clock, DEAD_AFTER - BEAT_EVERY, begins)
+    assert stops.journal.write(lambda txn: txn.hold(held, txn.now + LEASE)).result()
+    live_on(begins.clock, timedelta(seconds=SURE_FOR_S), begins)
+    assert takes(begins, page) is None
+    begins.journal.close()
 
 
 def test_a_second_job_of_a_lane_cannot_be_taken_before_the_first_is_over(postgres: PostgreSQL, tmp_path: Path) -> None:

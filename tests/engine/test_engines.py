@@ -3,16 +3,22 @@
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from bot.contracts import Transient
+from bot.engine.local import LocalEngine
 from bot.engine.work import DRAINS_AT_ONCE, WORKERS
-from bot.incident.effects import EFFECTS, Effect, Page, PageEffect
+from bot.incident.effects import EFFECTS, Effect, OpenChannel, Page, PageEffect
 from bot.incident.events import AckDeadlineMissed
 from bot.incident.policy import Policy
 from bot.incident.state import Incident
+from bot.journal import Job, Txn
+from bot.journal.servers import LEASE
+from bot.outbox import LONGEST_REST, LONGEST_WISH_S, Outbox
 from tests.engine.replica import Cluster, Replica, until
+from tests.journal.conftest import House
 
 ANSWER_WITHIN_S = 1.0
 LATE_AT_MOST_S = 3.0
@@ -130,3 +136,47 @@ def test_a_replica_comes_and_another_goes_and_no_deadline_is_missed_or_late(repl
     until(lambda: len(missed(third)) == 12)
     assert max(missed(third)) < LATE_AT_MOST_S
     assert replicas.world.kinds().count("Page") >= 12
+
+
+def test_what_waits_does_not_rest_for_longer_because_the_clock_was_set_back_before_a_restart(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.receive(house.alert("first"))
+    house.drain()
+    house.clock.after(minutes=30)
+    ready = house.journal.ready_jobs(house.clock())
+    put_off, asked_to_wait = (job for job in ready if isinstance(job.effect, Page | OpenChannel))
+    for job, rest in ((put_off, timedelta(seconds=10)), (asked_to_wait, timedelta(seconds=LONGEST_WISH_S))):
+        postponed_by(house, job, rest)
+    house.receive(house.alert("second", labels={"service": "search"}, service="search"))
+    house.drain()
+    house.clock.after(minutes=-10)
+    house.reopen()
+    engine = LocalEngine(house.desk, Outbox(house.desk, {}))
+    engine.take_over()
+    pages = [job for job in house.journal.ready_jobs(house.clock()) if isinstance(job.effect, Page)]
+    assert [job.id for job in pages if job.id != put_off.id], "it was written down in what is now the future"
+    house.clock.after(seconds=LONGEST_REST.total_seconds())
+    assert {put_off.id, asked_to_wait.id} <= {job.id for job in house.journal.ready_jobs(house.clock())}
+    house.journal.close()
+
+
+def test_what_was_asked_to_be_left_alone_is_left_alone_over_a_restart(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.receive(house.alert("first"))
+    house.drain()
+    (page,) = (job for job in house.journal.ready_jobs(house.clock()) if isinstance(job.effect, Page))
+    postponed_by(house, page, timedelta(seconds=LONGEST_WISH_S))
+    house.reopen()
+    LocalEngine(house.desk, Outbox(house.desk, {})).take_over()
+    house.clock.after(seconds=LONGEST_WISH_S - 1)
+    assert page.id not in [job.id for job in house.journal.ready_jobs(house.clock())]
+    house.journal.close()
+
+
+def postponed_by(house: House, waiting: Job, rest: timedelta) -> None:
+    def put_off(txn: Txn) -> None:
+        job = txn.claim(waiting.id, txn.now + LEASE)
+        assert job is not None
+        assert txn.postpone(job, txn.now + rest, "429", warned=False)
+
+    house.journal.write(put_off).result()

@@ -12,11 +12,13 @@ from typing import cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import create_engine
 from structlog.testing import capture_logs
 
 from bot.engine.local import Chore, LocalEngine
 from bot.incident import events as ev
 from bot.journal.clock import FOLLOWED, SteadyClock, Steps
+from tests.databases import PostgreSQL
 from tests.doors.house import alert, open_house, webhook
 from tests.faults.process import eventually, started
 from tests.hands import START, HandClock
@@ -264,3 +266,22 @@ def test_a_process_whose_clock_is_set_back_an_hour_goes_on_as_before(tmp_path: P
         assert bot.street.alerts(webhook([alert("f2")])).status == 200
         assert bot.child.running
         assert not bot.logged("engine_bug")
+
+
+def test_on_postgresql_a_server_whose_own_clock_is_wrong_goes_by_the_databases(
+    tmp_path: Path, postgres: PostgreSQL
+) -> None:
+    set_clock(tmp_path, "+10m")
+    url = postgres.new()
+    with started(tmp_path, environment={**fake_time(tmp_path), "FIXFIRST_DATABASE": url}) as bot:
+        assert bot.street.alerts(webhook([alert("f1")])).status == 200
+        eventually(lambda: bot.bench.pagerduty.incidents)
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            told = connection.exec_driver_sql(
+                "SELECT (SELECT max(recorded_at) FROM event), (SELECT max(created_at) FROM outbox),"
+                " (SELECT max(beat_at) FROM server), clock_timestamp()"
+            )
+            *ours, theirs = told.one()
+            assert all(abs(moment - theirs) < timedelta(minutes=1) for moment in ours), ours
+        engine.dispose()

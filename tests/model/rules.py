@@ -16,7 +16,8 @@ from bot.incident.run import StepRun
 from bot.incident.runs import all_of
 from bot.intake.alerts import Delivery, Message
 from bot.journal.ids import new_id
-from bot.outbox import GIVE_UP_AFTER, LEASE, WORRY_AFTER
+from bot.journal.servers import LEASE
+from bot.outbox import GIVE_UP_AFTER, WORRY_AFTER
 from tests.core.case import act, ask, check
 from tests.model.both import TICK, Both, Plainly, named
 from tests.model.plain import Order, Plain, Words
