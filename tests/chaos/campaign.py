@@ -5,17 +5,20 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from bot.journal.database import open_engine
 from bot.journal.servers import DEAD_AFTER
+from bot.outbox import LEASE, SURE_FOR_S
 from bot.workbench.launch import Workbench
 from tests.chaos.people import Responder, responders, somebody_acts_in_pagerduty
 from tests.chaos.plant import Plant
@@ -33,6 +36,10 @@ PATIENCE: Final = 5
 runbooks come between two kills is the machine's to say."""
 HANG_S: Final = DEAD_AFTER.total_seconds() + 3.0
 """So long a server is stopped: the others have taken it for dead by then, and have taken over what it had in hand."""
+LONG_HANG_S: Final = LEASE.total_seconds() + 5.0
+"""So long where even a lease of somebody alive would have ended."""
+HANG_ALONE_S: Final = SURE_FOR_S + 0.5
+"""So long one that is alone: it must ask whether what it had in hand is still its own. Nobody takes over meanwhile."""
 FAULTS: Final = 0.2
 """The share of the calls to Slack, PagerDuty and the plant that fail."""
 ACKNOWLEDGE_S: Final = 4
@@ -48,7 +55,8 @@ escalations = {ESCALATIONS}
 @dataclass(frozen=True)
 class Plan:
     """How much fire: at least so many kills. One server on SQLite, or as many on PostgreSQL as `servers` says, of which
-    up to `hanging` hang at a time. `seed` makes kills, faults and traffic what they are, though not to the instruction.
+    up to `hanging` hang at a time, the first of each `long_every` for longer than a lease. `seed` makes kills, faults
+    and traffic what they are, though not to the instruction.
     """
 
     kills: int
@@ -56,6 +64,7 @@ class Plan:
     servers: int = 0
     hangs: int = 0
     hanging: int = 1
+    long_every: int = 0
     crashes: int = 0
     every_s: float = 0.1
     models_every: int = 12
@@ -63,8 +72,9 @@ class Plan:
 
 @dataclass
 class Fought:
-    """What was done to the servers, and by whom they were kept busy. In bad weather, which lasted for `seconds`, Slack
-    was called so many times, and `failed` of these calls."""
+    """What was done to the servers, and by whom they were kept busy. Bad weather lasted for `seconds`; `met` tells for
+    each of the outside how many calls it got then, by how they failed (None: not). `ended_at` is when all was at rest.
+    """
 
     plan: Plan
     servers: Servers
@@ -73,12 +83,19 @@ class Fought:
     monitor: Monitor
     people: list[Responder]
     kills: int = 0
-    hangs: int = 0
     crashes: int = 0
     over: threading.Event = field(default_factory=threading.Event)
-    calls: int = 0
-    failed: int = 0
+    met: dict[str, Counter[Any]] = field(default_factory=dict)
     seconds: float = 0.0
+    ended_at: datetime | None = None
+
+    @property
+    def hangs(self) -> int:
+        return self.servers.hangs
+
+    def failed(self, whom: str) -> int:
+        """How many calls to that one failed on purpose."""
+        return self.met[whom].total() - self.met[whom][None]
 
 
 def fight(servers: Servers, plant: Plant, echo: Echo, plan: Plan) -> Fought:
@@ -95,13 +112,16 @@ def fight(servers: Servers, plant: Plant, echo: Echo, plan: Plan) -> Fought:
         try:
             _kill(fought)
             for one in ended:
-                one.result(plan.hangs * (HANG_S + READY_S))
+                one.result(plan.hangs * (LONG_HANG_S + READY_S))
         finally:
             fought.over.set()
-    fought.hangs = len(ended)
     servers.wait_ready()
     fought.seconds = time.monotonic() - began
-    fought.calls, fought.failed = len(bench.workspace.calls), bench.workspace.faults.suffered.total()
+    fought.met = {
+        "Slack": Counter(bench.workspace.faults.weather.met),
+        "PagerDuty": Counter(bench.pagerduty.weather.met),
+        "plant": Counter(plant.weather.met),
+    }
     bench.workspace.faults.clear()
     bench.pagerduty.steadily(0.0, plan.seed)
     plant.weather.turns(0.0, plan.seed)
@@ -113,6 +133,7 @@ def fight(servers: Servers, plant: Plant, echo: Echo, plan: Plan) -> Fought:
     eventually(lambda: at_rest(servers.database), settled, "everything is delivered", every=0.2)
     if plan.servers:
         eventually(lambda: no_job_is_left(servers.database), settled, "the queue is empty", every=0.2)
+    fought.ended_at = datetime.now(UTC)
     servers.stop()
     return fought
 
@@ -127,9 +148,8 @@ def _kill(fought: Fought) -> None:
         site.wait_for_a_moment(dice)
         dead = servers.kill_one(dice)
         fought.kills += 1
-        if number in crash_after and servers.crash_database is not None:
-            servers.crash_database()
-            fought.crashes += 1
+        if number in crash_after:
+            fought.crashes += servers.crash_database()
         if dice.random() < 0.3:
             somebody_acts_in_pagerduty(servers.bench, dice)
         dead.start()
@@ -144,8 +164,14 @@ def _hang(fought: Fought, number: int) -> None:
         site.wait_for_a_moment(dice)
         stopped = servers.hang_one(dice)
     if stopped is not None:
-        time.sleep(HANG_S)
+        time.sleep(_how_long(fought.plan, number))
         servers.wake(stopped)
+
+
+def _how_long(plan: Plan, number: int) -> float:
+    if not plan.servers:
+        return HANG_ALONE_S
+    return LONG_HANG_S if plan.long_every and number % plan.long_every == 0 else HANG_S
 
 
 class Site:
@@ -156,9 +182,9 @@ class Site:
         self._bench = bench
         self._seen: list[Callable[[], int]] = [
             lambda: monitor.accepted,
-            lambda: len(bench.pagerduty.calls),
+            bench.pagerduty.weather.met.total,
             lambda: len(bench.workspace.state.channels),
-            lambda: len(bench.workspace.calls),
+            bench.workspace.faults.weather.met.total,
             lambda: sum(fought.plant.asked.values()),
             self._messages,
         ]

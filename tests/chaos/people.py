@@ -10,9 +10,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
-from bot.slack.actions import StepDo
+from bot.slack.actions import StepDo, StepRef, read_step_value
 from bot.workbench.launch import Workbench
 from bot.workbench.pagerduty.model import ApiError
 from bot.workbench.slack.inputs import NoSuchChoice
@@ -28,10 +30,38 @@ ENOUGH: Final = 2
 """Times that somebody wants a step previewed again before they give it up."""
 
 
+HERE_S: Final = 2.0
+"""An answer within this is of who did it: later our door answers in its stead, and goes on trying."""
+SEEN_S: Final = 1.0
+"""So long after an answer it shows whether it was given before the work: whispers come then, and who is unknown to a
+server is asked for."""
+WHO_IS: Final = frozenset({"users.info", "usergroups.users.list"})
+"""Calls by which a server that has just begun learns who somebody is; until then it answers before it does anything."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Somebody was told between these two times that the incident of this channel is theirs, or another's already."""
+
+    channel: str
+    asked: datetime
+    told: datetime
+
+
+@dataclass(frozen=True)
+class Approved:
+    """A press of "approve" that was answered 200 at once, with nothing said against it, by a server that knew them."""
+
+    ref: StepRef
+    asked: datetime
+    told: datetime
+
+
 class Responder:
     """One person, who looks after a part of the incidents, and the `second` one, who approves what cannot be undone.
 
-    `noted` are the notes of which they were told that they are in the journal, `unsure` the others.
+    `noted` are the notes of which they were told that they are in the journal, `unsure` the others. `taken` and
+    `approved` are what else they were told or answered, so that it must be so.
     """
 
     def __init__(self, bench: Workbench, user: str, second: str, share: tuple[int, int], seed: int) -> None:
@@ -46,6 +76,9 @@ class Responder:
         self._runs: set[str] = set()
         self.noted: list[str] = []
         self.unsure: list[str] = []
+        self.taken: list[Taken] = []
+        self.approved: list[Approved] = []
+        self._pressed: list[Approved] = []
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._shift, daemon=True)
         self._thread.start()
@@ -63,6 +96,7 @@ class Responder:
                 # A button may be gone by the time it is pressed, and a channel out of sight.
                 with suppress(SlackError, NoSuchChoice, KeyError):
                     self._look_after(channel, messages)
+            self._see_what_came_of_it()
 
     def _mine(self) -> Iterator[tuple[str, list[Message]]]:
         state = self._bench.workspace.state
@@ -123,17 +157,44 @@ class Responder:
     def _approve(self, channel: str, message: Message) -> None:
         """The one beside does: what cannot be taken back takes two."""
         if self._may(message.ts):
-            self._bench.workspace.click(self._second, channel, message.ts, StepDo.APPROVE)
+            ref, asked = read_step_value(_value_of(message, StepDo.APPROVE)), datetime.now(UTC)
+            outcome = self._bench.workspace.click(self._second, channel, message.ts, StepDo.APPROVE)
+            told = datetime.now(UTC)
+            if outcome.ok and (told - asked).total_seconds() < HERE_S:
+                self._pressed.append(Approved(ref, asked, told))
+
+    def _see_what_came_of_it(self) -> None:
+        """Of the presses of a while ago, those that nothing was said against, and that nobody had to be known for."""
+        for press in list(self._pressed):
+            until = press.told.timestamp() + SEEN_S
+            if time.time() < until:
+                continue
+            self._pressed.remove(press)
+            since = press.asked.timestamp()
+            said = any(since <= float(one.ts) <= until for one in self._bench.workspace.ephemerals(self._second))
+            calls = ((call.method, call.at) for call in self._bench.workspace.calls)
+            asked_who = any(method in WHO_IS and since <= at <= until for method, at in calls)
+            if not said and not asked_who:
+                self.approved.append(press)
 
     def _take(self, channel: str) -> None:
         """Acknowledges, and says so in a note that nobody else writes."""
-        if self._bench.workspace.command(self._user, channel, "/incident ack").ok:
+        asked = datetime.now(UTC)
+        answered, told = self._types(channel, "/incident ack")
+        if answered:
             self._taken.add(channel)
+            if any(" is yours" in one or "already acknowledged by" in one for one in told):
+                self.taken.append(Taken(channel, asked, datetime.now(UTC)))
             note = f"{self._user} has looked at it, number {len(self.noted) + len(self.unsure)}"
-            told_before = len(self._bench.workspace.ephemerals(self._user))
-            self._bench.workspace.command(self._user, channel, f"/incident note {note}")
-            told = self._bench.workspace.ephemerals(self._user)[told_before:]
-            (self.noted if any("Noted in" in one.text for one in told) else self.unsure).append(note)
+            _, told = self._types(channel, f"/incident note {note}")
+            (self.noted if any("Noted in" in one for one in told) else self.unsure).append(note)
+
+    def _types(self, channel: str, words: str) -> tuple[bool, list[str]]:
+        """Whether it was answered, and what they alone were told meanwhile; Slack keeps but the latest of that."""
+        workspace = self._bench.workspace
+        before = {one.ts for one in workspace.ephemerals(self._user)}
+        outcome = workspace.command(self._user, channel, words)
+        return outcome.ok, [one.text for one in workspace.ephemerals(self._user) if one.ts not in before]
 
     def _may(self, what: str) -> bool:
         """Whether it is not so long ago that this was tried."""
@@ -141,6 +202,12 @@ class Responder:
             return False
         self._last[what] = time.monotonic()
         return True
+
+
+def _value_of(message: Message, button: StepDo) -> str:
+    """What is sent with a press of it. KeyError when it is there no more."""
+    elements = (one for block in message.blocks for one in block.get("elements", ()))
+    return str({one.get("action_id"): one.get("value") for one in elements}[button])
 
 
 def _is_filled(form: View) -> bool:

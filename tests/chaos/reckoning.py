@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
+import json
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from bot.incident import events as ev
 from bot.incident.entry import Entry
@@ -20,11 +20,14 @@ from bot.incident.run import RunStatus, StepRun, StepStatus
 from bot.incident.state import Incident, Status, evolve
 from bot.integrations.pagerduty import dedup_key
 from bot.journal import Journal
+from bot.journal.tables import alert, inbox, outbox
 from bot.workbench.slack.model import Message
+from tests.chaos import rules
 from tests.chaos.campaign import Fought, opened
-from tests.chaos.people import mark
+from tests.chaos.people import SEEN_S, Approved, mark
 
 E = TypeVar("E", bound=ev.Event)
+SHOWN: Final = timedelta(seconds=SEEN_S)
 
 
 class Reckoning:
@@ -49,7 +52,7 @@ class Reckoning:
     def lost(self) -> list[str]:
         """Alerts that do not stand in the ledger as their last word was, or not in their incident; and notes."""
         with opened(self.fought.servers.database) as database:
-            rows = database.execute(text("SELECT fingerprint, status, group_key FROM alert")).all()
+            rows = database.execute(select(alert.c.fingerprint, alert.c.status, alert.c.group_key)).all()
         stands = {fingerprint: status for fingerprint, status, _ in rows}
         burning = Counter(group for _, status, group in rows if status == "firing")
         counted = {incident.group_key: incident.firing for incident in self.incidents}
@@ -59,11 +62,63 @@ class Reckoning:
             last = "firing" if word.firing else "resolved"
             if stands.get(of) != last:
                 lost.append(f"{of} was last said to be {last} and is {stands.get(of)}")
-        for group, number in burning.items():
-            if counted.get(group) != number:
-                lost.append(f"{number} alerts of {group} burn, and its incident counts {counted.get(group)}")
+        for group in sorted({group for _, _, group in rows} - self.unopened):
+            if counted.get(group) != burning[group]:
+                lost.append(f"{burning[group]} alerts of {group} burn, and its incident counts {counted.get(group)}")
         lost += [note for person in self.fought.people for note in person.noted if note not in written]
         return lost
+
+    @cached_property
+    def unopened(self) -> frozenset[str]:
+        """Groups that need no incident: whatever began in them had ended each time that their news were worked in."""
+        changes: Counter[str] = Counter()
+        news: dict[str, list[rules.News]] = defaultdict(list)
+        with opened(self.fought.servers.database) as database:
+            for group, number in database.execute(select(alert.c.group_key, alert.c.changes)):
+                changes[group] += number
+            for group, at, facts in database.execute(select(inbox.c.group_key, inbox.c.drained_at, inbox.c.payload)):
+                news[group].append(rules.News(at, facts["began"], facts["ended"]))
+        without = set(changes) - {incident.group_key for incident in self.incidents}
+        return frozenset(group for group in without if rules.was_never_seen_burning(changes[group], news[group]))
+
+    @cached_property
+    def unheeded(self) -> list[str]:
+        """What was done in PagerDuty and answered 2xx, and what people were told or answered, and is not so here."""
+        return [*self._unheeded_webhooks(), *self._untaken(), *self._unapproved()]
+
+    def _unheeded_webhooks(self) -> Iterator[str]:
+        by_key = {dedup_key(one, n): (one, n) for one in self.incidents for n in range(1, one.generation + 1)}
+        for at, body in self.fought.echo.taken:
+            event = json.loads(body)["event"]
+            verb, key = event["event_type"], event["data"].get("incident_key")
+            if verb not in ("incident.acknowledged", "incident.resolved") or key not in by_key:
+                continue
+            one, number = by_key[key]
+            if not rules.was_heeded(self._entries[one.id], number, at, over=verb == "incident.resolved"):
+                yield f"{verb} of {one.ref}, round {number}, was answered 2xx at {at:%H:%M:%S.%f} and is not so then"
+
+    def _untaken(self) -> Iterator[str]:
+        by_channel = {one.channel: one for one in self.incidents}
+        for taken in (taken for person in self.fought.people for taken in person.taken):
+            one = by_channel[taken.channel]
+            before = rules.as_of(self._entries[one.id], taken.asked)
+            number = before.generation if before else 1
+            if not rules.was_heeded(self._entries[one.id], number, taken.told, over=False):
+                yield f"{one.ref} was said to be somebody's at {taken.told:%H:%M:%S.%f} and is nobody's then"
+
+    @cached_property
+    def approvals(self) -> list[Approved]:
+        """Those that were surely given: nothing died or stood still before it showed whether they were."""
+        blows = self.fought.servers.blows
+        given = (given for person in self.fought.people for given in person.approved)
+        return [one for one in given if not any(one.asked <= blow <= one.told + SHOWN for blow in blows)]
+
+    def _unapproved(self) -> Iterator[str]:
+        for given in self.approvals:
+            then = rules.as_of(self._entries[given.ref.incident], given.told)
+            step = then.runs[given.ref.run].step(given.ref.step) if then else None
+            if step is None or (step.status is StepStatus.ASKING and step.plan_digest == given.ref.digest):
+                yield f"{given.ref} was approved at {given.told:%H:%M:%S.%f} and still asks then"
 
     # -- what happened, and how often ---------------------------------------------------------------------------------
 
@@ -103,30 +158,41 @@ class Reckoning:
         alerts: dict[str, list[float]] = defaultdict(list)
         for incident in self.bench.pagerduty.incidents:
             alerts[incident.key].append(incident.created_at)
-        looks = [(call.at, urlsplit(call.path)) for call in self.bench.pagerduty.calls if call.method == "GET"]
-        again = []
-        for key, times in alerts.items():
-            asked = [at for at, url in looks if parse_qs(url.query).get("incident_key") == [key]]
-            pairs = itertools.pairwise(sorted(times))
-            again += [key for one, other in pairs if not any(one <= at <= other for at in asked)]
-        return again
+        searches: dict[str, list[rules.Search]] = defaultdict(list)
+        for call in self.bench.pagerduty.calls:
+            asked = parse_qs(urlsplit(call.path).query)
+            if call.method == "GET" and "incident_key" in asked:
+                answered = call.status == 200 and call.trouble == "none"
+                searches[asked["incident_key"][0]].append(rules.Search(call.at, answered))
+        return [key for key, times in alerts.items() for _ in rules.without_cause(times, searches[key])]
+
+    @cached_property
+    def _rounds(self) -> list[tuple[str, rules.Round, rules.Sent | None]]:
+        """Every round by its key, and what became of its page in the outbox."""
+        asked = select(outbox.c.incident, outbox.c.body, outbox.c.attempts, outbox.c.ended_at)
+        with opened(self.fought.servers.database) as database:
+            rows = database.execute(asked.where(outbox.c.kind == "page")).all()
+        sent = {(row.incident, row.body["generation"]): rules.Sent(row.attempts, row.ended_at) for row in rows}
+        return [
+            (dedup_key(incident, one.number), one, sent.get((incident.id, one.number)))
+            for incident in self.incidents
+            for one in rules.rounds(self._entries[incident.id])
+        ]
 
     @cached_property
     def unpaged(self) -> list[str]:
-        """Rounds for which nobody was woken although nobody had taken them; and pages that belong to no round."""
-        needless = {
-            (entry.incident, number)
-            for entries in self._entries.values()
-            for number, entry in _with_rounds(entries)
-            if isinstance(entry.event, ev.Acknowledged | ev.Mitigated | ev.Resolved | ev.Cancelled)
-        }
-        rounds = {
-            dedup_key(incident, number): (incident.id, number) in needless
-            for incident in self.incidents
-            for number in range(1, incident.generation + 1)
-        }
-        wrong = [f"nobody was paged for {key}" for key, taken in rounds.items() if not taken and key not in self.pages]
+        """Rounds for which nobody was woken although nobody had taken them at once; and pages of no round."""
+        judged = (
+            (key, rules.wrong_with_page(one, page, is_there=key in self.pages)) for key, one, page in self._rounds
+        )
+        wrong = [f"{key}: {what}" for key, what in judged if what]
+        rounds = {key for key, _, _ in self._rounds}
         return wrong + [f"{key} is nobody's page" for key in self.pages if key not in rounds]
+
+    @cached_property
+    def hindered(self) -> list[str]:
+        """Rounds whose page was still being tried, or killed in the middle of it, when somebody took them."""
+        return [key for key, one, page in self._rounds if key not in self.pages and rules.was_hindered(one, page)]
 
     @cached_property
     def out_of_step(self) -> list[str]:
@@ -150,9 +216,9 @@ class Reckoning:
 
     @cached_property
     def said_twice(self) -> list[str]:
-        """Messages that people see twice."""
+        """Every copy of a message beyond the first."""
         marks = Counter((where, tuple(sorted(mark(message).items()))) for where, message in self.ours)
-        return [f"{times} times in {where}: {dict(of)}" for (where, of), times in marks.items() if times > 1]
+        return [f"once more in {where}: {dict(of)}" for (where, of), times in marks.items() for _ in range(times - 1)]
 
     @cached_property
     def misplaced(self) -> list[str]:
@@ -186,16 +252,25 @@ class Reckoning:
 
     @cached_property
     def late(self) -> list[timedelta]:
-        """For each missed deadline to acknowledge, how long after it that was written down; sorted."""
-        late = []
-        for entries in self._entries.values():
-            before: Incident | None = None
-            for entry in entries:
-                if before is not None and isinstance(entry.event, ev.AckDeadlineMissed):
-                    due = (before.escalated_at or before.opened_at) + self.policy.ack_within
-                    late.append(entry.recorded_at - due)
-                before = evolve(before, entry)
-        return sorted(late)
+        """For each missed deadline to acknowledge, how long after it that was written down; sorted. The time in which
+        the only server stood still is not counted: nobody can notice anything then."""
+        return sorted(span.late(self.fought.servers.standstills) for _, span in self._spans if span.missed)
+
+    @cached_property
+    def unnoticed(self) -> list[str]:
+        """Deadlines that were never noticed, though it was long after them that somebody took it or the night ended."""
+        still = self.fought.servers.standstills
+        return [f"{ref}: {span}" for ref, span in self._spans if not span.missed and span.late(still) > rules.AT_ONCE]
+
+    @cached_property
+    def _spans(self) -> list[tuple[str, rules.Span]]:
+        until = self.fought.ended_at
+        assert until is not None, "the night is not over"
+        return [
+            (incident.ref, span)
+            for incident in self.incidents
+            for span in rules.spans(self._entries[incident.id], self.policy, until)
+        ]
 
     # -- runbooks -----------------------------------------------------------------------------------------------------
 
@@ -238,34 +313,37 @@ class Reckoning:
             f"{fought.kills} kills, {fought.hangs} hangs, {fought.crashes} crashes of the database in"
             f" {fought.seconds:.0f} s; seed {fought.plan.seed}"
         )
-        yield f"  calls of Slack under fire {fought.calls}, of which failed on purpose {fought.failed}"
+        calls = (f"{whom} {met.total()}, {fought.failed(whom)}" for whom, met in fought.met.items())
+        yield f"  calls under fire, of which failed on purpose: {'; '.join(calls)}"
         yield (
             f"  webhooks answered 2xx {fought.monitor.accepted} of {len(fought.monitor.told)} alerts,"
-            f" repeated to any server {fought.echo.again}; lost {len(self.lost)}"
+            f" repeated to any server {fought.echo.again}; lost {len(self.lost)};"
+            f" groups that ended before they were worked in {len(self.unopened)}"
+        )
+        told = Counter(json.loads(body)["event"]["event_type"] for _, body in fought.echo.taken)
+        yield (
+            f"  of PagerDuty's webhooks acknowledged {told['incident.acknowledged']}, resolved"
+            f" {told['incident.resolved']}; taken in Slack {sum(len(one.taken) for one in fought.people)},"
+            f" approved {len(self.approvals)}; not so {len(self.unheeded)}"
         )
         entries = sum(len(entries) for entries in self._entries.values())
         yield f"  incidents {len(self.incidents)}, entries {entries}; doubled transitions {len(self.doubled)}"
         twice = sum(times - 1 for times in self.pages.values())
         yield (
             f"  PagerDuty: calls {self.page_calls.total()} -> keys {len(self.page_calls)};"
-            f" second alerts {twice}, without cause {len(self.paged_again)}, rounds unpaged {len(self.unpaged)}"
+            f" second alerts {twice}, of which excused {twice - len(self.paged_again)};"
+            f" rounds unpaged {len(self.unpaged)}, taken while the page was hindered {len(self.hindered)}"
         )
         yield f"  Slack: messages {len(self.ours)}; seen twice {len(self.said_twice)}"
-        yield (f"  timers: fired {len(self.late)}, late p50 {statistics.median(late):.2f} s, max {max(late):.2f} s")
+        yield (
+            f"  timers: fired {len(self.late)}, late p50 {statistics.median(late):.2f} s, max {max(late):.2f} s;"
+            f" unnoticed {len(self.unnoticed)}"
+        )
         yield (
             f"  runbooks: runs {len(self.events(ev.RunStarted))}, destructive acts {len(acts)};"
             f" repeated {len(self.repeated)}; steps interrupted {len(self.events(ev.StepInterrupted))},"
             f" asked about other than once {len(self.asked)}, acts after that {len(self.afterwards)}"
         )
-
-
-def _with_rounds(entries: tuple[Entry, ...]) -> Iterator[tuple[int, Entry]]:
-    """Each entry with the round it belongs to."""
-    incident: Incident | None = None
-    for entry in entries:
-        before = incident.generation if incident else 1
-        incident = evolve(incident, entry)
-        yield before, entry
 
 
 def again(entries: Sequence[Entry]) -> Iterator[str]:

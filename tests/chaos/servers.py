@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Final
 
 from bot.workbench.children import Child, StartFailed
@@ -29,8 +30,13 @@ class Servers:
         self.bench = bench
         self.children = children
         self.database = database
-        self.crash_database = crash
-        """Ends the database as a failing machine would; None where there is none of its own."""
+        self._crash = crash
+        self.hangs = 0
+        """How often one was stopped in the middle of its work."""
+        self.blows: list[datetime] = []
+        """When anything of it was killed, stopped or ended."""
+        self.standstills: list[tuple[datetime, datetime]] = []
+        """From when until when the only server was stopped."""
         self._hung: set[Child] = set()
         self._lock = threading.Lock()
 
@@ -60,26 +66,50 @@ class Servers:
                 return
 
     def kill_one(self, dice: random.Random) -> Child:
-        """Kills one that does not hang, without warning; gives it, to be begun again."""
+        """Kills one that runs, without warning; gives it, to be begun again. While none does, it waits for one."""
+        deadline = time.monotonic() + READY_S
+        while (victim := self._killed(dice)) is None:
+            assert time.monotonic() < deadline, "no server runs"
+            time.sleep(0.05)
+        return victim
+
+    def _killed(self, dice: random.Random) -> Child | None:
         with self._lock:
             awake = [child for child in self.children if child not in self._hung]
-            victim = dice.choice([child for child in awake if child.running] or awake)
+            running = [child for child in awake if child.running]
+            if not running:
+                for child in awake:
+                    child.start()  # they ended by themselves, as a server does that finds no database
+                return None
+            victim = dice.choice(running)
             assert victim.pid is not None
+            self.blows.append(datetime.now(UTC))
             os.kill(victim.pid, signal.SIGKILL)
             victim.stop()
             return victim
 
+    def crash_database(self) -> bool:
+        """Ends the database as a failing machine would; False where there is none of its own."""
+        if self._crash is None:
+            return False
+        self.blows.append(datetime.now(UTC))
+        self._crash()
+        self.blows.append(datetime.now(UTC))
+        return True
+
     def hang_one(self, dice: random.Random) -> Child | None:
         """Stops one in the middle of whatever it does, so that it wakes up later and believes that no time has passed;
-        None while fewer than two others are awake."""
+        None while fewer than two others are awake, but for one that is alone anyway."""
         with self._lock:
             awake = [child for child in self.children if child not in self._hung and child.running]
-            if len(awake) < 3:
+            if len(awake) < min(3, len(self.children)):
                 return None
             victim = dice.choice(awake)
             self._hung.add(victim)
             assert victim.pid is not None
+            self.blows.append(datetime.now(UTC))
             os.kill(victim.pid, signal.SIGSTOP)
+            self.hangs += 1
             return victim
 
     def wake(self, child: Child) -> None:
@@ -88,6 +118,8 @@ class Servers:
             assert child.pid is not None
             os.kill(child.pid, signal.SIGCONT)
             self._hung.discard(child)
+            if len(self.children) == 1:
+                self.standstills.append((self.blows[-1], datetime.now(UTC)))
 
     def stop(self) -> None:
         """Ends all of them in order."""

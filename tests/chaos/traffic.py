@@ -31,6 +31,8 @@ TAKEN_S: Final = 90.0
 BACKLOG: Final = 60
 """With so much to send a monitor says nothing new: what piles up while the only server is dead is taken in later."""
 
+PAGERDUTY: Final = "/hooks/pagerduty"
+
 Answer = tuple[int, Mapping[str, str], bytes]
 
 
@@ -156,11 +158,13 @@ def _as_alert(of: str, word: Word) -> dict[str, Any]:
 @dataclass
 class Echo:
     """Carries what the workbench's Slack and PagerDuty send to the bot; a part of it comes once more, seconds later and
-    after what was sent meanwhile, and perhaps to another server. `again` counts those."""
+    after what was sent meanwhile, and perhaps to another server. `again` counts those. `taken` are PagerDuty's webhooks
+    that were answered 2xx, with when."""
 
     dice: random.Random
     share: float
     again: int = 0
+    taken: list[tuple[datetime, bytes]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
@@ -172,7 +176,10 @@ class Echo:
             timer = threading.Timer(late, self._repeat, (url, headers, body, timeout))
             timer.daemon = True
             timer.start()
-        return http_post(url, headers, body, timeout)
+        answer = http_post(url, headers, body, timeout)
+        if url.endswith(PAGERDUTY) and 200 <= answer[0] < 300:
+            self.taken.append((datetime.now(UTC), body))
+        return answer
 
     @staticmethod
     def _repeat(url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> None:

@@ -89,7 +89,7 @@ def _events(account: PagerDuty) -> Callable[[Request], Awaitable[Response]]:
                 response = _enqueue(account, body)
                 if trouble == "500-after":
                     response = JSONResponse({"status": "error", "message": "Internal Server Error"}, 500)
-        return await _answered(account, request, trouble, _recorded(account, request, body, response))
+        return await _answered(account, request, trouble, _recorded(account, request, trouble, body, response))
 
     return enqueue
 
@@ -164,7 +164,7 @@ def _rest(account: PagerDuty, handler: Handler) -> Callable[[Request], Awaitable
             response.headers["ratelimit-limit"] = str(account.config.rest_per_minute)
             response.headers["ratelimit-remaining"] = str(max(0, remaining))
             response.headers["ratelimit-reset"] = "60"
-        return await _answered(account, request, trouble, _recorded(account, request, body, response))
+        return await _answered(account, request, trouble, _recorded(account, request, trouble, body, response))
 
     return answer
 
@@ -208,9 +208,9 @@ def _authorise(account: PagerDuty, request: Request) -> None:
         raise ApiError(401, 2006, "Authentication failed")
 
 
-def _recorded(account: PagerDuty, request: Request, body: object, response: Response) -> Response:
+def _recorded(account: PagerDuty, request: Request, trouble: Outage, body: object, response: Response) -> Response:
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    account.record(Call(account.now, request.method, path, body, response.status_code))
+    account.record(Call(account.now, request.method, path, body, response.status_code, trouble))
     return response
 
 

@@ -101,13 +101,17 @@ class Incident:
 
 @dataclass(frozen=True)
 class Call:
-    """One request that reached PagerDuty and how it was answered; body is the parsed JSON (None: none)."""
+    """One request that reached PagerDuty and how it was answered; body is the parsed JSON (None: none).
+
+    `trouble` is what it suffered: with `silent-after` nobody was told the `status`.
+    """
 
     at: float
     method: str
     path: str
     body: object
     status: int
+    trouble: str = "none"
 
 
 class ApiError(Exception):

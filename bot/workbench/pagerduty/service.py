@@ -59,7 +59,7 @@ class PagerDuty:
         self.shapes = Shapes(config)
         self.subscription = Subscription(config.webhook_url, config.secrets, post)
         self.outage: Outage = "none"
-        self._weather = Weather(WEATHER)
+        self.weather = Weather(WEATHER)
         self._clock = clock
         self._lock = threading.RLock()
         self._incidents: list[Incident] = []
@@ -96,16 +96,16 @@ class PagerDuty:
 
     def steadily(self, rate: float, seed: int) -> None:
         """From now on each request fails with this probability (0 to 1), in one of the ways of WEATHER."""
-        self._weather.turns(rate, seed)
+        self.weather.turns(rate, seed)
 
     @property
     def is_well(self) -> bool:
         """Whether nothing fails."""
-        return self.outage == "none" and self._weather.is_fair
+        return self.outage == "none" and self.weather.is_fair
 
     def trouble(self) -> Outage:
         """What the next request suffers: the outage while there is one, else what the weather brings."""
-        return self.outage if self.outage != "none" else self._weather.strikes() or "none"
+        return self.outage if self.outage != "none" else self.weather.strikes() or "none"
 
     def allow_event(self) -> bool:
         """Whether the Events API takes another event this minute."""

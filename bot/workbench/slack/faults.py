@@ -40,14 +40,14 @@ class Plan:
 class Faults:
     """The misbehaviour that is planned, and the weather. Safe to use from any thread.
 
-    `suffered` counts the calls that failed, by fault.
+    `suffered` counts the calls that failed, by fault; `weather` is what makes them fail by chance.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._plans: list[Plan] = []
         self._released = Event()
-        self._weather = Weather(WEATHER)
+        self.weather = Weather(WEATHER)
         self.suffered: Counter[Fault] = Counter()
         self.down = False
 
@@ -69,7 +69,7 @@ class Faults:
     def steadily(self, rate: float, seed: int) -> None:
         """From now on each call fails with this probability (0 to 1), in one of the ways of WEATHER."""
         self._released.clear()
-        self._weather.turns(rate, seed)
+        self.weather.turns(rate, seed)
 
     def take(self, method: str) -> Plan | None:
         """The fault that this call must suffer, a planned one used up by one, or None."""
@@ -89,7 +89,7 @@ class Faults:
         return None
 
     def _by_chance(self, method: str) -> Plan | None:
-        fault = self._weather.strikes()
+        fault = self.weather.strikes()
         return None if fault is None else Plan(fault, method, times=1, retry_after=1, error="")
 
     def clear(self) -> None:
@@ -97,7 +97,7 @@ class Faults:
         with self._lock:
             self._plans.clear()
             self.down = False
-        self._weather.turns(0.0, 0)
+        self.weather.turns(0.0, 0)
         self.release()
 
     def release(self) -> None:

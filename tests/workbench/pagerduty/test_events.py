@@ -120,6 +120,9 @@ def test_in_bad_weather_a_part_of_the_events_fails_and_half_of_those_are_done_al
     troubles = [rig.account.trouble() for _ in range(200)]
     assert set(troubles) == {"none", *WEATHER}
     assert 80 <= troubles.count("none") <= 120
+    often = [troubles.count(way) for way in WEATHER]
+    assert max(often) - min(often) <= 1  # none is left out by chance
+    assert rig.account.weather.met.total() == 200
     rig.account.steadily(0.0, seed=3)
     assert rig.account.is_well
     assert {rig.account.trouble() for _ in range(200)} == {"none"}
@@ -136,6 +139,7 @@ def test_an_outage_can_do_the_work_and_answer_nothing_until_it_ends(rig: Any) ->
         assert not hanging.done()
         rig.account.outage = "none"
         assert hanging.result(5).status_code == 202
+    assert [(call.status, call.trouble) for call in rig.account.calls] == [(202, "silent-after")]
 
 
 def test_every_call_is_remembered_with_its_answer(rig: Any) -> None:
