@@ -79,7 +79,7 @@ def verify(path: Path, ref: str) -> None:
 
 def _database_file(config: Config) -> Path:
     """The file of the SQLite database; with PostgreSQL, its own tools do this."""
-    from bot.journal.backup import file_of
+    from bot.journal.database import file_of
 
     file = file_of(config.database)
     if file is None:
@@ -114,7 +114,7 @@ def restore(path: Path, file: Path) -> None:
     config = config_at(path, load_for_terminal)
     database = _database_file(config)
     try:
-        with alone(config.data_dir):
+        with alone(config.data_dir, config.database):
             examined, kept = backups.restore(file, database, config.workspace, wall_clock())
     except (backups.NoBackup, AlreadyRunning) as error:
         raise click.ClickException(str(error)) from error
@@ -142,7 +142,7 @@ def redact(path: Path, ref: str, entry: int, reason: str) -> None:
 
     A change goes from every incident that has it, and from the list of changes.
     """
-    from bot.journal.backup import file_of
+    from bot.journal.database import file_of
     from bot.journal.redaction import clear_text, empty_wal
 
     with desk_at(path) as desk:

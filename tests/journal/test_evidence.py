@@ -12,8 +12,9 @@ from bot.incident import events as ev
 from bot.incident.people import BOT, Refused
 from bot.incident.state import Incident
 from bot.journal.archive_file import read
-from bot.journal.backup import back_up, file_of
+from bot.journal.backup import back_up
 from bot.journal.chains import examine
+from bot.journal.database import file_of
 from bot.journal.direct import Direct
 from bot.journal.evidence import Part, find, keep
 from bot.journal.ratings import ratings, tally
