@@ -14,7 +14,9 @@ from bot.terminal import CONFIG, by_me, config_at, desk_at, find
 
 if TYPE_CHECKING:
     from bot.journal import Txn
-    from bot.journal.chains import Examined
+    from bot.journal.chains import Damage, Examined
+    from bot.journal.direct import Direct
+    from bot.journal.heads import Head
 
 
 @click.group()
@@ -27,11 +29,16 @@ def _verify(path: Path, ref: str, said: str = "") -> None:
     from bot.journal.heads import examine_heads, published
     from bot.journal.logbook import examine_logbook
 
+    def look(direct: "Direct", workspace: str) -> tuple["Examined", list["Head"], list["Damage"]]:
+        found = examine(direct, workspace, only)
+        if only:
+            return found, [], []
+        misfits = [*examine_heads(direct, workspace), *examine_logbook(direct, workspace)]
+        return found, published(direct, workspace), misfits
+
     with desk_at(path) as desk:
         only = find(desk, ref).id if ref else ""
-        found = desk.journal.ask(lambda direct, workspace: examine(direct, workspace, only))
-        heads = [] if only else desk.journal.ask(published)
-        misfits = [] if only else desk.journal.ask(lambda *of: [*examine_heads(*of), *examine_logbook(*of)])
+        found, heads, misfits = desk.journal.ask_of_one_moment(look)
     wrong = [str(damage) for damage in (*found.damage, *misfits)]
     if said and not any(head.hash == said.lower() for head in heads):
         wrong.append(f"no head {said} was ever made from this journal as it stands")

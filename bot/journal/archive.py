@@ -117,7 +117,7 @@ def _over(direct: Direct, workspace: str, before: datetime, after: int) -> list[
 
 
 def _move(journal: Journal, folder: Path, before: datetime, incident_id: str) -> Moved | Left:
-    content, lines = journal.ask(lambda direct, whose: _content(direct, whose, incident_id, before))
+    content, lines = journal.ask_of_one_moment(lambda direct, whose: _content(direct, whose, incident_id, before))
     ref = content.ref
     why = journal.ask(lambda direct, whose: _in_use(direct, whose, incident_id, before))
     if why:
