@@ -15,6 +15,7 @@ from bot.journal.ids import new_id
 from bot.journal.rows import envelope
 from bot.journal.statements import ENTRIES_OF
 from tests.journal.conftest import MAYA, House
+from tests.migrations.fill import redacts
 
 
 def worked(house: House, key: str = "f1", service: str = "chat") -> Incident:
@@ -106,9 +107,16 @@ def test_an_incident_without_its_own_row_is_found_by_its_entries(house_on_file: 
 
 
 def test_a_redacted_text_is_no_damage(house: House) -> None:
-    worked(house)
-    house.behind_its_back("UPDATE blob SET text = NULL, salt = NULL WHERE text LIKE 'restarted%'")
+    incident = worked(house)
+    for number in (5, 6):
+        redacts(house, incident, number)  # the second takes out why the first was
     assert found(house) == []
+
+
+def test_a_text_that_was_emptied_behind_the_bot_s_back_is_not_taken_for_redacted(house: House) -> None:
+    redacts(house, worked(house), 4)
+    house.behind_its_back("UPDATE blob SET text = NULL, salt = NULL, redacted_at = CURRENT_TIMESTAMP")
+    assert found(house) == [f"INC-1: entry {seq} has lost its text, and nobody redacted it" for seq in (1, 2, 5, 6)]
 
 
 def test_one_incident_can_be_looked_at_alone(house: House) -> None:

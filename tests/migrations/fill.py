@@ -100,7 +100,7 @@ def fill(house: House) -> None:
 
 
 def redacts(house: House, incident: Incident, number: int) -> None:
-    asked: dict[str, Any] = {"incident": incident.id, "by": MAYA, "at": house.clock.now, "key": "fill:redact"}
+    asked: dict[str, Any] = {"incident": incident.id, "by": MAYA, "at": house.clock.now, "key": f"fill:redact-{number}"}
     house.journal.write(
         lambda txn: house.desk.execute(
             txn,
