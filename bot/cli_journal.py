@@ -147,13 +147,14 @@ def _said(examined: "Examined", holds: str) -> None:
 def redact(path: Path, ref: str, entry: int, reason: str) -> None:
     """Take what somebody wrote out of one entry, by its number in the timeline. It cannot be brought back.
 
-    A change goes from every incident that has it, and from the list of changes.
+    A change goes from every incident that has it, and from the list of changes. Alerts go by their names from then on.
     """
     from bot.journal.database import file_of
-    from bot.journal.redaction import clear_text, empty_wal
+    from bot.journal.redaction import clear_text, empty_wal, with_words_of_alerts
 
     with desk_at(path) as desk:
         incident = find(desk, ref)
+        of_alerts = with_words_of_alerts(desk.journal.entries(incident.id))
 
         def job(txn: "Txn") -> list[str]:
             """What people call the incidents that lost a text."""
@@ -168,12 +169,18 @@ def redact(path: Path, ref: str, entry: int, reason: str) -> None:
             _, *others = desk.journal.write(job).result(30)
         except Refused as refused:
             raise click.ClickException(str(refused)) from refused
+        after = with_words_of_alerts(desk.journal.entries(incident.id))
     file = file_of(config_at(path, load_for_terminal).database)
     if file is not None:
         empty_wal(file)
     click.echo(f"The text of entry {entry} of {incident.ref} is out of the journal.")
     if others:
         click.echo(f"So is the same change in {', '.join(others)}.")
+    if entry in of_alerts:
+        click.echo("The alerts of its group that are known go by their names from now on.")
+        click.echo("An alert that is not known yet would bring the words back: mend its rule or labels.")
+    if after:
+        click.echo(f"Words of alerts still stand in {', '.join(f'entry {number}' for number in after)}.")
     click.echo(
         "It may still stand in Slack, in PagerDuty, in the postmortem, in the alert or pipeline itself and in backups."
     )
