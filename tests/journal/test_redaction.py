@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -186,7 +187,7 @@ def test_an_alert_that_is_said_again_goes_by_its_name_and_does_not_bring_its_wor
     incident = told_by_an_alert(house)
     clears(house, incident, 1)
     clears(house, incident, 2)
-    told = {"title": CUSTOMER, "labels": {"service": "chat", "model": "llama-70b", "owner": CUSTOMER}}
+    told: dict[str, Any] = {"title": CUSTOMER, "labels": {"service": "chat", "model": "llama-70b", "owner": CUSTOMER}}
     house.reopen()  # a server that has forgotten what it knew by heart
     house.receive(house.alert("f1", **told))
     house.receive(house.alert("f2", labels={"service": "chat", "model": "llama-70b"}))
