@@ -20,6 +20,7 @@ from bot.incident.timeline import line
 from bot.journal.archive_file import Content, plain, write
 from bot.journal.codec import time_in
 from bot.journal.direct import Direct
+from bot.journal.heads import unchanged
 from bot.journal.post import WAITING
 from bot.journal.rows import entry_from_row
 from bot.journal.statements import ENTRIES_OF
@@ -171,6 +172,7 @@ def _content(direct: Direct, workspace: str, incident_id: str, before: datetime)
 def _take_out(txn: Txn, content: Content, file: str, before: datetime) -> bool:
     """Takes the incident out of the journal, if it is still what stands in the file."""
     its = {"incident_id": content.incident}
+    unchanged(txn.direct, txn.workspace)
     stands = txn.direct.named(_LOCKED, its)[0]
     if stands["archived_at"] is not None or stands["head_hash"] != content.head:
         return False

@@ -21,7 +21,7 @@ from bot.incident.failover import WHY, Standing
 from bot.incident.people import Actor
 from bot.incident.state import Incident, evolve, fold
 from bot.intake.tally import Heard
-from bot.journal import changes, errands, ledger, logbook, post, servers, slots
+from bot.journal import changes, errands, heads, ledger, logbook, post, servers, slots
 from bot.journal import statements as sql
 from bot.journal.chain import entry_hash, new_salt, text_digest
 from bot.journal.codec import actor_out, event_out
@@ -130,6 +130,7 @@ class Txn(Reader):
         self._journal = journal
         self._errands: list[errands.Errand] = []
         self._epoch = journal.epoch
+        self._earliest: datetime | None = None
 
     def incident(self, incident_id: str) -> Incident | None:
         """The incident, held until the commit: what is decided about it is decided about it as it is."""
@@ -176,7 +177,7 @@ class Txn(Reader):
             "kind": kind,
             "v": VERSION,
             "at": command.at,
-            "recorded_at": self.now,
+            "recorded_at": self._recorded_at(),
             "precision": command.precision.value,
             "by": actor_out(command.by),
             "source": command.source,
@@ -194,6 +195,12 @@ class Txn(Reader):
         )
         self.touched[after.id] = after
         return after, entry
+
+    def _recorded_at(self) -> datetime:
+        """Now, but not within what a head covers already."""
+        if self._earliest is None:
+            self._earliest = heads.earliest(self.direct, self.workspace)
+        return max(self.now, self._earliest)
 
     def _head(self, incident_id: str) -> tuple[int, str]:
         seq, head_hash = self.direct.all(sql.HEAD_OF, {"incident_id": incident_id})[0]
