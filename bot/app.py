@@ -53,6 +53,7 @@ from bot.journal.database import (
     DatabaseClock,
     called,
     conninfo,
+    file_of,
     folder_of,
     is_there,
     migrate,
@@ -98,18 +99,33 @@ Clock = Callable[[], datetime]
 
 
 class AlreadyRunning(Exception):
-    """Another process serves this data folder."""
+    """Another process serves this data folder, or this database."""
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Holds the data folder, so that no second server works on its database. Raises AlreadyRunning."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+def alone(folder: Path, database: str) -> Iterator[None]:
+    """Holds the data folder and the database's file, so that no second server works on either.
+
+    On PostgreSQL any number of servers may work together, and nothing is held. Raises AlreadyRunning.
+    """
+    file = file_of(database)
+    with contextlib.ExitStack() as held:
+        if file is not None:
+            held.enter_context(_held(folder / "lock", folder))
+            # By the name that it has without links: two servers may know it by different ones.
+            file = file.resolve()
+            held.enter_context(_held(file.with_name(f"{file.name}.lock"), file))
+        yield
+
+
+@contextlib.contextmanager
+def _held(lock: Path, what: Path) -> Iterator[None]:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise AlreadyRunning(f"another fixfirst serve already works on {folder}") from error
+            raise AlreadyRunning(f"another fixfirst serve already works on {what}") from error
         yield
 
 
@@ -416,10 +432,8 @@ def _started(config: Config) -> App:
 def serve(config: Config) -> None:
     """Runs the bot until it is told to end. Raises AlreadyRunning, PortTaken, NewerSchema, Unreachable."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    # On PostgreSQL any number of servers may work together.
-    held = alone(config.data_dir) if config.database.startswith("sqlite") else contextlib.nullcontext()
     with (
-        held,
+        alone(config.data_dir, config.database),
         bind("doors", config.doors.host, config.doors.port) as doors,
         bind("pages", config.pages.host, config.pages.port) as pages,
     ):

@@ -14,7 +14,9 @@ from bot.terminal import CONFIG, by_me, config_at, desk_at, find
 
 if TYPE_CHECKING:
     from bot.journal import Txn
-    from bot.journal.chains import Examined
+    from bot.journal.chains import Damage, Examined
+    from bot.journal.direct import Direct
+    from bot.journal.heads import Head
 
 
 @click.group()
@@ -27,11 +29,16 @@ def _verify(path: Path, ref: str, said: str = "") -> None:
     from bot.journal.heads import examine_heads, published
     from bot.journal.logbook import examine_logbook
 
+    def look(direct: "Direct", workspace: str) -> tuple["Examined", list["Head"], list["Damage"]]:
+        found = examine(direct, workspace, only)
+        if only:
+            return found, [], []
+        misfits = [*examine_heads(direct, workspace), *examine_logbook(direct, workspace)]
+        return found, published(direct, workspace), misfits
+
     with desk_at(path) as desk:
         only = find(desk, ref).id if ref else ""
-        found = desk.journal.ask(lambda direct, workspace: examine(direct, workspace, only))
-        heads = [] if only else desk.journal.ask(published)
-        misfits = [] if only else desk.journal.ask(lambda *of: [*examine_heads(*of), *examine_logbook(*of)])
+        found, heads, misfits = desk.journal.ask_of_one_moment(look)
     wrong = [str(damage) for damage in (*found.damage, *misfits)]
     if said and not any(head.hash == said.lower() for head in heads):
         wrong.append(f"no head {said} was ever made from this journal as it stands")
@@ -79,7 +86,7 @@ def verify(path: Path, ref: str) -> None:
 
 def _database_file(config: Config) -> Path:
     """The file of the SQLite database; with PostgreSQL, its own tools do this."""
-    from bot.journal.backup import file_of
+    from bot.journal.database import file_of
 
     file = file_of(config.database)
     if file is None:
@@ -119,7 +126,7 @@ def restore(path: Path, file: Path) -> None:
     config = config_at(path, load_for_terminal)
     database = _database_file(config)
     try:
-        with alone(config.data_dir):
+        with alone(config.data_dir, config.database):
             examined, kept = backups.restore(file, database, config.workspace, wall_clock())
     except (backups.NoBackup, AlreadyRunning) as error:
         raise click.ClickException(str(error)) from error
@@ -145,13 +152,14 @@ def _said(examined: "Examined", holds: str) -> None:
 def redact(path: Path, ref: str, entry: int, reason: str) -> None:
     """Take what somebody wrote out of one entry, by its number in the timeline. It cannot be brought back.
 
-    A change goes from every incident that has it, and from the list of changes.
+    A change goes from every incident that has it, and from the list of changes. Alerts go by their names from then on.
     """
-    from bot.journal.backup import file_of
-    from bot.journal.redaction import clear_text, empty_wal
+    from bot.journal.database import file_of
+    from bot.journal.redaction import clear_text, empty_wal, with_words_of_alerts
 
     with desk_at(path) as desk:
         incident = find(desk, ref)
+        of_alerts = with_words_of_alerts(desk.journal.entries(incident.id))
 
         def job(txn: "Txn") -> list[str]:
             """What people call the incidents that lost a text."""
@@ -166,12 +174,18 @@ def redact(path: Path, ref: str, entry: int, reason: str) -> None:
             _, *others = desk.journal.write(job).result(30)
         except Refused as refused:
             raise click.ClickException(str(refused)) from refused
+        after = with_words_of_alerts(desk.journal.entries(incident.id))
     file = file_of(config_at(path, load_for_terminal).database)
     if file is not None:
         empty_wal(file)
     click.echo(f"The text of entry {entry} of {incident.ref} is out of the journal.")
     if others:
         click.echo(f"So is the same change in {', '.join(others)}.")
+    if entry in of_alerts:
+        click.echo("The alerts of its group that are known go by their names from now on.")
+        click.echo("An alert that is not known yet would bring the words back: mend its rule or labels.")
+    if after:
+        click.echo(f"Words of alerts still stand in {', '.join(f'entry {number}' for number in after)}.")
     click.echo(
         "It may still stand in Slack, in PagerDuty, in the postmortem, in the alert or pipeline itself and in backups."
     )

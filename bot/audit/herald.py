@@ -8,13 +8,13 @@ import structlog
 
 from bot.contracts import Permanent, Transient
 from bot.journal import Busy, Journal
-from bot.journal.heads import Head, next_head, publish
+from bot.journal.heads import Head, publish
 
 log = structlog.get_logger()
 
 LOOK_EVERY_S: Final = 60.0
 AFTER: Final = timedelta(minutes=1)
-"""What was recorded before the full hour is committed by then."""
+"""What is about to be recorded before the full hour is committed by then; what is not, is recorded as after it."""
 
 
 class Herald:
@@ -34,13 +34,12 @@ class Herald:
         if at == self._looked:
             return
         try:
-            head = self._journal.ask(lambda direct, workspace: next_head(direct, workspace, at))
-            claimed = head is not None and self._journal.write(lambda txn: publish(txn, head), urgent=False).result()
+            head = self._journal.write(lambda txn: publish(txn, at), urgent=False).result()
         except Busy as busy:
             log.warning("journal_busy", reason=str(busy))
             return
         self._looked = at
-        if head is not None and claimed:
+        if head is not None:
             self._say(head)
 
     def _say(self, head: Head) -> None:

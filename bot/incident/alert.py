@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from bot.incident.events import Severity
+
+WORDLESS: Final = " [redacted]"
+"""Stands behind the name of an alert's rule where its title was taken out: whoever is paged still knows what burns."""
 
 
 class AlertStatus(StrEnum):
@@ -39,6 +43,11 @@ class Alert:
     times: int = 1
     changes: int = 1
     incident: str | None = field(default=None)
+
+    @property
+    def was_redacted(self) -> bool:
+        """Whether its words were taken out, and are not to come back with the next delivery."""
+        return self.title == f"{self.name}{WORDLESS}" and not self.labels
 
 
 @dataclass(frozen=True, slots=True)

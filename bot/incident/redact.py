@@ -91,11 +91,14 @@ def redact_named(name: str, text: str) -> str:
 
 
 def redact_texts(texts: Mapping[str, str], longest_name: int, longest: int) -> dict[str, str]:
-    """As `redact_named` for each, names and values cut to so many characters: the labels of an alert, in a storm."""
+    """As `redact_named` for each, and `redact` for its name, then cut to so many characters: labels, in a storm.
+
+    What is cut first would leave the beginning of a key, by which nobody tells it.
+    """
     return {
-        name[:longest_name]: text
-        if (text := said[:longest]) in _clean and not names_a_secret(name)
-        else redact_named(name, text)
+        redact(name)[:longest_name]: said[:longest]
+        if said in _clean and not names_a_secret(name)
+        else redact_named(name, said)[:longest]
         for name, said in texts.items()
     }
 
@@ -105,7 +108,12 @@ def redact_all(data: Any) -> Any:
     if isinstance(data, str):
         return redact(data)
     if isinstance(data, Mapping):
-        return {name: redact_named(name, v) if isinstance(v, str) else redact_all(v) for name, v in data.items()}
+        return {
+            redact(name) if isinstance(name, str) else name: redact_named(name, v)
+            if isinstance(v, str)
+            else redact_all(v)
+            for name, v in data.items()
+        }
     if isinstance(data, list | tuple):
         return [redact_all(item) for item in data]
     return data

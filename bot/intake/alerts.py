@@ -67,6 +67,7 @@ def transition(known: Alert | None, delivery: Delivery, source: str, group_key: 
     said of an earlier one is counted, and changes nothing. An alert that is reported firing with the very beginning of
     an episode that we know has just ended was overtaken by its end. Later it burns again: Alertmanager ends what it
     hears nothing of, though it has burnt on all the while. An end whose beginning has not come yet is kept for it.
+    Words that a person has taken out stay out, whatever is said again.
     """
     if known is None:
         return _first(delivery, source, group_key, now)
@@ -80,9 +81,9 @@ def transition(known: Alert | None, delivery: Delivery, source: str, group_key: 
             heard,
             status=AlertStatus.FIRING,
             group_key=known.group_key if burns else group_key,
-            title=delivery.title,
+            title=known.title if known.was_redacted else delivery.title,
             severity=delivery.severity,
-            labels=delivery.labels,
+            labels=known.labels if known.was_redacted else delivery.labels,
             starts_at=delivery.starts_at if later or not burns else known.starts_at,
             ends_at=None,
             changes=known.changes + (not burns),

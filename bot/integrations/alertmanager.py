@@ -98,7 +98,7 @@ def _time(value: Any, where: str) -> datetime:
 def _shown(value: Any) -> str:
     """The beginning of what came, for the answer and the log."""
     if isinstance(value, str):
-        return redact(repr(value[:MAX_VALUE]))[:MAX_SHOWN]
+        return redact(repr(value))[:MAX_SHOWN]
     return repr(value) if value is None or isinstance(value, int | float) else f"a {type(value).__name__}"
 
 

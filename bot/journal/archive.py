@@ -20,6 +20,7 @@ from bot.incident.timeline import line
 from bot.journal.archive_file import Content, plain, write
 from bot.journal.codec import time_in
 from bot.journal.direct import Direct
+from bot.journal.heads import unchanged
 from bot.journal.post import WAITING
 from bot.journal.rows import entry_from_row
 from bot.journal.statements import ENTRIES_OF
@@ -117,7 +118,7 @@ def _over(direct: Direct, workspace: str, before: datetime, after: int) -> list[
 
 
 def _move(journal: Journal, folder: Path, before: datetime, incident_id: str) -> Moved | Left:
-    content, lines = journal.ask(lambda direct, whose: _content(direct, whose, incident_id, before))
+    content, lines = journal.ask_of_one_moment(lambda direct, whose: _content(direct, whose, incident_id, before))
     ref = content.ref
     why = journal.ask(lambda direct, whose: _in_use(direct, whose, incident_id, before))
     if why:
@@ -171,6 +172,7 @@ def _content(direct: Direct, workspace: str, incident_id: str, before: datetime)
 def _take_out(txn: Txn, content: Content, file: str, before: datetime) -> bool:
     """Takes the incident out of the journal, if it is still what stands in the file."""
     its = {"incident_id": content.incident}
+    unchanged(txn.direct, txn.workspace)
     stands = txn.direct.named(_LOCKED, its)[0]
     if stands["archived_at"] is not None or stands["head_hash"] != content.head:
         return False

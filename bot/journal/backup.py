@@ -2,12 +2,13 @@
 
 import os
 import sqlite3
+import stat
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine
 
 from bot.journal.chains import Examined, examine
 from bot.journal.database import NewerSchema, migrate, open_engine
@@ -16,16 +17,12 @@ from bot.journal.epoch import put_restore_on_record
 
 BESIDE: Final = ("-wal", "-shm")
 """What SQLite keeps beside a database in WAL mode."""
+ONLY_OURS: Final = 0o600
+"""A copy holds all that people wrote, also for whoever may read the folder that it is put in."""
 
 
 class NoBackup(Exception):
     """It was not done; the message is a sentence, and nothing was changed."""
-
-
-def file_of(url: str) -> Path | None:
-    """The file of a database of SQLite; None for any other."""
-    address = make_url(url)
-    return Path(address.database or "") if address.get_backend_name() == "sqlite" else None
 
 
 def back_up(source: Path, target: Path, workspace: str) -> Examined:
@@ -40,9 +37,7 @@ def back_up(source: Path, target: Path, workspace: str) -> Examined:
     unproved = target.with_name(f"{target.name}.unproved")
     unproved.unlink(missing_ok=True)
     try:
-        with closing(sqlite3.connect(source)) as journal, closing(sqlite3.connect(unproved)) as copy:
-            journal.backup(copy)
-            copy.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
+        _fill(unproved, source)
         examined = prove(unproved, workspace)
         _to_disk(unproved)
         os.link(unproved, target)  # unlike a rename, takes no name that somebody else took meanwhile
@@ -100,18 +95,26 @@ def restore(backup: Path, database: Path, workspace: str, now: datetime) -> tupl
     _bring_up_to_date(fresh)
     _put_on_record(fresh, workspace, backup.name, now)
     examined = prove(fresh, workspace)
-    kept = _set_aside(database, f"{now:%Y%m%dT%H%M%SZ}") if database.exists() else None
-    fresh.rename(database)
-    _to_disk(database.parent)
+    if database.exists():
+        fresh.chmod(stat.S_IMODE(database.stat().st_mode))
+    kept = _take_its_place(fresh, database, f"{now:%Y%m%dT%H%M%SZ}")
+    if prove(database, workspace) != examined:
+        raise NoBackup(f"{database} is not what was proved before it got this name; what was there is kept beside it")
     return examined, kept
+
+
+def _fill(copy: Path, source: Path) -> None:
+    """A new file with what the database holds now, and with nothing beside it. Raises OSError, sqlite3.Error."""
+    os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, ONLY_OURS))
+    with closing(sqlite3.connect(source)) as journal, closing(sqlite3.connect(copy)) as target:
+        journal.backup(target)
+        target.execute("PRAGMA journal_mode=DELETE")
 
 
 def _copy(backup: Path, fresh: Path) -> None:
     for beside in ("", *BESIDE):
         fresh.with_name(fresh.name + beside).unlink(missing_ok=True)
-    with closing(sqlite3.connect(backup)) as source, closing(sqlite3.connect(fresh)) as copy:
-        source.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")
+    _fill(fresh, backup)
 
 
 def _bring_up_to_date(fresh: Path) -> None:
@@ -136,16 +139,42 @@ def _put_on_record(fresh: Path, workspace: str, backup: str, now: datetime) -> N
     _to_disk(fresh)
 
 
-def _set_aside(database: Path, date: str) -> Path:
-    """The old database under another name, with what is beside it: the last commits may stand only there."""
+def _take_its_place(fresh: Path, database: Path, date: str) -> Path | None:
+    """Gives the fresh file the database's name, and the old one, with what is beside it, another; None without one.
+
+    Everything old has its new name before it loses the first one, so whoever is stopped in between has lost nothing.
+    Raises NoBackup.
+    """
     kept = database.with_name(f"{database.name}.{date}")
     if kept.exists():
         raise NoBackup(f"{kept} exists already; wait a second")
-    for beside in BESIDE:
-        part = database.with_name(database.name + beside)
-        if part.exists():
-            part.rename(kept.with_name(kept.name + beside))
-    return database.rename(kept)
+    _empty_wal(database)
+    # Left behind without its database, a WAL would be played into the fresh one.
+    beside = [ending for ending in BESIDE if database.with_name(database.name + ending).exists()]
+    old = [ending for ending in ("", *beside) if database.with_name(database.name + ending).exists()]
+    for ending in old:
+        os.link(database.with_name(database.name + ending), kept.with_name(kept.name + ending))
+    _to_disk(database.parent)
+    if beside:
+        database.unlink(missing_ok=True)  # it must not be opened without them
+    for ending in beside:
+        database.with_name(database.name + ending).unlink()
+    fresh.rename(database)
+    _to_disk(database.parent)
+    return kept.with_name(kept.name + old[0]) if old else None
+
+
+def _empty_wal(database: Path) -> None:
+    """Brings the last commits, which may stand only beside the database, into it. Raises NoBackup when it is in use."""
+    if not database.exists() or not database.stat().st_size:
+        return  # SQLite throws away what stands beside an empty file
+    try:
+        with closing(sqlite3.connect(database)) as old:
+            busy, *_ = old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.Error:
+        return  # it is damaged, so both are kept as they are
+    if busy:
+        raise NoBackup(f"somebody still works with {database}; stop that first")
 
 
 def _to_disk(path: Path) -> None:

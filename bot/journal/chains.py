@@ -1,7 +1,7 @@
 """Looks through the chains of hashes and says what was done to them: which incident, which entry, what kind of damage.
 
 Whoever can change the database can change a row, delete one, swap two, cut the end off, or take a whole incident away.
-To redact is not damage: the text is gone, and the entry that held it still fits.
+To redact is not damage: the text is gone, the entry that held it still fits, and a later one of the chain says so.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,13 +10,18 @@ from typing import Any, Final
 
 from sqlalchemy import String, bindparam, column, select, table
 
+from bot.incident.events import NAMES, TextRedacted
 from bot.journal.chain import entry_hash, text_digest
 from bot.journal.codec import digests_in
 from bot.journal.direct import Direct
 from bot.journal.evidence import FROZEN, digest_of
+from bot.journal.evidence import KINDS as CITES
 from bot.journal.rows import envelope
 from bot.journal.statements import ENTRIES_OF
 from bot.journal.tables import archive, blob, event, evidence, incident
+
+REDACTED: Final = NAMES[TextRedacted]
+_NO_TEXT: Final = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ _FIRST_OF: Final = select(event.c.seq).where(event.c.incident == bindparam("inci
 _HAS_EVIDENCE: Final = (
     select(column("name", String)).select_from(table("sqlite_master")).where(column("name", String) == "evidence")
 )
-_EVIDENCE: Final = select(evidence.c.id, evidence.c.part, evidence.c.content, evidence.c.redacted_at).where(
+_EVIDENCE: Final = select(evidence.c.id, evidence.c.part, evidence.c.content).where(
     evidence.c.incident == bindparam("incident_id")
 )
 _TEXTS: Final = select(blob.c.digest, blob.c.salt, blob.c.text).where(blob.c.incident == bindparam("incident_id"))
@@ -138,6 +143,8 @@ class Chain:
         written_as = [self._written_as(row) for row in self.rows]
         # A changed row's hash is still what the next one was written on, so one change is told once.
         hashes = {seq or row["seq"]: row["hash"] for seq, row in zip(written_as, self.rows, strict=True)}
+        redacted = frozenset(row["body"]["entry"] for row in self.rows if row["kind"] == REDACTED)
+        cleared = frozenset(self._cleared(redacted))
         expected = 1
         for written, row in zip(written_as, self.rows, strict=True):
             seq = row["seq"]
@@ -149,8 +156,8 @@ class Chain:
                 yield self._entry(seq, f"was swapped: it was written as entry {written}")
             elif row["prev_hash"] != hashes.get(seq - 1, row["prev_hash"] if seq > 1 else ""):
                 yield self._entry(seq, f"was not written after entry {seq - 1} as it stands: one of them was replaced")
-            yield from self._texts(row)
-            yield from self._kept(row)
+            yield from self._texts(row, was_redacted=row["id"] in redacted)
+            yield from self._kept(row, cleared)
             expected = seq + 1
 
     def _written_as(self, row: Mapping[str, Any]) -> int | None:
@@ -158,16 +165,22 @@ class Chain:
         places = [row["seq"], *(other["seq"] for other in self.rows if other is not row)]
         return next((seq for seq in places if _hash_of({**row, "seq": seq}) == row["hash"]), None)
 
-    def _texts(self, row: Mapping[str, Any]) -> Iterator[Damage]:
+    def _texts(self, row: Mapping[str, Any], *, was_redacted: bool) -> Iterator[Damage]:
         for digest in digests_in(row["kind"], row["body"]):
-            if digest not in self.texts:
-                yield self._entry(row["seq"], "has lost its text, and nobody redacted it")
-                continue
-            salt, text = self.texts[digest]
-            if text is not None and text_digest(salt or "", text) != digest:
+            salt, text = self.texts.get(digest, _NO_TEXT)
+            if text is None:
+                if digest not in self.texts or not was_redacted:
+                    yield self._entry(row["seq"], "has lost its text, and nobody redacted it")
+            elif text_digest(salt or "", text) != digest:
                 yield self._entry(row["seq"], "has another text than it was written with")
 
-    def _kept(self, row: Mapping[str, Any]) -> Iterator[Damage]:
+    def _cleared(self, redacted: frozenset[str]) -> Iterator[str]:
+        """The evidence that went with the text of an entry that cites it."""
+        for row in self.rows:
+            if row["id"] in redacted and row["kind"] in CITES:
+                yield row["body"].get("evidence", "")
+
+    def _kept(self, row: Mapping[str, Any], cleared: frozenset[str]) -> Iterator[Damage]:
         """Whether the evidence that the entry speaks of is there, as it was kept."""
         if row["kind"] != FROZEN:
             return
@@ -177,7 +190,7 @@ class Chain:
             if part is None:
                 yield self._entry(row["seq"], f"has lost its evidence {name}")
             elif part["content"] is None:
-                if part["redacted_at"] is None:
+                if row["body"]["evidence"] not in cleared:
                     yield self._entry(row["seq"], f"has lost its evidence {name}, and nobody redacted it")
             elif digest_of(part["content"]) != digest:
                 yield self._entry(row["seq"], f"has another evidence {name} than was kept")

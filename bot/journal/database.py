@@ -48,16 +48,22 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
+def file_of(url: str) -> Path | None:
+    """The file of a database of SQLite; None for any other."""
+    address = make_url(url)
+    return Path(address.database or "") if address.get_backend_name() == "sqlite" else None
+
+
 def folder_of(url: str) -> Path | None:
     """Where the database's files lie; None where a server keeps them."""
-    found = make_url(url)
-    return Path(found.database or "").parent if found.get_backend_name() == "sqlite" else None
+    file = file_of(url)
+    return file.parent if file else None
 
 
 def is_there(url: str) -> bool:
     """Whether there may be a database to read: a file that nobody has made yet holds nothing."""
-    found = make_url(url)
-    return found.get_backend_name() != "sqlite" or Path(found.database or "").is_file()
+    file = file_of(url)
+    return file is None or file.is_file()
 
 
 def _postgresql(url: str) -> dict[str, Any]:

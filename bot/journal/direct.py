@@ -205,6 +205,11 @@ class Direct:
         if self.database == "postgresql":
             self._execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
 
+    def together(self, name: str) -> None:
+        """Until the end of this transaction, nobody is `alone` under this name; others who are together may be."""
+        if self.database == "postgresql":
+            self._execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", (name,))
+
     def raw(self, sql: str, parameters: Mapping[str, Any]) -> Any:
         """The first column of the first row of a query in the driver's own words, for what is not SQLAlchemy's."""
         return self._execute(sql, parameters).fetchone()[0]

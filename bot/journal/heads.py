@@ -8,16 +8,17 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, insert, select
 
 from bot.journal.chains import Damage
 from bot.journal.codec import time_in
 from bot.journal.direct import Direct
 from bot.journal.tables import archive, event, head
-from bot.journal.txn import Txn
+
+if TYPE_CHECKING:
+    from bot.journal.txn import Txn
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,9 @@ _ARCHIVED: Final = select(archive.c.incident, archive.c.hashes).where(
     archive.c.last_at >= bindparam("since"),
     archive.c.first_at < bindparam("until"),
 )
-_PUBLISH: Final[dict[str, Any]] = {
-    "sqlite": sqlite.insert(head).on_conflict_do_nothing(index_elements=["workspace", "at"]),
-    "postgresql": postgresql.insert(head).on_conflict_do_nothing(index_elements=["workspace", "at"]),
-}
+_PUBLISH: Final = insert(head)
+_NOT_LONG: Final = "SET LOCAL lock_timeout = '200ms'"
+"""Who begins to write waits behind us while we wait, so we give up soon, and try again."""
 
 
 def published(direct: Direct, workspace: str) -> list[Head]:
@@ -61,20 +61,41 @@ def published(direct: Direct, workspace: str) -> list[Head]:
     return [Head(*row) for row in direct.all(_PUBLISHED, {"workspace": workspace})]
 
 
-def next_head(direct: Direct, workspace: str, at: datetime) -> Head | None:
-    """The head at a full hour; None when there is one of then already, or nothing new was written since the last."""
-    row = direct.first(_LATEST, {"workspace": workspace})
+def publish(txn: "Txn", at: datetime) -> Head | None:
+    """Makes the head at a full hour, for whoever asks first; that one tells the world.
+
+    None when there is one of then already, or nothing new was written since the last. Nothing that it should cover is
+    on its way meanwhile, and what comes later is recorded later.
+    """
+    if txn.direct.database == "postgresql":
+        txn.direct.say(_NOT_LONG)
+    txn.direct.alone(f"head:{txn.workspace}")
+    row = txn.direct.first(_LATEST, {"workspace": txn.workspace})
     last = Head(*row) if row else None
     if last is not None and last.at >= at:
         return None
-    following = _after(direct, workspace, last, at)
-    return None if following.entries == (last.entries if last else 0) else following
-
-
-def publish(txn: Txn, new: Head) -> bool:
-    """Claims the hour for whoever asks first; that one tells the world."""
+    new = _after(txn.direct, txn.workspace, last, at)
+    if new.entries == (last.entries if last else 0):
+        return None
     values = {"workspace": txn.workspace, "at": new.at, "entries": new.entries, "hash": new.hash}
-    return txn.direct.run(_PUBLISH[txn.direct.database], values) == 1
+    txn.direct.run(_PUBLISH, values)
+    return new
+
+
+def earliest(direct: Direct, workspace: str) -> datetime:
+    """Before this, nothing may be recorded in this transaction: a head covers it. None is published until its end.
+
+    A process that stands still between reading its clock and its commit, or a clock that was set back, may believe that
+    it is earlier.
+    """
+    unchanged(direct, workspace)
+    row = direct.first(_LATEST, {"workspace": workspace})
+    return row[0] if row else _BEGINNING
+
+
+def unchanged(direct: Direct, workspace: str) -> None:
+    """No head is made of what this transaction changes until its end."""
+    direct.together(f"head:{workspace}")
 
 
 def examine_heads(direct: Direct, workspace: str) -> Iterator[Damage]:

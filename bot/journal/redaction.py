@@ -1,20 +1,22 @@
 """Takes the free text of one entry out of the journal; what the entry's hash covers stays, so its chain still holds."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import bindparam, null, select, update
+from sqlalchemy import bindparam, null, or_, select, update
 
-from bot.incident.events import NAMES, ChangeFound
+from bot.incident.alert import WORDLESS
+from bot.incident.entry import Entry
+from bot.incident.events import NAMES, AlertsReported, ChangeFound, Event, IncidentOpened
 from bot.incident.people import Refused
 from bot.incident.state import fold
 from bot.journal import changes, evidence
-from bot.journal.codec import digests_in
-from bot.journal.tables import blob, event
+from bot.journal.codec import REDACTED, digests_in
+from bot.journal.tables import alert, blob, event, incident
 from bot.journal.txn import Txn
 
 _ENTRY: Final = select(event.c.id, event.c.kind, event.c.source, event.c.body).where(
@@ -30,6 +32,20 @@ _SAME_CHANGE: Final = (
         event.c.body["id"].as_string() == bindparam("change_id"),
     )
     .order_by(event.c.incident, event.c.seq)
+)
+OF_ALERTS: Final = frozenset({NAMES[IncidentOpened], NAMES[AlertsReported]})
+"""The events that repeat what alerts say."""
+_GROUP: Final = select(incident.c.group_key).where(incident.c.id == bindparam("incident_id"))
+_WITHOUT_WORDS: Final = alert.c.name + WORDLESS
+# Not by the incident alone: the next one of the group takes the alerts over, and would be told the same words.
+_CLEAR_ALERTS: Final = (
+    update(alert)
+    .where(
+        alert.c.workspace == bindparam("whose"),
+        or_(alert.c.incident == bindparam("which"), alert.c.group_key == bindparam("group")),
+        alert.c.title != _WITHOUT_WORDS,
+    )
+    .values(title=_WITHOUT_WORDS, labels=bindparam("left"))
 )
 _CLEAR: Final = (
     update(blob)
@@ -50,8 +66,9 @@ class Cleared:
 def clear_text(txn: Txn, incident_id: str, seq: int) -> list[Cleared]:
     """Clears what people or outside systems wrote in one entry, within the transaction.
 
-    With the words about a look at the telemetry goes what was kept of it; with a change, the same change in every other
-    incident and in the ledger that the next one would take it from. Gives the entries, the one asked for first.
+    With the words about a look at the telemetry goes what was kept of it; with those of alerts, what the ledger holds
+    of the group's alerts but their names; with a change, the same change in every other incident and in the ledger that
+    the next one would take it from. Gives the entries, the one asked for first.
 
     Raises Refused when there is no such entry, or nothing in it to clear.
     """
@@ -64,6 +81,10 @@ def clear_text(txn: Txn, incident_id: str, seq: int) -> list[Cleared]:
         txn.direct.say("PRAGMA secure_delete=ON")
     count = _clear(txn, kind, body)
     count += evidence.clear(txn.direct, incident_id, body, txn.now) if kind in evidence.KINDS else 0
+    if kind in OF_ALERTS:
+        group = txn.direct.scalar(_GROUP, {"incident_id": incident_id})
+        which = {"whose": txn.workspace, "which": incident_id, "group": group, "left": {}}
+        count += txn.direct.run(_CLEAR_ALERTS, which)
     cleared = [Cleared(incident_id, entry_id, seq)]
     if kind == _CHANGE:
         count += changes.clear(txn.direct, txn.workspace, told_by, body["id"])
@@ -78,6 +99,19 @@ def clear_text(txn: Txn, incident_id: str, seq: int) -> list[Cleared]:
         if folded is not None:
             txn.touched[one] = folded
     return cleared
+
+
+def with_words_of_alerts(entries: Sequence[Entry]) -> list[int]:
+    """The numbers of the entries that still repeat what alerts said."""
+    return [entry.seq for entry in entries if _repeats_alerts(entry.event)]
+
+
+def _repeats_alerts(event: Event) -> bool:
+    if isinstance(event, IncidentOpened):
+        return bool(event.group_key) and event.title != REDACTED
+    return isinstance(event, AlertsReported) and any(
+        sample["labels"] or sample["title"] != f"{sample['name']}{WORDLESS}" for sample in event.samples
+    )
 
 
 def _clear(txn: Txn, kind: str, body: Mapping[str, Any]) -> int:

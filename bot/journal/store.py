@@ -27,6 +27,9 @@ Clock = Callable[[], datetime]
 ANNOUNCED_AT_A_TIME: Final = 8
 """Incidents looked at together; nearly always the first one after is in an announcement of its own."""
 
+_TAKES_ITS_TIME: Final = "SET LOCAL idle_in_transaction_session_timeout = '5min'"
+"""Who examines hashes for seconds between two statements holds no row that anybody waits for."""
+
 
 class Journal:
     """The journal of one workspace. Reads may come from any thread; writes go through one.
@@ -58,6 +61,9 @@ class Journal:
         # On PostgreSQL every statement sees what is committed by then, inside a transaction or not; without one, a
         # question is asked in one round trip instead of three.
         self._plain = engine if self.is_ours_alone else engine.execution_options(isolation_level="AUTOCOMMIT")
+        # SQLite reads one moment's state in every transaction.
+        one_moment = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._still = engine if self.is_ours_alone else engine.execution_options(**one_moment)
         self._writer = Writer(engine, lambda: JournalBatch(self))
 
     @property
@@ -75,9 +81,9 @@ class Journal:
         return self._writer.submit(job, urgent=urgent)
 
     @contextmanager
-    def _reading(self) -> Iterator[Reader]:
+    def _reading(self, engine: Engine | None = None) -> Iterator[Reader]:
         try:
-            with self._plain.connect().execution_options(reading=True) as connection, connection.begin():
+            with (engine or self._plain).connect().execution_options(reading=True) as connection, connection.begin():
                 yield Reader(Direct(connection), self.workspace, self.memory)
         except OperationalError as error:
             raise Busy(f"the journal could not be read: {error}") from error
@@ -85,6 +91,13 @@ class Journal:
     def ask(self, question: Callable[[Direct, str], T]) -> T:
         """Answers a question of another part of the journal, about this workspace."""
         with self._reading() as reader:
+            return question(reader.direct, self.workspace)
+
+    def ask_of_one_moment(self, question: Callable[[Direct, str], T]) -> T:
+        """As `ask`, for what must fit together: all that the question reads stood there at once."""
+        with self._reading(self._still) as reader:
+            if not self.is_ours_alone:
+                reader.direct.say(_TAKES_ITS_TIME)
             return question(reader.direct, self.workspace)
 
     def incident(self, incident_id: str) -> Incident | None:

@@ -22,7 +22,7 @@ from bot.incident.failover import WHY, Standing
 from bot.incident.people import Actor
 from bot.incident.state import Incident, evolve
 from bot.intake.tally import Heard
-from bot.journal import changes, errands, ledger, logbook, post, servers, slots
+from bot.journal import changes, errands, heads, ledger, logbook, post, servers, slots
 from bot.journal import statements as sql
 from bot.journal.chain import entry_hash, new_salt, text_digest
 from bot.journal.codec import actor_out, digests_in, event_out
@@ -156,6 +156,7 @@ class Txn(Reader):
         self._journal = journal
         self._errands: list[errands.Errand] = []
         self._epoch = journal.epoch
+        self._earliest: datetime | None = None
 
     def incident(self, incident_id: str) -> Incident | None:
         """The incident, held until the commit: what is decided about it is decided about it as it is."""
@@ -206,7 +207,7 @@ class Txn(Reader):
             "kind": kind,
             "v": VERSION,
             "at": command.at,
-            "recorded_at": self.now,
+            "recorded_at": self._recorded_at(),
             "precision": command.precision.value,
             "by": actor_out(command.by),
             "source": command.source,
@@ -224,6 +225,12 @@ class Txn(Reader):
         )
         self.touched[after.id], self.heads[after.id] = after, entry.hash
         return after, entry
+
+    def _recorded_at(self) -> datetime:
+        """Now, but not within what a head covers already."""
+        if self._earliest is None:
+            self._earliest = heads.earliest(self.direct, self.workspace)
+        return max(self.now, self._earliest)
 
     def _head(self, incident_id: str) -> tuple[int, str]:
         seq, head_hash = self.direct.all(sql.END_OF, {"incident_id": incident_id})[0]

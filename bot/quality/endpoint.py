@@ -141,7 +141,7 @@ class _Heard:
         try:
             chunk = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise Permanent(f"it answered with something else than JSON: {redact(repr(data[:80]))}") from error
+            raise Permanent(f"it answered with something else than JSON: {redact(repr(data))[:80]}") from error
         if not isinstance(chunk, dict):
             raise Permanent("it answered with something else than a JSON object")
         if broken := chunk.get("error"):  # after the first byte the status is 200 for good, so vLLM says it here

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from bot.incident.redact import BLANK, holds_secret, redact, redact_all, redact_named
+from bot.incident.redact import BLANK, holds_secret, redact, redact_all, redact_named, redact_texts
 from bot.incident.secret_kinds import RULES, Rule
 from tests.core.everyday import VALUES, lines
 from tests.core.planted import heart_of
@@ -100,3 +100,18 @@ def test_a_text_made_to_be_slow_is_read_in_one_go(bait: str) -> None:
     before = time.thread_time()
     redact(bait * (100_000 // len(bait)))
     assert time.thread_time() - before < 1.0
+
+
+TOKEN = "ghp_" + "a1B2c3D4e5F6" * 3
+
+
+@pytest.mark.parametrize("shows", [4, 14, 20])
+def test_a_key_across_the_place_where_a_text_is_cut_leaves_no_beginning(shows: int) -> None:
+    kept = redact_texts({"summary": "x" * (999 - shows) + " " + TOKEN}, 100, 1_000)
+    assert kept["summary"].rstrip("]secrt[") == "x" * (999 - shows) + " "
+
+
+def test_a_key_in_the_name_of_a_label_is_blanked() -> None:
+    assert redact_texts({f"was {TOKEN}": "x"}, 100, 100) == {"was [secret]": "x"}
+    assert redact_texts({"y" * 90 + f" {TOKEN}": "x"}, 100, 100) == {"y" * 90 + " [secret]": "x"}
+    assert redact_all({"labels": {TOKEN: "x", 1: ["y"]}}) == {"labels": {"[secret]": "x", 1: ["y"]}}

@@ -118,6 +118,11 @@ REFUSED: dict[str, tuple[Knock, int, str]] = {
     "PagerDuty with garbage": (pager(lambda _: "v1=\xe9,,v1=,v2=x," * 500), 401, "does not fit"),
     "PagerDuty, not JSON": (lambda house: house.pager(b"hello"), 400, "the body is not JSON"),
     "PagerDuty, no event": (lambda house: house.pager(b"[]"), 400, "this is not a PagerDuty V3 webhook"),
+    "PagerDuty, a key for a time": (
+        lambda house: house.pager({"event": {**pager_event()["event"], "occurred_at": "ghp_" + "canary" * 6}}),
+        400,
+        "Invalid isoformat string: '[secret]'",
+    ),
     "PagerDuty, no incident": (lambda house: house.pager(pager_event(id="")), 400, "the event names no incident"),
     "PagerDuty, a body over the limit": (
         lambda house: house.pager(b" " * (MIB + 1)),

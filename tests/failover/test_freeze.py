@@ -23,7 +23,8 @@ from bot.incident.run import RunStatus, StepStatus
 from bot.incident.runs import all_of, undoable
 from bot.incident.state import Incident, Status
 from bot.journal import Journal, logbook
-from bot.journal.backup import back_up, file_of, restore
+from bot.journal.backup import back_up, restore
+from bot.journal.database import file_of
 from bot.journal.epoch import Glance
 from bot.slack.actions import StepDo
 from tests.core.case import MAYA as MAYA_HERSELF

@@ -1,5 +1,6 @@
 """A backup is taken while the bot works and proved before it has a name; a restore loses nothing that was there."""
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -9,11 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from bot.app import alone
+from bot.app import AlreadyRunning, alone
 from bot.cli import main
 from bot.incident import commands as cmd
 from bot.journal.backup import NoBackup, back_up, prove, restore
 from bot.journal.chains import Examined
+from bot.journal.database import sqlite_url
 from tests.journal.conftest import MAYA, House
 
 NOW = datetime(2026, 11, 21, 4, 5, 6, tzinfo=UTC)
@@ -98,8 +100,83 @@ def test_commits_that_stand_only_beside_the_old_database_are_kept_with_it(house:
     assert b"after" in beside, "a server that was killed leaves it there"
     _, kept = restore(tmp_path / "one.db", database(house), "test", NOW)
     assert kept is not None
-    assert kept.with_name(f"{kept.name}-wal").exists()
+    assert prove(kept, "test").entries == 3
     assert not database(house).with_name("fixfirst.db-wal").exists(), "or it would be played into the backup"
+
+
+def left_by_a_crash(house: House) -> bytes:
+    """Notes that moved the database's pages about, the last of them in the WAL alone; gives the WAL."""
+    for nth in range(20):
+        note(house, f"after {nth} {'x' * 9000}")
+    with closing(sqlite3.connect(database(house))) as connection:
+        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    for nth in range(3):
+        note(house, f"later {nth}")
+    wal = database(house).with_name("fixfirst.db-wal").read_bytes()
+    house.journal.close()
+    return wal
+
+
+def test_a_wal_whose_database_is_lost_is_not_played_into_the_backup(house: House, tmp_path: Path) -> None:
+    back_up(database(house), tmp_path / "one.db", "test")
+    wal = left_by_a_crash(house)
+    database(house).unlink()
+    database(house).with_name("fixfirst.db-wal").write_bytes(wal)
+    examined, kept = restore(tmp_path / "one.db", database(house), "test", NOW)
+    assert kept is not None
+    assert kept.name == "fixfirst.db.20261121T040506Z-wal"
+    assert kept.read_bytes() == wal
+    assert prove(database(house), "test") == examined == Examined(1, 2, ())
+    house.open()
+    note(house, "and on it goes")
+
+
+@pytest.mark.parametrize(("room", "act"), [(os, "link"), (Path, "rename")])
+def test_whoever_dies_while_it_is_put_in_place_has_lost_no_commit(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: object, act: str
+) -> None:
+    back_up(database(house), tmp_path / "one.db", "test")
+    note(house, "after")
+    parts = {path: path.read_bytes() for path in house.folder.glob("fixfirst.db*")}
+    house.journal.close()
+    for path, content in parts.items():
+        path.write_bytes(content)  # as a server that was killed leaves them
+
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as power:
+        power.setattr(room, act, dies)
+        with pytest.raises(KeyboardInterrupt):
+            restore(tmp_path / "one.db", database(house), "test", NOW)
+    house.open()
+    assert len(house.journal.entries(house.journal.live()[0].id)) == 3
+
+
+def test_a_journal_that_somebody_still_works_with_stays_where_it_is(house: House, tmp_path: Path) -> None:
+    back_up(database(house), tmp_path / "one.db", "test")
+    with closing(sqlite3.connect(database(house))) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchone()
+        note(house, "after")
+        with pytest.raises(NoBackup, match="somebody still works with"):
+            restore(tmp_path / "one.db", database(house), "test", NOW)
+    assert prove(database(house), "test").entries == 3
+
+
+def test_copies_can_be_read_by_their_owner_alone_and_a_restored_journal_by_whom_it_could_be(
+    house: House, tmp_path: Path
+) -> None:
+    copy = tmp_path / "one.db"
+    back_up(database(house), copy, "test")
+    assert copy.stat().st_mode & 0o777 == 0o600
+    house.journal.close()
+    database(house).chmod(0o640)
+    restore(copy, database(house), "test", NOW)
+    assert database(house).stat().st_mode & 0o777 == 0o640
+    database(house).unlink()
+    restore(copy, database(house), "test", NOW.replace(hour=5))
+    assert database(house).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
@@ -147,7 +224,7 @@ def test_from_the_terminal_a_backup_is_taken_while_a_server_runs_and_restored_wh
     house: House, types: Type, tmp_path: Path
 ) -> None:
     copy = str(tmp_path / "one.db")
-    with alone(house.folder):
+    with alone(house.folder, sqlite_url(house.folder)):
         assert types("backup", copy).stdout == f"{copy} holds 1 incident with 2 entries.\n"
         again = types("backup", copy)
         assert again.exit_code == 1
@@ -159,3 +236,27 @@ def test_from_the_terminal_a_backup_is_taken_while_a_server_runs_and_restored_wh
     assert restored.exit_code == 0, restored.output
     assert "The journal that was there is " in restored.stdout
     assert types("verify").stdout == "1 chains checked, 0 broken.\n"
+
+
+def test_under_another_data_folder_a_journal_in_use_is_not_moved_away_either(house: House, tmp_path: Path) -> None:
+    back_up(database(house), tmp_path / "one.db", "test")
+    config = tmp_path / "other.toml"
+    config.write_text(f'workspace = "test"\ndata_dir = "other"\ndatabase = "{sqlite_url(house.folder)}"\n')
+    with alone(house.folder, sqlite_url(house.folder)):
+        refused = CliRunner().invoke(main, ["restore", "--config", str(config), str(tmp_path / "one.db")])
+    assert refused.exit_code == 1
+    assert f"another fixfirst serve already works on {database(house)}" in refused.stderr
+
+
+def test_two_servers_do_not_share_a_journal_whatever_their_folders_and_links(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "b" / "link.db").symlink_to(tmp_path / "a" / "one.db")
+    with alone(tmp_path / "a", f"sqlite:///{tmp_path}/a/one.db"):
+        for way in ("a/one.db", "b/../a/one.db", "b/link.db"):
+            with pytest.raises(AlreadyRunning), alone(tmp_path / "b", f"sqlite:///{tmp_path}/{way}"):
+                pass
+        with alone(tmp_path / "b", f"sqlite:///{tmp_path}/a/two.db"):
+            pass
+    with alone(tmp_path / "b", f"sqlite:///{tmp_path}/a/one.db"):
+        pass

@@ -12,8 +12,9 @@ from bot.incident import events as ev
 from bot.incident.people import BOT, Refused
 from bot.incident.state import Incident
 from bot.journal.archive_file import read
-from bot.journal.backup import back_up, file_of
+from bot.journal.backup import back_up
 from bot.journal.chains import examine
+from bot.journal.database import file_of
 from bot.journal.direct import Direct
 from bot.journal.evidence import Part, find, keep
 from bot.journal.ratings import ratings, tally
@@ -57,7 +58,10 @@ def test_what_was_kept_comes_back_as_it_was_and_is_kept_once(house: House) -> No
     [
         ("UPDATE evidence SET content = 'eJwDAAAAAAE=' WHERE part = 'errors'", "has another evidence errors"),
         ("UPDATE evidence SET content = 'nonsense' WHERE part = 'errors'", "has another evidence errors"),
-        ("UPDATE evidence SET content = NULL WHERE part = 'picture'", "evidence picture, and nobody redacted it"),
+        (
+            "UPDATE evidence SET content = NULL, redacted_at = CURRENT_TIMESTAMP WHERE part = 'picture'",
+            "evidence picture, and nobody redacted it",
+        ),
         ("DELETE FROM evidence WHERE part = 'picture'", "has lost its evidence picture"),
     ],
 )

@@ -1,5 +1,7 @@
 """A database that was rewritten so that every chain fits again is told by the heads that were said outside."""
 
+from concurrent.futures import Future
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from click.testing import CliRunner, Result
@@ -8,9 +10,10 @@ from bot.cli import main
 from bot.incident import commands as cmd
 from bot.journal.chain import entry_hash
 from bot.journal.chains import examine
-from bot.journal.heads import Head, examine_heads, next_head, publish, published
+from bot.journal.heads import Head, examine_heads, publish, published
 from bot.journal.rows import envelope
 from bot.journal.statements import ENTRIES_OF
+from bot.journal.txn import Txn
 from tests.journal.conftest import MAYA, House
 
 FOUR, FIVE, SIX = (datetime(2026, 11, 21, hour, tzinfo=UTC) for hour in (4, 5, 6))
@@ -27,14 +30,13 @@ def opened(house: House) -> None:
 
 
 def head_at(house: House, at: datetime) -> Head | None:
-    return house.journal.ask(lambda direct, workspace: next_head(direct, workspace, at))
+    """What a server publishes that wants to publish the head of this hour."""
+    return house.journal.write(lambda txn: publish(txn, at)).result()
 
 
 def says(house: House, at: datetime) -> Head:
-    """One server publishes the head of this hour."""
     new = head_at(house, at)
     assert new is not None
-    assert house.journal.write(lambda txn: publish(txn, new)).result()
     return new
 
 
@@ -76,9 +78,42 @@ def test_an_hour_is_said_once_and_one_without_news_not_at_all(house: House) -> N
 
 def test_of_two_servers_one_says_it(house: House) -> None:
     opened(house)
-    new = head_at(house, FOUR)
-    assert new is not None
-    assert [house.journal.write(lambda txn: publish(txn, new)).result() for _ in range(2)] == [True, False]
+    both = [house.journal.write(lambda txn: publish(txn, FOUR)) for _ in range(2)]
+    assert [one.result() is None for one in both].count(True) == 1
+
+
+def test_what_is_about_to_be_committed_is_covered_by_the_head_or_comes_after_it(house: House) -> None:
+    opened(house)
+    (incident,) = house.journal.live()
+    asked: list[Future[Head | None]] = []
+
+    def stands_still_before_its_commit(txn: Txn) -> None:
+        common = {"incident": incident.id, "by": MAYA, "at": txn.now, "source": "slack"}
+        house.desk.execute(txn, cmd.AddNote(**common, key="late", text="late"))  # type: ignore[arg-type]
+        asked.append(house.journal.write(lambda txn: publish(txn, FOUR)))
+        with suppress(TimeoutError):
+            asked[0].result(0.5)
+
+    house.journal.write(stands_still_before_its_commit).result()
+    said = asked[0].result()
+    assert said is not None
+    assert said.entries == 3
+    assert found(house) == []
+
+
+def test_a_clock_that_was_set_back_over_a_full_hour_is_no_damage(house: House) -> None:
+    opened(house)
+    house.clock.after(hours=2)
+    note(house, "at five")
+    says(house, FIVE)
+    house.clock.after(hours=-2)
+    note(house, "at three again")
+    assert found(house) == []
+    (incident,) = house.journal.live()
+    late = house.journal.entries(incident.id)[-1]
+    assert (late.at, late.recorded_at) == (house.clock.now, FIVE)
+    assert says(house, SIX).entries == 4
+    assert found(house) == []
 
 
 def test_a_history_made_to_fit_does_not_fit_its_heads(house: House) -> None:

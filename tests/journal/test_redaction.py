@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -73,7 +74,7 @@ def test_what_cannot_be_taken_out_is_refused_and_leaves_no_trace(house: House, n
     incident = with_a_note(house)
     clears(house, incident, 3)
     if number == 2:
-        house.behind_its_back("UPDATE blob SET text = NULL, salt = NULL WHERE text LIKE '[{%'")
+        clears(house, incident, 2)
     before = house.journal.entries(incident.id)
     with pytest.raises(Refused, match=said):
         clears(house, incident, number)
@@ -163,3 +164,51 @@ def test_a_declared_title_can_be_taken_out(house: House) -> None:
     ).incident
     clears(house, opened, 1)
     assert [item.title for item in house.journal.recent()] == ["[redacted]"]
+
+
+def told_by_an_alert(house: House) -> Incident:
+    """An incident whose first entry, the title, and second, the alert, name a customer."""
+    labels = {"service": "chat", "model": "llama-70b", "owner": CUSTOMER}
+    house.receive(house.alert("f1", title=CUSTOMER, labels=labels))
+    house.drain()
+    (incident,) = house.journal.live()
+    return incident
+
+
+def test_what_an_alert_said_is_gone_from_the_ledger_of_alerts_too(house: House) -> None:
+    incident = told_by_an_alert(house)
+    clears(house, incident, 1)
+    clears(house, incident, 2)
+    assert CUSTOMER not in house.stored()
+    assert house.journal.ask(examine).damage == ()
+
+
+def test_an_alert_that_is_said_again_goes_by_its_name_and_does_not_bring_its_words_back(house: House) -> None:
+    incident = told_by_an_alert(house)
+    clears(house, incident, 1)
+    clears(house, incident, 2)
+    told: dict[str, Any] = {"title": CUSTOMER, "labels": {"service": "chat", "model": "llama-70b", "owner": CUSTOMER}}
+    house.reopen()  # a server that has forgotten what it knew by heart
+    house.receive(house.alert("f1", **told))
+    house.receive(house.alert("f2", labels={"service": "chat", "model": "llama-70b"}))
+    house.drain()
+    house.receive(house.alert("f1", firing=False, **told), house.alert("f2", firing=False))
+    house.drain()
+    house.clock.after(minutes=10)
+    house.receive(house.alert("f1", **told))
+    house.drain()
+    (again,) = [one.event for one in house.journal.entries(incident.id)[-1:]]
+    assert isinstance(again, ev.AlertsReported)
+    assert [sample["title"] for sample in again.samples] == ["LLMErrorRatioHigh [redacted]"]
+    assert CUSTOMER not in house.stored()
+
+
+def test_what_stays_and_what_may_bring_it_back_is_said(house_on_file: House, types: Type) -> None:
+    told_by_an_alert(house_on_file)
+    done = types("redact", "INC-1", "1", "--reason", "names a customer")
+    assert "The alerts of its group that are known go by their names from now on." in done.stdout
+    assert "An alert that is not known yet would bring the words back: mend its rule or labels." in done.stdout
+    assert "Words of alerts still stand in entry 2." in done.stdout
+    done = types("redact", "INC-1", "2", "--reason", "names a customer")
+    assert "Words of alerts" not in done.stdout
+    assert [path.name for path in house_on_file.folder.iterdir() if b"Springfield" in path.read_bytes()] == []

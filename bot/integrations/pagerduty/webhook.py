@@ -73,7 +73,8 @@ def read_webhook(body: bytes, workspace: str, users: Mapping[str, str]) -> Inbou
         occurred = datetime.fromisoformat(event["occurred_at"])
         at = occurred.astimezone(UTC) if occurred.tzinfo else occurred.replace(tzinfo=UTC)
     except (ValueError, OverflowError, TypeError, KeyError) as error:
-        raise Malformed(f"this is not a PagerDuty V3 webhook: {type(error).__name__} {str(error)[:80]}") from error
+        said = redact(str(error))[:80]
+        raise Malformed(f"this is not a PagerDuty V3 webhook: {type(error).__name__} {said}") from error
     about = data.get("incident") if data.get("type") == "incident_note" else data
     if not isinstance(about, dict) or not about.get("id"):
         raise Malformed("the event names no incident")
