@@ -61,7 +61,6 @@ from bot.journal.database import (
     reaching,
     schema_of,
 )
-from bot.journal.ratings import tally
 from bot.outbox import Outbox
 from bot.postmortem.courier import Courier as PostmortemCourier
 from bot.postmortem.shelf import Shelf
@@ -85,7 +84,7 @@ from bot.tracing import TracedDesk, Tracing
 from bot.web.doors import Doors, Limits
 from bot.web.health import WRITE_WITHIN_S, Vitals
 from bot.web.listen import bind, listen, server
-from bot.web.metrics import Numbers
+from bot.web.metrics import Held, Numbers
 from bot.web.pages import pages_app
 from bot.web.patience import Watch
 from bot.web.runbooks import Runbooks
@@ -381,16 +380,11 @@ class App:
 
     def numbers(self) -> Numbers:
         """Figures for health and metrics."""
-        held = self.journal.numbers()
         beats = self.heartbeat
         return Numbers(
             started_at=self._began,
-            incidents=held["incidents"],
-            alerts=held["alerts"],
-            news_waiting=held["news_waiting"],
             unopened=self.desk.unopened,
-            effects=held["outbox"]["effects"],
-            oldest=held["outbox"]["oldest"],
+            held=Held.of(self.journal),
             deliveries=self.outbox.results(),
             findings=Counter(finding.check.value for finding in self.auditor.findings()),
             turned_at=self.engine.last_turn,
@@ -398,7 +392,6 @@ class App:
             refused={(watch.listener, why): n for watch in self.watches for why, n in watch.counts.items()},
             heartbeats={"sent": beats.sent, "missed": beats.missed} if beats else {},
             traffic=self.doors.traffic,
-            verdicts=self.journal.ask(tally),
         )
 
 

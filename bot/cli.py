@@ -1,13 +1,10 @@
 """The `fixfirst` command: what operators run, and the way in when chat itself is down."""
 
-import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
-import structlog
 
 from bot import (
     cli_canary,
@@ -20,6 +17,7 @@ from bot import (
     cli_lint,
     cli_rules,
     cli_run,
+    loglines,
 )
 from bot.config import Config, load, shipped_runbooks
 from bot.terminal import CONFIG, config_at
@@ -40,7 +38,7 @@ def serve(path: Path, plain: bool) -> None:
     from bot.journal.database import NewerSchema, Unreachable
     from bot.web.listen import PortTaken
 
-    _logging(plain=plain)
+    loglines.begin(plain=plain)
     try:
         serve(config_at(path))
     except (AlreadyRunning, NewerSchema, PortTaken, Unreachable) as error:
@@ -87,22 +85,6 @@ def _connections(config: Config) -> list[tuple[str, bool]]:
         ("Prometheus", config.prometheus is not None),
         ("on-call rota", bool(config.oncall.rotas)),
     ]
-
-
-def _logging(*, plain: bool) -> None:
-    """One line per thing that happened: an event name and its fields."""
-    renderer: Any = structlog.dev.ConsoleRenderer(colors=False) if plain else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
 
 
 for group in (

@@ -12,11 +12,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, LiteralString, TypeVar
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import Engine, NullPool, create_engine, event, text
 
+from bot.journal import Journal
 from bot.journal.database import migrate, open_engine
 
 T = TypeVar("T")
@@ -128,6 +130,43 @@ def _patiently(start: Callable[[], T]) -> T:
             if time.monotonic() > limit:
                 raise
             time.sleep(0.5)
+
+
+@contextmanager
+def only_to_be_read(journal: Journal) -> Iterator[None]:
+    """As after a remount, or when a provider has closed the database for want of disk: reading goes well."""
+    engine = journal._engine
+    if not journal.is_ours_alone:
+        with _closed(engine):
+            yield
+        return
+
+    def close(connection: Any, _: object = None) -> None:
+        connection.execute("PRAGMA query_only=ON")
+
+    journal.write(lambda txn: txn.direct.say("PRAGMA query_only=ON")).result()  # the writer keeps its connection
+    event.listen(engine, "connect", close)
+    engine.dispose()
+    try:
+        yield
+    finally:
+        event.remove(engine, "connect", close)
+        engine.dispose()
+
+
+@contextmanager
+def _closed(engine: Engine) -> Iterator[None]:
+    def alter(how: str) -> None:
+        own = create_engine(engine.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with own.connect() as connection:
+            connection.execute(text(f"SET transaction_read_only = off; ALTER DATABASE {engine.url.database} {how}"))
+
+    alter("SET default_transaction_read_only = on")
+    engine.dispose()  # a session keeps what it was begun with
+    try:
+        yield
+    finally:
+        alter("RESET default_transaction_read_only")
 
 
 @contextmanager

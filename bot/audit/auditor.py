@@ -7,21 +7,24 @@ from typing import Final
 
 import structlog
 
-from bot.audit.findings import Check, Facts, Finding, Unpaged, find, turning, unpaged
+from bot.audit.findings import Check, Facts, Finding, Unpaged, find, takes_no_write, turning, unpaged
 from bot.audit.heartbeat import Heartbeat
 from bot.incident.policy import Policy
 from bot.incident.timeline import span
 from bot.journal import Busy, Journal
-from bot.journal.audit import waiting
+from bot.journal.audit import try_out, waiting
 from bot.journal.epoch import standing_on_record
 
 log = structlog.get_logger()
 
+NOTHING: Final = timedelta()
 AUDIT_EVERY: Final = timedelta(seconds=60)
 LOOK_EVERY_S: Final = 10.0
 """While something is found the next audit comes as soon as this: what is well again must not look ill for a minute."""
 AUDIT_WITHIN: Final = timedelta(seconds=150)
 """Two audits left out, and some: then it is the auditor that is late."""
+WRITE_WITHIN_S: Final = 5.0
+"""A disk that takes longer to keep one row keeps no storm."""
 AS_OF_NOW: Final = (Check.ENGINE, Check.PRESSURE)
 """What is told as it is, not as the last audit found it."""
 
@@ -57,10 +60,10 @@ class Auditor:
         self.last: Audit | None = None
 
     def look(self) -> None:
-        """An audit, when it is time for one."""
+        """An audit, when it is time for one; when the last one is still to come, the clock was set back since."""
         last = self.last
-        is_early = timedelta(seconds=LOOK_EVERY_S / 2)
-        if last is None or last.findings or self._journal.clock() - last.at >= AUDIT_EVERY - is_early:
+        pause = AUDIT_EVERY - timedelta(seconds=LOOK_EVERY_S / 2)
+        if last is None or last.findings or not NOTHING <= self._journal.clock() - last.at < pause:
             self.audit()
 
     def audit(self) -> None:
@@ -68,7 +71,7 @@ class Auditor:
         now = self._journal.clock()
         before = self.last.findings if self.last else ()
         try:
-            findings = (*find(self._facts(now), now), *self._pressure())
+            findings = (*find(self._facts(now), now), *self._pressure(), *self._kept())
         except Exception as error:
             # Whatever keeps the auditor from looking is itself a finding, and what it knew is still to be assumed.
             known = isinstance(error, Busy)  # a database that is away is no bug of ours
@@ -90,12 +93,21 @@ class Auditor:
         if self.last:
             yield from (finding for finding in self.last.findings if finding.check not in AS_OF_NOW)
         silent = now - (self.last.at if self.last else self._began)
-        if silent > AUDIT_WITHIN:
+        if -silent > AUDIT_WITHIN:
+            yield Finding(Check.AUDIT, "", "The clock was set back, and there has been no audit since.")
+        elif silent > AUDIT_WITHIN:
             yield Finding(Check.AUDIT, "", f"There has been no audit for {span(silent)}.")
 
     def _facts(self, now: datetime) -> Facts:
         frozen_since = self._journal.ask(standing_on_record).frozen_since
         return Facts(self._turned_at(), waiting(self._journal, now), tuple(self._unpaged()), frozen_since)
+
+    def _kept(self) -> Iterator[Finding]:
+        """Whether an alert could be kept. On a quiet night nothing else writes, and what only reads stays well."""
+        try:
+            try_out(self._journal, WRITE_WITHIN_S)
+        except Busy as busy:
+            yield takes_no_write(str(busy))
 
     def _unpaged(self) -> Iterator[Unpaged]:
         for incident in self._journal.live():

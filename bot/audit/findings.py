@@ -31,6 +31,7 @@ class Check(StrEnum):
     PAGES = "pages"
     OUTBOX = "outbox"
     INBOX = "inbox"
+    JOURNAL = "journal"
     PRESSURE = "pressure"
     FAILOVER = "failover"
     AUDIT = "audit"
@@ -95,11 +96,20 @@ def _late(facts: Facts, now: datetime) -> Iterator[Finding]:
 
 
 def turning(turned_at: datetime | None, now: datetime) -> Iterator[Finding]:
-    """Whether the engine stands still."""
+    """Whether the engine stands still. A turn that is still to come was made before the clock was set back."""
     if turned_at is None:
         yield Finding(Check.ENGINE, "", "The engine has not completed a turn yet.")
+    elif turned_at - now > TURN_WITHIN:
+        yield Finding(Check.ENGINE, "", "The clock was set back, and the engine has completed no turn since.")
     elif now - turned_at > TURN_WITHIN:
         yield Finding(Check.ENGINE, "", f"The engine last completed a turn {span(now - turned_at)} ago.")
+
+
+def takes_no_write(why: str) -> Finding:
+    """The journal can be read, as a rule, but not written; `why` may have several lines."""
+    reason = why.partition("\n")[0].rstrip(".")
+    text = f"No alert can be kept: {reason}. Look at the journal's disk, and at its database where a server keeps it."
+    return Finding(Check.JOURNAL, "", text)
 
 
 def unpaged(incident: Incident, policy: Policy) -> Unpaged | None:

@@ -104,7 +104,7 @@ class Observation:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Observation":
-        """What `to_dict` wrote, now or by an older version, whose observations had fewer fields; the query may be left out."""
+        """What `to_dict` wrote, now or by an older version, whose observations had fewer fields; or without queries."""
         series = tuple(Sample(dict(sample["labels"]), sample["value"]) for sample in data["series"])
         since = datetime.fromisoformat(data["since"]) if data.get("since") else None
         return cls(**{"query": "", **data, "series": series, "since": since})

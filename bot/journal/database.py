@@ -14,9 +14,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from bot.journal.clock import elapsed
+from bot.journal.direct import Direct
+from bot.journal.trouble import in_trouble
 
 BUSY_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_S: Final = 5
@@ -109,7 +111,7 @@ def _on_connect(connection: Any, _record: Any) -> None:
 
 def _on_begin(connection: Connection) -> None:
     reading = connection.get_execution_options().get("reading", False)
-    connection.connection.cursor().execute("BEGIN" if reading else "BEGIN IMMEDIATE")
+    Direct(connection).say("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def sqlite_url(folder: Path) -> str:
@@ -150,8 +152,8 @@ def reaching(url: str) -> Iterator[None]:
     """Says in a sentence that the database cannot be had. Raises Unreachable."""
     try:
         yield
-    except DatabaseError as error:
-        if type(error) not in (OperationalError, DatabaseError):  # a wrong statement is a bug of ours
+    except DBAPIError as error:
+        if not in_trouble(error):  # a wrong statement is a bug of ours
             raise
         why = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
         raise Unreachable(f"the database {called(url)} cannot be opened: {why}") from error

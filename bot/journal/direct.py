@@ -31,6 +31,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BindParameter
 
+from bot.journal.trouble import takes_no_write
+
 PerDatabase = Mapping[str, Any]
 """The same in the dialect of each database, by its name."""
 Statement = Select[*tuple[Any, ...]] | UpdateBase
@@ -236,11 +238,18 @@ class Direct:
         return cursor
 
     def _failed(self, error: Exception, sql: str) -> NoReturn:
-        """As SQLAlchemy's own way would: the driver's error by its kind, a lost connection given up."""
+        """As SQLAlchemy's own way would: the driver's error by its kind, a lost connection given up.
+
+        So are all to a server that takes no write: an address with `target_session_attrs` may lead to another by now,
+        and a session keeps what it was begun with.
+        """
         base = self._dialect.loaded_dbapi.Error
         if not isinstance(error, base):
             raise error
-        lost = self._dialect.is_disconnect(error, self._driver.dbapi_connection, None)
+        elsewhere = takes_no_write(error)
+        if elsewhere:
+            self._connection.engine.pool._invalidate(self._driver, error, _checkin=False)
+        lost = elsewhere or self._dialect.is_disconnect(error, self._driver.dbapi_connection, None)
         if lost:
             self._connection.invalidate(error)
         raise DBAPIError.instance(

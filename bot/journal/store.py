@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from bot.incident.entry import Entry
 from bot.incident.state import Incident
@@ -18,6 +18,7 @@ from bot.journal.direct import Direct
 from bot.journal.epoch import Epoch
 from bot.journal.ids import new_id
 from bot.journal.rows import Archived, Job, entry_from_row, envelope
+from bot.journal.trouble import in_trouble
 from bot.journal.txn import DueAt, JournalBatch, Memory, Reader, Txn
 from bot.journal.writer import Busy, Writer
 
@@ -82,11 +83,12 @@ class Journal:
 
     @contextmanager
     def _reading(self, engine: Engine | None = None) -> Iterator[Reader]:
-        try:
-            with (engine or self._plain).connect().execution_options(reading=True) as connection, connection.begin():
-                yield Reader(Direct(connection), self.workspace, self.memory)
-        except OperationalError as error:
-            raise Busy(f"the journal could not be read: {error}") from error
+        with (
+            _said_of("read"),
+            (engine or self._plain).connect().execution_options(reading=True) as connection,
+            connection.begin(),
+        ):
+            yield Reader(Direct(connection), self.workspace, self.memory)
 
     def ask(self, question: Callable[[Direct, str], T]) -> T:
         """Answers a question of another part of the journal, about this workspace."""
@@ -209,20 +211,14 @@ class Journal:
     def beat(self) -> None:
         """Says that this server is alive. Raises Busy; whoever cannot say so for long is taken for dead."""
         now = self.clock()
-        try:
-            with self._plain.connect() as connection, connection.begin():
-                servers.beat(Direct(connection), self.workspace, self.server, now)
-        except OperationalError as error:
-            raise Busy(f"the journal could not be written: {error}") from error
+        with _said_of("written"), self._plain.connect() as connection, connection.begin():
+            servers.beat(Direct(connection), self.workspace, self.server, now)
         self.pulse.beaten(now)
 
     def sign_off(self) -> None:
         """This server ends, with nothing in its hands. Raises Busy."""
-        try:
-            with self._plain.connect() as connection, connection.begin():
-                servers.leave(Direct(connection), self.server)
-        except OperationalError as error:
-            raise Busy(f"the journal could not be written: {error}") from error
+        with _said_of("written"), self._plain.connect() as connection, connection.begin():
+            servers.leave(Direct(connection), self.server)
 
     def servers(self) -> list[str]:
         """The servers that are alive, by their id."""
@@ -252,3 +248,14 @@ class Journal:
                     return int(row["seq"])
                 previous = row["hash"]
             return None
+
+
+@contextmanager
+def _said_of(done: str) -> Iterator[None]:
+    """Raises Busy for a database in trouble, which could not be `done`."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if in_trouble(error):
+            raise Busy(f"the journal could not be {done}: {error}") from error
+        raise

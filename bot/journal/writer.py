@@ -18,9 +18,10 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from bot.journal.direct import Direct
+from bot.journal.trouble import in_trouble
 
 log = structlog.get_logger()
 
@@ -167,7 +168,7 @@ class Writer:
             try:
                 result = batch.run(Direct(connection), job)
             except Exception as error:
-                if _has_lost_all(error) or isinstance(error, OperationalError):
+                if _has_lost_all(error) or in_trouble(error):
                     raise  # and the connection is given up with it
                 transaction.rollback()
                 return partial(future.set_exception, error)
@@ -224,7 +225,7 @@ def _has_lost_all(error: Exception) -> bool:
 
 def _as_told(error: Exception) -> Exception:
     """What the job's caller hears of it."""
-    return _as_busy(error) if isinstance(error, OperationalError) else error
+    return _as_busy(error) if in_trouble(error) else error
 
 
 def _again(error: DBAPIError) -> bool:

@@ -1,6 +1,7 @@
 """Whether the bot lives, whether it can work, and whether it does."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -28,7 +29,7 @@ class Vitals:
     try_out: Callable[[], None]
     findings: Callable[[], Sequence[Finding]]
     models: Callable[[], str] = str
-    """Further metrics, about models; empty by itself."""
+    """Further metrics, about models, or raises Busy; empty by itself."""
 
 
 def health_routes(vitals: Vitals, clock: Callable[[], datetime]) -> list[Route]:
@@ -44,8 +45,10 @@ def health_routes(vitals: Vitals, clock: Callable[[], datetime]) -> list[Route]:
             vitals.try_out()
         except Busy as busy:
             return JSONResponse({"ok": False, "why": str(busy)}, HTTPStatus.SERVICE_UNAVAILABLE)
-        numbers, now = vitals.numbers(), clock()
-        waiting = max((numbers.waits(courier, now) for courier in numbers.oldest), default=0.0)
+        held, now = vitals.numbers().held, clock()
+        if held is None:
+            return JSONResponse({"ok": False, "why": "the journal cannot be read"}, HTTPStatus.SERVICE_UNAVAILABLE)
+        waiting = max((held.waits(courier, now) for courier in held.oldest), default=0.0)
         return JSONResponse({"ok": True, "outbox_oldest_seconds": waiting, "outbox_late": waiting > LATE_S})
 
     def engine(_: Request) -> Response:
@@ -55,7 +58,10 @@ def health_routes(vitals: Vitals, clock: Callable[[], datetime]) -> list[Route]:
         return JSONResponse({"ok": not findings, "findings": findings}, status)
 
     def metrics(_: Request) -> Response:
-        told = exposition(vitals.numbers(), clock()) + vitals.models()
+        told = exposition(vitals.numbers(), clock())
+        # Without the journal the bot itself is still told of: it is watched for just that.
+        with suppress(Busy):
+            told += vitals.models()
         return PlainTextResponse(told, media_type=EXPOSITION)
 
     return [

@@ -21,6 +21,8 @@ COMMIT_WITHIN_S: Final = 10.0
 """Longer than this for a commit, and the sender had better try again."""
 CAPACITY: Final = 4_000
 """Messages that may wait; more than the journal can take in within COMMIT_WITHIN_S would only be waited for in vain."""
+MOST_ALERTS: Final = 50_000
+"""Alerts in them, which is what takes memory: 40 MB of ordinary ones. A storm of 10,000 is a fifth of it."""
 ALERTS_TOGETHER: Final = 256
 """Alerts in one commit, a single larger message aside: milliseconds, since a click may have to wait for it."""
 GATHER_S: Final = 0.001
@@ -48,6 +50,8 @@ class Intake:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._waiting: deque[Waiting] = deque()
+        self._alerts = 0
+        """In all that waits."""
         self._under_way = False
         self._expected = 1
         """How many are likely to come in at the same time, by how many did last."""
@@ -58,8 +62,11 @@ class Intake:
 
     async def take(self, message: Message) -> int:
         """Returns the number of groups with news once the message is on disk. Raises Busy, or why it cannot be kept."""
-        if len(self._waiting) >= CAPACITY:
+        alerts = len(message.deliveries)
+        # What waits for nobody is taken however large it is: it would be as large the next time.
+        if len(self._waiting) >= CAPACITY or (self._waiting and self._alerts + alerts > MOST_ALERTS):
             raise Busy("too many alerts are waiting to be written")
+        self._alerts += alerts
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((message, done))
         self._gather()
@@ -84,8 +91,10 @@ class Intake:
     def _next(self) -> list[Waiting]:
         batch = [self._waiting.popleft()]
         alerts = len(batch[0][0].deliveries)
-        while self._waiting and (alerts := alerts + len(self._waiting[0][0].deliveries)) <= ALERTS_TOGETHER:
+        while self._waiting and alerts + (more := len(self._waiting[0][0].deliveries)) <= ALERTS_TOGETHER:
             batch.append(self._waiting.popleft())
+            alerts += more
+        self._alerts -= alerts
         return batch
 
     def _send(self, batch: list[Waiting]) -> None:
@@ -93,9 +102,7 @@ class Intake:
         try:
             future = self._receive([message for message, _ in batch])
         except Busy as busy:
-            for _, done in (*batch, *self._waiting):
-                _fail(done, busy)
-            self._waiting.clear()
+            self._turn_away(batch, busy)
             return
         self._under_way = True
         flight = Flight(batch)
@@ -113,11 +120,15 @@ class Intake:
 
     def _give_up(self, flight: Flight) -> None:
         """Nobody waits any longer for this batch, nor behind it; whoever comes later has as long again."""
-        late = Busy("the journal did not answer in time")
-        for _, done in (*flight.batch, *self._waiting):
-            _fail(done, late)
-        self._waiting.clear()
+        self._turn_away(flight.batch, Busy("the journal did not answer in time"))
         self._watch(flight)
+
+    def _turn_away(self, batch: list[Waiting], busy: Busy) -> None:
+        """Whoever sent these, or waits behind them, tries again."""
+        for _, done in (*batch, *self._waiting):
+            _fail(done, busy)
+        self._waiting.clear()
+        self._alerts = 0
 
     def _landed(self, flight: Flight, ended: "Future[list[int]]") -> None:
         batch = flight.batch

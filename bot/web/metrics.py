@@ -11,7 +11,9 @@ from typing import Final
 from bot.audit.findings import Check
 from bot.incident.effects import EFFECTS
 from bot.incident.state import Status
+from bot.journal import Busy, Journal
 from bot.journal.post import DEAD, DONE, WAITING
+from bot.journal.ratings import tally
 from bot.outbox import RESULTS
 from bot.web.patience import WHY
 from bot.web.traffic import EDGES, Durations, Traffic
@@ -22,22 +24,48 @@ COURIERS: Final = sorted({effect.courier for effect in EFFECTS.values()})
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
-    """The bot at a moment. What is counted is counted since the start, and all the rest is as it stands.
+class Held:
+    """What the journal holds at a moment.
 
     `effects` and `oldest` are the outbox by courier and state, and since when the oldest of a courier waits;
-    `deliveries` are attempts by courier and result; `findings` are those of the audit by check; `refused` are
-    connections by listener and why; `unopened` is how often alerts opened nothing, being over already; `verdicts`
-    are what people said of the telemetry's, `right` or `wrong`.
+    `verdicts` are what people said of the telemetry's, `right` or `wrong`.
     """
 
-    started_at: datetime
     incidents: Mapping[str, int]
     alerts: Mapping[str, int]
     news_waiting: int
-    unopened: int
     effects: Mapping[tuple[str, str], int]
     oldest: Mapping[str, datetime]
+    verdicts: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, journal: Journal) -> "Held | None":
+        """None while the journal cannot be read: whoever watches us must see all the rest just then."""
+        try:
+            told, said = journal.numbers(), journal.ask(tally)
+        except Busy:
+            return None
+        outbox = told["outbox"]
+        return cls(told["incidents"], told["alerts"], told["news_waiting"], outbox["effects"], outbox["oldest"], said)
+
+    def waits(self, courier: str, now: datetime) -> float:
+        """Seconds since the courier's oldest waiting effect was decided; 0 when nothing waits."""
+        oldest = self.oldest.get(courier)
+        return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The bot at a moment. What is counted is counted since the start, and all the rest is as it stands.
+
+    `held` is None while the journal cannot be read; `deliveries` are attempts by courier and result; `findings` are
+    those of the audit by check; `refused` are connections by listener and why; `unopened` is how often alerts opened
+    nothing, being over already.
+    """
+
+    started_at: datetime
+    unopened: int
+    held: Held | None
     deliveries: Mapping[tuple[str, str], int]
     findings: Mapping[str, int]
     turned_at: datetime | None
@@ -45,12 +73,6 @@ class Numbers:
     heartbeats: Mapping[str, int]
     refused: Mapping[tuple[str, str], int]
     traffic: Traffic
-    verdicts: Mapping[str, int] = field(default_factory=dict)
-
-    def waits(self, courier: str, now: datetime) -> float:
-        """Seconds since the courier's oldest waiting effect was decided; 0 when nothing waits."""
-        oldest = self.oldest.get(courier)
-        return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
 
 
 def exposition(numbers: Numbers, now: datetime) -> str:
@@ -72,20 +94,14 @@ def _families(numbers: Numbers, now: datetime) -> Iterator[str]:
     cut = [(_labels(listener=name, reason=reason), count) for (name, reason), count in sorted(why.items())]
     yield _family("connections_refused_total", "counter", "Connections that were cut or not taken, by why.", cut)
 
-    incidents = {status.value: 0 for status in Status} | dict(numbers.incidents)
-    alerts = {"firing": 0, "resolved": 0} | dict(numbers.alerts)
-    yield _family("incidents", "gauge", "Incidents by status.", _by("status", incidents))
-    yield _family("alerts", "gauge", "Alerts in the ledger by status.", _by("status", alerts))
-    yield _family("intake_news_waiting", "gauge", "Groups with news to work in.", [("", numbers.news_waiting)])
     over = "How often a group's alerts were over before they were worked in, and opened no incident."
     yield _family("intake_unopened_total", "counter", over, [("", numbers.unopened)])
-
-    effects = dict.fromkeys(product(COURIERS, (WAITING, DONE, DEAD)), 0)
-    effects |= numbers.effects
-    held = [(_labels(courier=courier, state=state), count) for (courier, state), count in sorted(effects.items())]
-    yield _family("outbox_effects", "gauge", "Effects in the outbox by courier and state.", held)
-    ages = {courier: numbers.waits(courier, now) for courier in {*COURIERS, *numbers.oldest}}
-    yield _family("outbox_oldest_seconds", "gauge", "Age of the oldest waiting effect.", _by("courier", ages))
+    readable = [("", int(numbers.held is not None))]
+    yield _family(
+        "journal_readable", "gauge", "Whether the journal can be read; else what it holds is left out.", readable
+    )
+    if numbers.held is not None:
+        yield from _held(numbers.held, now)
 
     tries = dict.fromkeys(product(COURIERS, RESULTS), 0) | dict(numbers.deliveries)
     tried = [(_labels(courier=courier, result=result), count) for (courier, result), count in sorted(tries.items())]
@@ -95,10 +111,25 @@ def _families(numbers: Numbers, now: datetime) -> Iterator[str]:
     yield _moment("audit_last_timestamp_seconds", "When the last audit was made.", numbers.audited_at)
     findings = {check.value: 0 for check in Check} | dict(numbers.findings)
     yield _family("audit_findings", "gauge", "What the audit finds late, by check.", _by("check", findings))
-    rated = {"right": 0, "wrong": 0} | dict(numbers.verdicts)
-    yield _family("verdicts_rated", "gauge", "Verdicts by what people say of them now.", _by("said", rated))
     beats = _by("result", numbers.heartbeats)
     yield _family("heartbeats_total", "counter", "Signs of life sent to the service outside.", beats)
+
+
+def _held(held: Held, now: datetime) -> Iterator[str]:
+    incidents = {status.value: 0 for status in Status} | dict(held.incidents)
+    alerts = {"firing": 0, "resolved": 0} | dict(held.alerts)
+    yield _family("incidents", "gauge", "Incidents by status.", _by("status", incidents))
+    yield _family("alerts", "gauge", "Alerts in the ledger by status.", _by("status", alerts))
+    yield _family("intake_news_waiting", "gauge", "Groups with news to work in.", [("", held.news_waiting)])
+
+    effects = dict.fromkeys(product(COURIERS, (WAITING, DONE, DEAD)), 0)
+    effects |= held.effects
+    states = [(_labels(courier=courier, state=state), count) for (courier, state), count in sorted(effects.items())]
+    yield _family("outbox_effects", "gauge", "Effects in the outbox by courier and state.", states)
+    ages = {courier: held.waits(courier, now) for courier in {*COURIERS, *held.oldest}}
+    yield _family("outbox_oldest_seconds", "gauge", "Age of the oldest waiting effect.", _by("courier", ages))
+    rated = {"right": 0, "wrong": 0} | dict(held.verdicts)
+    yield _family("verdicts_rated", "gauge", "Verdicts by what people say of them now.", _by("said", rated))
 
 
 def _moment(name: str, text: str, at: datetime | None) -> str:

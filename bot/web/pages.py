@@ -6,6 +6,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -18,7 +19,7 @@ from bot.hands import Hands
 from bot.incident.links import Links, links_of
 from bot.incident.policy import Policy
 from bot.incident.state import Incident
-from bot.journal import Journal
+from bot.journal import Busy, Journal
 from bot.postmortem.shelf import Shelf, TooLarge, number_of
 from bot.postmortem.story import People, story
 from bot.web import views
@@ -31,7 +32,10 @@ from bot.web.runbooks import RunbookPages, Runbooks
 
 RECENT: Final = 30
 """Incidents on the board that are over."""
+RETRY_S: Final = 5
 STATIC: Final = Path(__file__).parent / "static"
+
+log = structlog.get_logger()
 
 Clock = Callable[[], datetime]
 
@@ -56,7 +60,7 @@ def pages_app(
             *hands_routes(hands, clock),
         ],
         middleware=[Middleware(Guard, hosts)],
-        exception_handlers={HTTPException: _problem},
+        exception_handlers={HTTPException: _problem, Busy: _away},
     )
 
 
@@ -82,7 +86,21 @@ def pages_routes(
 def _problem(_: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise TypeError("only HTTP problems have a page") from error
-    return page("problem.html", error.status_code, here="", title="Not here", text=error.detail)
+    return page("problem.html", error.status_code, here="", title="Not here", text=error.detail, back=True)
+
+
+def _away(_: Request, busy: Exception) -> Response:
+    log.warning("page_without_journal", reason=str(busy))
+    answer = page(
+        "problem.html",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        here="",
+        title="The journal cannot be read right now",
+        text=f"Its database does not answer. Try again in {RETRY_S} seconds; /health/engine says what the bot knows.",
+        back=False,
+    )
+    answer.headers["Retry-After"] = str(RETRY_S)
+    return answer
 
 
 class _Pages:

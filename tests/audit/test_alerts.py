@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from bot.web.metrics import exposition
+from tests.doors.house import open_house
 from tests.web.site import Site
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +49,41 @@ def test_each_alert_has_a_test_that_sees_it_fire() -> None:
     (group,) = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
     seen = re.findall(r'alertname="(\w+)"', TESTS.read_text(encoding="utf-8"))
     assert seen == [rule["alert"] for rule in group["rules"]]
+
+
+def test_when_the_journal_cannot_be_read_the_engine_is_seen_to_stand_and_not_the_bot_to_be_gone(tmp_path: Path) -> None:
+    """By what the bot itself tells then: its last turn was in the first second of an invented time."""
+    with open_house(tmp_path, bare=True) as house:
+        house.app.auditor.audit()
+        house.app.journal.close()
+        shutil.rmtree(house.app.config.data_dir)
+        house.app.auditor.audit()
+        numbers = house.app.numbers()
+    told = exposition(replace(numbers, turned_at=datetime.fromtimestamp(1, UTC)), datetime.now(UTC))
+    series = [line.rpartition(" ") for line in told.splitlines() if not line.startswith("#")]
+    always = "alertstate='firing', severity='critical', service='fixfirst'"
+    expected = [
+        f"ALERTS{{alertname='FixFirstAuditFinding', check='audit', {always}}}",
+        f"ALERTS{{alertname='FixFirstEngineStands', {always}}}",
+    ]
+    seen = {
+        "expr": "ALERTS{alertstate='firing', check!='engine'}",
+        "eval_time": "8m",
+        "exp_samples": [{"labels": alert, "value": 1} for alert in expected],
+    }
+    test = {
+        "rule_files": [str(RULES)],
+        "evaluation_interval": "30s",
+        "tests": [
+            {
+                "interval": "30s",
+                "input_series": [{"series": name, "values": f"{value}x20"} for name, _, value in series],
+                "promql_expr_test": [seen],
+            }
+        ],
+    }
+    (tmp_path / "away.yml").write_text(yaml.safe_dump(test), encoding="utf-8")
+    assert "SUCCESS" in says("promtool", "test", "rules", tmp_path / "away.yml")
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)

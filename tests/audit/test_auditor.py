@@ -1,5 +1,6 @@
 """The audit of a running bot: what it logs, and when the service outside hears of it."""
 
+import re
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +11,12 @@ from structlog.testing import capture_logs
 from bot.audit.auditor import AUDIT_EVERY, LOOK_EVERY_S, Auditor
 from bot.audit.findings import Check
 from bot.audit.heartbeat import Heartbeat, Settings
+from bot.engine.local import LocalEngine
 from bot.incident.policy import Policy
+from bot.outbox import Outbox
 from bot.workbench.server import bind
 from tests.audit.service import SECRET, Service
+from tests.databases import only_to_be_read
 from tests.servers import free_port
 from tests.story.night import MAYA, Night, alert
 from tests.web.site import PAGER, Site
@@ -117,6 +121,56 @@ def test_an_audit_that_cannot_be_made_says_so_and_forgets_nothing(site: Site, se
     assert [line["exc_info"] for line in lines if line["event"] == "audit_failed"] == [None, None], "it is no bug"
     assert "could not be read" in lines[0]["reason"]
     assert service.heard == []
+
+
+def test_a_journal_that_takes_no_write_is_found_on_a_quiet_night_and_the_service_outside_hears_nothing(
+    site: Site, service: Service
+) -> None:
+    engine = LocalEngine(site.desk, Outbox(site.desk, {}))
+    auditor = Auditor(site.journal, Policy(), lambda: engine.last_turn, Heartbeat(Settings(service.url)))
+    site.auditor = auditor
+    site.open_pages()
+    with only_to_be_read(site.journal):
+        assert engine.turn() == 0, "there is nothing to do, and to see that takes no write"
+        auditor.audit()
+        (found,) = auditor.findings()
+        assert found.check is Check.JOURNAL
+        assert re.match(r"No alert can be kept: .*read.?only.*\. Look at the journal's disk", found.text), found.text
+        answer = site.client.get("/health/engine")
+        assert (answer.status_code, answer.json()["findings"]) == (503, [found.text])
+        assert service.heard == []
+    site.after(seconds=LOOK_EVERY_S)
+    engine.turn()
+    auditor.look()
+    assert auditor.findings() == ()
+    assert len(service.heard) == 1
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_when_the_clock_is_set_back_audits_and_signs_of_life_go_on(site: Site, service: Service) -> None:
+    turned = site.now
+    auditor = Auditor(site.journal, Policy(), lambda: turned, Heartbeat(Settings(service.url)))
+    auditor.look()
+    turned = site.after(hours=-1).now
+    auditor.look()
+    assert auditor.findings() == ()
+    assert len(service.heard) == 2
+    site.after(seconds=LOOK_EVERY_S)
+    turned = site.now
+    auditor.look()
+    assert len(service.heard) == 2, "and no more often than before"
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_what_stands_still_when_the_clock_is_set_back_is_found_all_the_same(site: Site) -> None:
+    turned = site.now
+    auditor = Auditor(site.journal, Policy(), lambda: turned)
+    auditor.audit()
+    site.after(hours=-1)
+    assert [finding.text for finding in auditor.findings()] == [
+        "The clock was set back, and the engine has completed no turn since.",
+        "The clock was set back, and there has been no audit since.",
+    ]
 
 
 # -- the heartbeat --------------------------------------------------------------------------------------------------

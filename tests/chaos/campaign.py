@@ -17,8 +17,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from bot.journal.database import open_engine
-from bot.journal.servers import DEAD_AFTER
-from bot.outbox import LEASE, SURE_FOR_S
+from bot.journal.servers import DEAD_AFTER, LEASE
+from bot.outbox import SURE_FOR_S
 from bot.workbench.launch import Workbench
 from tests.chaos.people import Responder, responders, somebody_acts_in_pagerduty
 from tests.chaos.plant import Plant

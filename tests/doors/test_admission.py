@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
 
@@ -153,6 +154,20 @@ def test_a_journal_that_does_not_answer_is_busy_and_recovers(house: House, monke
     assert taken.title == "The gateway is slow"
     assert house.logged("door_busy")
     assert "canary" not in repr(house.lines)
+
+
+def test_more_alerts_than_may_wait_are_answered_busy_and_taken_when_they_come_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "MOST_ALERTS", 30)
+    bodies = [webhook([alert(f"f{body}-{nth}") for nth in range(20)]) for body in range(3)]
+    with ThreadPoolExecutor(3) as senders, house.stuck():
+        answers = [senders.submit(house.alerts, body) for body in bodies]
+        first = next(as_completed(answers)).result()
+        assert busy(first), "one is under way, one waits, and one is too many"
+    assert sorted(answer.result().status for answer in answers) == [200, 200, 503]
+    assert [house.alerts(body).status for body in bodies] == [200, 200, 200]
+    assert [line["reason"] for line in house.logged("door_busy")] == ["too many alerts are waiting to be written"]
 
 
 def test_a_damaged_database_is_busy_and_not_the_senders_fault(house: House) -> None:

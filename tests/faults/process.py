@@ -39,15 +39,16 @@ class Process:
 
     def health(self, path: str) -> tuple[int, Any]:
         """What it says of itself, at the listener of the pages."""
-        status, body = self._look_up(path)
+        status, body = self.looks_up(path)
         return status, json.loads(body)
 
     def counted(self, metric: str) -> float:
         """One of its figures; `metric` with its labels as they stand there."""
-        lines = self._look_up("/metrics")[1].decode().splitlines()
+        lines = self.looks_up("/metrics")[1].decode().splitlines()
         return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{metric} "))
 
-    def _look_up(self, path: str) -> tuple[int, bytes]:
+    def looks_up(self, path: str) -> tuple[int, bytes]:
+        """What its listener of the pages answers."""
         with closing(http.client.HTTPConnection("127.0.0.1", self.bench.ports.pages, timeout=20)) as connection:
             connection.request("GET", path)
             answer = connection.getresponse()

@@ -69,6 +69,12 @@ def test_while_the_database_is_away_nothing_is_promised_and_afterwards_everythin
             assert bot.health("/health/live")[0] == 200
             assert bot.health("/health/ready")[0] == 503
             eventually(lambda: bot.health("/health/engine")[0] == 503)
+            if how == "stopped":
+                eventually(lambda: bot.counted('fixfirst_audit_findings{check="engine"}') == 1)
+                assert bot.counted("fixfirst_journal_readable") == 0
+                assert time.time() - bot.counted("fixfirst_engine_last_turn_timestamp_seconds") > 10
+                status, page = bot.looks_up("/")
+                assert (status, "The journal cannot be read right now" in page.decode()) == (503, True)
             while time.monotonic() - began < AWAY_S:
                 assert sends(bot, "meanwhile") == 503
                 time.sleep(0.5)
@@ -80,6 +86,7 @@ def test_while_the_database_is_away_nothing_is_promised_and_afterwards_everythin
         eventually(lambda: "Nobody has INC-1" in said(bot))
         eventually(lambda: bot.health("/health/engine")[0] == 200)
         assert bot.health("/health/ready")[0] == 200
+        assert bot.counted("fixfirst_journal_readable") == 1
         assert "INC-1" in bot.types(MAYA, "/incident ack INC-1")
         assert len(bot.bench.pagerduty.incidents) == 2
         assert (bot.child.running, bot.pid) == (True, pid)

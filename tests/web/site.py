@@ -1,5 +1,6 @@
 """The pages before a real journal, with a clock moved by hand and a client that asks as a browser would."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -30,7 +31,7 @@ from bot.postmortem.shelf import Shelf
 from bot.runbook.kinds import Targets
 from bot.runbook.shelf import survey
 from bot.web.health import Vitals
-from bot.web.metrics import Numbers
+from bot.web.metrics import Held, Numbers
 from bot.web.pages import pages_app
 from bot.web.runbooks import Runbooks
 from bot.web.traffic import Traffic
@@ -131,6 +132,7 @@ class Site:
     now: datetime = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
     policy: Policy = field(default_factory=Policy)
     turned_at: datetime | None = None
+    models: Callable[[], str] = str
     journal: Journal = field(init=False)
     app: Starlette = field(init=False)
     count: int = 0
@@ -158,7 +160,7 @@ class Site:
             policy=self.policy,
             hands=Hands(self.desk),
             hosts=["127.0.0.1", "localhost", "::1", "incidents.example.com"],
-            vitals=Vitals(self.numbers, partial(try_out, self.journal, 0.2), self.auditor.findings),
+            vitals=Vitals(self.numbers, partial(try_out, self.journal, 0.2), self.auditor.findings, self.models),
         )
         self.client = TestClient(self.app, base_url=ADDRESS, follow_redirects=False)
 
@@ -166,15 +168,10 @@ class Site:
         return self.now
 
     def numbers(self) -> Numbers:
-        held = self.journal.numbers()
         return Numbers(
             started_at=self.now,
-            incidents=held["incidents"],
-            alerts=held["alerts"],
-            news_waiting=held["news_waiting"],
             unopened=self.desk.unopened,
-            effects=held["outbox"]["effects"],
-            oldest=held["outbox"]["oldest"],
+            held=Held.of(self.journal),
             deliveries={},
             findings={},
             turned_at=self.turned_at,

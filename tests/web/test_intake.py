@@ -171,6 +171,56 @@ def test_too_many_waiting_are_turned_away_at_once() -> None:
     asyncio.run(story())
 
 
+def test_alerts_that_wait_are_bounded_whatever_messages_they_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MOST_ALERTS", 1_000)
+
+    async def story() -> None:
+        disk = Disk()
+        intake = Intake(disk.receive)
+        for _ in range(2):  # what was written or turned away counts no more
+            under_way, *waiting = await come_in(intake, message("a", 600), message("b", 600), message("c", 400))
+            (one_more,) = await come_in(intake, message("d"))
+            assert [task.done() for task in (under_way, *waiting, one_more)] == [False, False, False, True]
+            with pytest.raises(Busy, match="too many alerts are waiting"):
+                await one_more
+            tasks = [under_way, *waiting]
+            while not all(task.done() for task in tasks):
+                await disk.commit()
+            assert await asyncio.gather(*tasks) == [1, 1, 1]
+
+    asyncio.run(story())
+
+
+def test_after_a_journal_that_did_not_answer_alerts_may_wait_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MOST_ALERTS", 1_000)
+    monkeypatch.setattr(room, "COMMIT_WITHIN_S", 0.05)
+
+    async def story() -> None:
+        disk = Disk()
+        intake = Intake(disk.receive)
+        late = await come_in(intake, message("a"), message("b", 900))
+        assert all(isinstance(said, Busy) for said in await asyncio.gather(*late, return_exceptions=True))
+        again = await come_in(intake, message("b", 900), message("c"))
+        assert not any(task.done() for task in again)
+        while not all(task.done() for task in again):
+            await disk.commit()
+        assert await asyncio.gather(*again) == [1, 1]
+
+    asyncio.run(story())
+
+
+def test_a_message_larger_than_all_that_may_wait_is_taken_when_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MOST_ALERTS", 1_000)
+
+    async def story() -> None:
+        disk = Disk()
+        (task,) = await come_in(Intake(disk.receive), message("a", 1_200))
+        await disk.commit()
+        assert await task == 1
+
+    asyncio.run(story())
+
+
 def test_in_a_storm_the_log_says_now_and_then_what_came_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "TELL_EVERY_S", 0.02)
 

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from bot.incident import commands as cmd
-from bot.web.metrics import Numbers, exposition
+from bot.web.metrics import Held, Numbers, exposition
 from bot.web.traffic import Counted, Traffic
 from tests.doors.house import alert as fired
 from tests.doors.house import open_house, webhook
@@ -38,15 +38,20 @@ def busy() -> Traffic:
     return traffic
 
 
+HELD = Held(
+    incidents={"open": 2, "resolved": 40},
+    alerts={"firing": 1_234_567},
+    news_waiting=1,
+    effects={("slack", "waiting"): 3, ("pager", "dead"): 1, ("slack", "done"): 90},
+    oldest={"slack": NOW - timedelta(seconds=12.5)},
+)
+
+
 def numbers(**changes: Any) -> Numbers:
     told = Numbers(
         started_at=NOW - timedelta(days=1),
-        incidents={"open": 2, "resolved": 40},
-        alerts={"firing": 1_234_567},
-        news_waiting=1,
         unopened=0,
-        effects={("slack", "waiting"): 3, ("pager", "dead"): 1, ("slack", "done"): 90},
-        oldest={"slack": NOW - timedelta(seconds=12.5)},
+        held=HELD,
         deliveries={("slack", "delivered"): 90, ("pager", "failed"): 1},
         findings={"pages": 2},
         turned_at=NOW - timedelta(seconds=1),
@@ -82,7 +87,7 @@ def test_prometheus_reads_those_of_a_bot_that_has_just_started(tmp_path: Path) -
 
 
 def test_a_label_cannot_break_out_of_its_quotes() -> None:
-    text = exposition(numbers(alerts={'a"} 1\nb\\': 1}), NOW)
+    text = exposition(numbers(held=replace(HELD, alerts={'a"} 1\nb\\': 1})), NOW)
     assert r'fixfirst_alerts{status="a\"} 1\nb\\"} 1' in text
     assert checked(text) == ""
 
@@ -102,6 +107,37 @@ def test_metrics_count_what_the_journal_holds(site: Site) -> None:
     assert told['fixfirst_outbox_oldest_seconds{courier="runbook"}'] == 0
 
 
+def test_while_the_journal_cannot_be_read_the_metrics_tell_all_the_rest() -> None:
+    text = exposition(numbers(held=None), NOW)
+    assert checked(text) == ""
+    told = samples(text)
+    assert told["fixfirst_journal_readable"] == 0
+    assert told["fixfirst_start_time_seconds"] == (NOW - timedelta(days=1)).timestamp()
+    whole = samples(exposition(numbers(), NOW))
+    assert whole["fixfirst_journal_readable"] == 1
+    held = {name.partition("{")[0] for name in set(whole) - set(told)}
+    assert held == {
+        "fixfirst_incidents",
+        "fixfirst_alerts",
+        "fixfirst_intake_news_waiting",
+        "fixfirst_outbox_effects",
+        "fixfirst_outbox_oldest_seconds",
+        "fixfirst_verdicts_rated",
+    }, "a figure of the journal is left out, not 0"
+
+
+def test_metrics_are_answered_while_the_journal_is_gone(site: Site) -> None:
+    site.models = lambda: f"canaries_told {len(site.journal.live())}\n"
+    site.open_pages()
+    assert "canaries_told 0\n" in site.client.get("/metrics").text
+    site.journal.close()
+    shutil.rmtree(site.folder)
+    answer = site.client.get("/metrics")
+    assert answer.status_code == 200
+    assert samples(answer.text)["fixfirst_journal_readable"] == 0
+    assert "canaries_told" not in answer.text
+
+
 def test_what_does_not_occur_is_zero_not_missing() -> None:
     told = samples(exposition(numbers(), NOW))
     assert told['fixfirst_incidents{status="cancelled"}'] == 0
@@ -118,7 +154,7 @@ def test_large_numbers_keep_all_their_digits() -> None:
 
 
 def test_a_clock_that_went_back_gives_no_negative_age() -> None:
-    assert numbers().waits("slack", NOW - timedelta(hours=1)) == 0
+    assert HELD.waits("slack", NOW - timedelta(hours=1)) == 0
 
 
 def test_a_door_tells_how_many_were_answered_within_each_time() -> None:

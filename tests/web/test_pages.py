@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,19 @@ def words(html: str) -> str:
 
 def test_a_quiet_board_says_so(site: Site) -> None:
     assert "All quiet No incident is open" in words(site.get("/"))
+
+
+@pytest.mark.parametrize("path", ["/", "/incidents/INC-1", "/runbooks"])
+def test_a_page_that_needs_the_journal_says_that_it_cannot_be_read_and_when_to_come_again(
+    site: Site, path: str
+) -> None:
+    site.journal.close()
+    shutil.rmtree(site.folder)
+    answer = site.client.get(path)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+    said = "The journal cannot be read right now Its database does not answer. Try again in 5 seconds"
+    assert said in words(answer.text)
 
 
 def test_the_board_shows_the_worst_live_incident_first(site: Site) -> None:
