@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from pathlib import Path
 from bot.incident import events as ev
 from bot.incident.state import Incident, Status
 from bot.workbench.server import bind
+from bot.workbench.slack.faults import Fault
 from tests.doors.house import alert as house_alert
 from tests.doors.house import webhook
 from tests.faults.process import eventually, started
@@ -26,6 +28,7 @@ GROUPS = 50 if WHOLE else 10
 BEFORE = GROUPS // 2
 """Groups that burn before Slack is gone."""
 SLACK_WAS_AWAY = timedelta(minutes=15)
+HANGING = 30
 PAGED_WITHIN = timedelta(seconds=30)
 SLACK_DOWN = {"service_unavailable", "ratelimited", "fatal_error", "internal_error", "name_taken"}
 
@@ -177,6 +180,30 @@ def test_a_prometheus_that_hangs_keeps_no_page_no_click_and_no_alert_waiting(tmp
         assert "INC-1" in bot.types(MAYA, "/incident ack INC-1")
         assert bot.health("/health/engine")[0] == 200
         eventually(lambda: "did not answer within" in said(bot.bench.workspace.state.channels), within_s=40)
+
+
+def test_with_every_call_to_slack_hanging_thirty_pages_are_out_within_thirty_seconds(tmp_path: Path) -> None:
+    with started(tmp_path) as bot:
+        faults = bot.bench.workspace.faults
+        faults.plan(Fault.HANG, times=1_000_000)
+        try:
+            answered: dict[str, float] = {}
+            for number in range(HANGING):
+                name = f"model-{number}"
+                labels = {"alertname": name, "severity": "critical", "model_name": name}
+                sent = house_alert(f"f{number}", labels=labels, annotations={"summary": name})
+                assert bot.street.alerts(webhook([sent])).status == 200
+                answered[name] = time.monotonic()
+            paged: dict[str, float] = {}
+            while len(paged) < HANGING and time.monotonic() < answered["model-0"] + PAGED_WITHIN.total_seconds():
+                paged |= {name: time.monotonic() for name in bot.paged() - paged.keys()}
+                time.sleep(0.05)
+            assert paged.keys() == answered.keys()
+            assert max(paged[name] - answered[name] for name in paged) < PAGED_WITHIN.total_seconds()
+            assert faults.suffered[Fault.HANG], "Slack was called, and has not answered"
+            assert bot.bench.workspace.channel(INTAKE).messages == []
+        finally:
+            faults.clear()
 
 
 def said(channels: object) -> str:
