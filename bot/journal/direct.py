@@ -240,17 +240,16 @@ class Direct:
     def _failed(self, error: Exception, sql: str) -> NoReturn:
         """As SQLAlchemy's own way would: the driver's error by its kind, a lost connection given up.
 
-        So are all to a server that takes no write: an address with `target_session_attrs` may lead to another by now,
-        and a session keeps what it was begun with.
+        With it go all others that were begun before: the server that cut this one has cut them too, as a rule. So do
+        those to a server that takes no write: an address with `target_session_attrs` may lead to another by now, and a
+        session keeps what it was begun with.
         """
         base = self._dialect.loaded_dbapi.Error
         if not isinstance(error, base):
             raise error
-        elsewhere = takes_no_write(error)
-        if elsewhere:
-            self._connection.engine.pool._invalidate(self._driver, error, _checkin=False)
-        lost = elsewhere or self._dialect.is_disconnect(error, self._driver.dbapi_connection, None)
+        lost = takes_no_write(error) or self._dialect.is_disconnect(error, self._driver.dbapi_connection, None)
         if lost:
+            self._connection.engine.pool._invalidate(self._driver, error, _checkin=False)
             self._connection.invalidate(error)
         raise DBAPIError.instance(
             sql, None, error, base, hide_parameters=True, connection_invalidated=lost, dialect=self._dialect

@@ -139,6 +139,10 @@ class Writer:
                 answers = self._commit(hand, jobs)
             except Exception as error:  # noqa: BLE001 - handed to every caller, who answers 503 or shows it
                 hand.let_go()
+                if isinstance(error, _CutOff):
+                    if attempt == 1:
+                        continue
+                    error = error.why
                 if attempt < TRIES and isinstance(error, DBAPIError) and _again(error):
                     time.sleep(PAUSE_S * attempt * random.random())  # noqa: S311 - spreads retries, guards nothing
                     continue
@@ -168,6 +172,8 @@ class Writer:
             try:
                 result = batch.run(Direct(connection), job)
             except Exception as error:
+                if isinstance(error, DBAPIError) and error.connection_invalidated:
+                    raise _CutOff(error) from error
                 if _has_lost_all(error) or in_trouble(error):
                     raise  # and the connection is given up with it
                 transaction.rollback()
@@ -175,6 +181,15 @@ class Writer:
         batch.keep()
         batch.committed()
         return partial(future.set_result, result)
+
+
+class _CutOff(Exception):
+    """The connection was lost while nothing was to be committed yet: on a new one, all can be done as if for the first
+    time. A commit that gets no answer is another matter."""
+
+    def __init__(self, why: DBAPIError) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 class _Hand:

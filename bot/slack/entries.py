@@ -46,6 +46,8 @@ SETTLED_AFTER: Final = timedelta(hours=1)
 """So long after it, whatever changed a message has been shown in it, by this server, another, or one before."""
 KNOWN_INCIDENTS: Final = 500
 """Of which is remembered what their messages were rendered from."""
+STRIPES: Final = 64
+"""Locks that all messages share: two lanes that edit the same one do it one after the other."""
 
 
 class EntryMessages:
@@ -68,6 +70,7 @@ class EntryMessages:
         self._past = past
         self._pictures = pictures
         self._lock = threading.Lock()
+        self._editing = tuple(threading.Lock() for _ in range(STRIPES))
         self._up_to_date: dict[str, Incident] = {}
 
     def tell(self, effect: ef.Tell, incident: Incident, attempt: Attempt) -> Sequence[Event]:
@@ -75,19 +78,59 @@ class EntryMessages:
         entry = self._past.entry(effect.entry)
         if entry is None:
             raise Permanent("the entry to tell about is gone")
+        if self._was_overtaken(entry, incident) and not self._is_there(entry, incident, attempt):
+            return []
         surface = f"{SURFACE}{entry.id}"
         called = self._call_before(entry, incident)
         if called is not None:
             place = CardPosted(surface, called.channel, called.ts)
-            both = self._render(entry, _with(place, incident), place)
-            if self._poster.edit(place.channel, place.ts, both, _mark(entry, incident)):
-                return [place]  # and then it is shown once more: the lane of the card may have had it in hand
+            if self._add_to(place, entry, _with(place, incident)):
+                return [place]  # and then the lane of the card looks at it: it may have had it in hand
         message = self._render(entry, incident)
         channel, ts, _ = self._poster.say(incident, message, _mark(entry, incident), attempt)
         if not any(block["type"] == "actions" for block in message.blocks):
             return []
-        self._poster.remember(incident.id, surface, message)
+        self._poster.remember(incident.id, ts, message)
         return [CardPosted(surface, channel, ts)]
+
+    def _add_to(self, place: CardPosted, entry: Entry, incident: Incident) -> bool:
+        """Shows the entry in a message that is there already; False where it cannot be edited any more.
+
+        What other servers show there meanwhile is not known here, so where there are any it is shown once more.
+        """
+        with self._alone_with(place):
+            message = self._render(entry, incident, place)
+            if not self._poster.edit(place.channel, place.ts, message, _mark(entry, incident)):
+                return False
+            if self._past.is_ours_alone:
+                self._poster.remember(incident.id, place.ts, message)
+            return True
+
+    def _alone_with(self, place: CardPosted) -> threading.Lock:
+        """Held while the message is edited, so that what is remembered of it is what was shown last."""
+        return self._editing[hash((place.channel, place.ts)) % STRIPES]
+
+    def _was_overtaken(self, entry: Entry, incident: Incident) -> bool:
+        """Whether the same person has been called again since: after an hour without Slack the latest call is enough.
+
+        Who is called only by the one, or only by the other, reads both.
+        """
+        if not isinstance(entry.event, AckDeadlineMissed) or incident.escalated_at is None:
+            return False
+        level, latest = entry.event.level, incident.escalations
+        return level < latest and self._next(level, entry.at) == self._next(latest, incident.escalated_at)
+
+    def _is_there(self, entry: Entry, incident: Incident, attempt: Attempt) -> bool:
+        """Whether an earlier try has posted it. Raises Transient, Permanent."""
+        if attempt.number == 1 or not incident.channel:
+            return False
+        return bool(self._poster.find(incident.channel, _mark(entry, incident)))
+
+    def _next(self, level: int, at: datetime) -> tuple[str, ...]:
+        """Whom a call of this level is for, as the rota stood then: one person, or nobody where there is none."""
+        people = self._oncall.on_call(at)
+        place = min(level, len(people) - 1)
+        return people[place : place + 1] if people else ()
 
     def tell_numbers(self, effect: ef.TellNumbers, incident: Incident, attempt: Attempt) -> Delivered:
         """In the thread under the report, once it is posted and the channel is quiet; nowhere when it never is.
@@ -123,8 +166,9 @@ class EntryMessages:
             shown = PictureShown(effect.evidence, file)
             told = replace(incident, pictures={**incident.pictures, effect.evidence: shown})
             message = self._render(entry, told, place)
-            self._poster.update(place.channel, place.ts, message, _mark(entry, incident))
-            self._poster.remember(incident.id, place.surface, message)
+            with self._alone_with(place):
+                self._poster.update(place.channel, place.ts, message, _mark(entry, incident))
+                self._poster.remember(incident.id, place.ts, message)
 
         return self._pictures.show(effect, incident, attempt, show)
 
@@ -155,12 +199,14 @@ class EntryMessages:
         if entry is None:
             return
         message = self._render(entry, incident, place)
-        if not self._poster.is_shown(incident.id, place.surface, message):
+        with self._alone_with(place):
+            if self._poster.is_shown(incident.id, place.ts, message):
+                return
             try:
                 self._poster.edit(place.channel, place.ts, message, _mark(entry, incident))
             except Permanent as refused:  # an old button is refused anyway; the cards' own receipts must not be lost
                 log.info("message_not_edited", incident=incident.ref, reason=str(refused))
-            self._poster.remember(incident.id, place.surface, message)
+            self._poster.remember(incident.id, place.ts, message)
 
     def _call_before(self, entry: Entry, incident: Incident) -> CardPosted | None:
         """The message that called somebody just before this look, if no other look came into it.
@@ -198,8 +244,7 @@ class EntryMessages:
             case Call.ON_CALL:
                 called = people[:1]
             case Call.NEXT_ON_CALL:
-                level = min(entry.event.level if isinstance(entry.event, AckDeadlineMissed) else 1, len(people) - 1)
-                called = people[level : level + 1] if people else ()
+                called = self._next(entry.event.level if isinstance(entry.event, AckDeadlineMissed) else 1, entry.at)
             case Call.ASKER:
                 wish = self._past.entry(entry.event.ask) if isinstance(entry.event, HealthDoubted) else None
                 asker = wish.by.id if wish is not None and isinstance(wish.event, ResolveAsked) else ""

@@ -185,7 +185,7 @@ def idle(postgres: PostgreSQL) -> str:
     """Statements a second that all servers together send, by PostgreSQL's own log."""
     with postgres.statements() as count:
         time.sleep(IDLE_S)
-        return f"{count() / IDLE_S:.1f}/s"
+        return f"{count().total() / IDLE_S:.1f}/s"
 
 
 def probes(world: World, numbers: range, every_s: float, fire: Callable[[int], float]) -> str:

@@ -35,17 +35,11 @@ def _middle(pairs: Sequence[Pair]) -> Pair:
     return Pair(median(pair.floor for pair in pairs), median(pair.product for pair in pairs))
 
 
-def rates(name: str, pairs: Sequence[Pair], at_least: float) -> Line:
+def rates(name: str, pairs: Sequence[Pair], at_least: float | None) -> Line:
     """Alerts a second: the product does at least this part of the floor."""
     middle, ratio = _middle(pairs), _ratio(pairs)
-    return Line(
-        name,
-        f"{middle.floor:,.0f}/s",
-        f"{middle.product:,.0f}/s",
-        f"{ratio:.0%}",
-        f">= {at_least:.0%}",
-        ratio >= at_least,
-    )
+    gate, kept = ("", None) if at_least is None else (f">= {at_least:.0%}", ratio >= at_least)
+    return Line(name, f"{middle.floor:,.0f}/s", f"{middle.product:,.0f}/s", f"{ratio:.0%}", gate, kept)
 
 
 def waits(name: str, pairs: Sequence[Pair], at_most: float | None) -> Line:

@@ -1,22 +1,33 @@
 """What servers cost that have nothing to do."""
 
 import threading
+from pathlib import Path
 
+import pytest
+
+from bot.workbench.launch import Options, Workbench
+from tests.chaos.servers import several_on_postgresql
 from tests.databases import PostgreSQL
-from tests.engine.replica import Cluster, until
+from tests.story.night import ANY_PORTS
 
-WATCHED_S = 8.0
+pytestmark = pytest.mark.alone
+
+SERVERS = 3
+SETTLED_S = 4.0
+WATCHED_S = 12.0
 STATEMENTS_A_SECOND = 20.0
 CONNECTIONS_OF_A_SERVER = 30
 
 
 def test_three_idle_servers_ask_postgresql_less_than_twenty_things_a_second(
-    replicas: Cluster, postgres: PostgreSQL
+    tmp_path: Path, postgres: PostgreSQL
 ) -> None:
-    servers = [replicas.joins().start() for _ in range(3)]
-    servers[0].fires("chat")
-    until(lambda: {"Page", "Tell"} <= set(replicas.world.kinds()))
-    with postgres.statements() as count:
-        threading.Event().wait(WATCHED_S)
-        assert 0 < count() / WATCHED_S < STATEMENTS_A_SECOND
-    assert postgres.connections(replicas.url) <= 3 * CONNECTIONS_OF_A_SERVER
+    options = Options(ports=ANY_PORTS, directory=tmp_path, bot=False, monitoring=False, paced=False)
+    with Workbench(options) as bench, several_on_postgresql(bench, postgres, SERVERS) as servers:
+        servers.start()
+        threading.Event().wait(SETTLED_S)
+        with postgres.statements() as asked:
+            threading.Event().wait(WATCHED_S)
+            what = asked()
+        assert 0 < what.total() / WATCHED_S < STATEMENTS_A_SECOND, what.most_common(12)
+        assert postgres.connections(servers.database) <= SERVERS * CONNECTIONS_OF_A_SERVER

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from bot.journal.database import VANISHED_AFTER_S, conninfo
+from bot.journal.servers import LEASE
 from tests.databases import PostgreSQL
 from tests.doors.house import alert, webhook
 from tests.faults.process import Process, eventually, started
@@ -19,6 +21,8 @@ from tests.story.night import MAYA, told
 WHOLE = os.environ.get("CHAOS") == "all"
 AWAY_S = 60.0 if WHOLE else 12.0
 SLACK_GIVES_UP_AFTER_S = 3.0
+AFTER_A_LEASE_S = 10.0
+PAGES_DONE = 'fixfirst_outbox_effects{courier="pager",state="done"}'
 DEADLINE = '\n[deadlines]\nacknowledge = "8s"\n'
 
 
@@ -91,6 +95,33 @@ def test_while_the_database_is_away_nothing_is_promised_and_afterwards_everythin
         assert len(bot.bench.pagerduty.incidents) == 2
         assert (bot.child.running, bot.pid) == (True, pid)
         assert not bot.logged("engine_bug", "courier_bug", "slack_listener_bug")
+
+
+def in_hand(url: str) -> bool:
+    """Whether somebody is paging in this moment."""
+    with psycopg.connect(conninfo(url)) as connection:
+        claimed = "SELECT count(*) FROM outbox WHERE courier = 'pager' AND state = 'waiting' AND claim IS NOT NULL"
+        return connection.execute(claimed).fetchall() == [(1,)]
+
+
+if WHOLE:  # it waits for the end of a lease, 45 s; a skip would be a failure on a build machine
+
+    def test_a_page_that_was_in_hand_when_the_database_went_is_sent_again_when_its_lease_is_over(
+        tmp_path: Path, postgres: PostgreSQL
+    ) -> None:
+        url = postgres.new()
+        with started(tmp_path, environment={"FIXFIRST_DATABASE": url}) as bot:
+            bot.bench.pagerduty.outage = "down"
+            assert sends(bot, "burning") == 200
+            eventually(lambda: in_hand(url))
+            with postgres.gone():
+                bot.bench.pagerduty.outage = "none"
+                eventually(lambda: bot.paged() == {"burning"})  # it is taken, and nobody can write that down
+            back = time.monotonic()
+            eventually(lambda: bot.counted(PAGES_DONE) == 1, within_s=LEASE.total_seconds() + AFTER_A_LEASE_S)
+            assert time.monotonic() - back > 1, "the hard case: the answer was lost"
+            assert len(bot.bench.pagerduty.incidents) == 1
+            assert not bot.logged("engine_bug", "courier_bug")
 
 
 def test_a_click_while_the_database_stands_still_is_answered_before_slack_gives_up_and_told_of_later(

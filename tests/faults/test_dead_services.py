@@ -3,20 +3,21 @@
 import os
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from pathlib import Path
 
 from bot.incident import events as ev
 from bot.incident.state import Incident, Status
 from bot.workbench.server import bind
+from bot.workbench.slack.faults import Fault
 from tests.doors.house import alert as house_alert
 from tests.doors.house import webhook
 from tests.faults.process import eventually, started
-from tests.hands import START
 from tests.integrations.postbox import Postbox, open_postbox
 from tests.story.night import INTAKE, MAYA, Night, alert, open_night, told
 from tests.story.test_paging import SECRET, TABLES, Bridge, open_bridge
@@ -24,7 +25,10 @@ from tests.story.test_paging import SECRET, TABLES, Bridge, open_bridge
 WHOLE = os.environ.get("CHAOS") == "all"
 ALERTS = 500
 GROUPS = 50 if WHOLE else 10
+BEFORE = GROUPS // 2
+"""Groups that burn before Slack is gone."""
 SLACK_WAS_AWAY = timedelta(minutes=15)
+HANGING = 30
 PAGED_WITHIN = timedelta(seconds=30)
 SLACK_DOWN = {"service_unavailable", "ratelimited", "fatal_error", "internal_error", "name_taken"}
 
@@ -39,43 +43,65 @@ def accepted_after(night: Night, incident: Incident) -> timedelta:
     return page.recorded_at - incident.opened_at
 
 
+def called_since(night: Night, incident: Incident, at: datetime) -> int:
+    """How often somebody was called after this because nobody had it."""
+    entries = night.app.journal.entries(incident.id)
+    return sum(isinstance(entry.event, ev.AckDeadlineMissed) and entry.recorded_at > at for entry in entries)
+
+
 def burn(night: Night) -> None:
     """500 alerts, spread over Slack's absence; each group begins with one and grows."""
     waves = ALERTS // GROUPS
+    began = night.clock.now
     for wave in range(waves):
         for group in range(GROUPS):
             night.alerts(alert(f"f{group}-{wave}", model_name=f"model-{group}"))
-        while night.clock.now < START + SLACK_WAS_AWAY * (wave + 1) / waves:
+        while night.clock.now < began + SLACK_WAS_AWAY * (wave + 1) / waves:
             night.after(seconds=15)
 
 
 def test_five_hundred_alerts_in_the_fifteen_minutes_without_slack(tmp_path: Path) -> None:
     with open_night(tmp_path) as night:
         night.foretold |= SLACK_DOWN
+        for group in range(BEFORE):
+            night.alerts(alert(f"f{group}-before", model_name=f"model-{group}"))
+        night.through(minutes=1)
+        known = {incident.id for incident in incidents(night)}
+        announcements = len(night.messages(INTAKE))
+        assert {len(night.messages(incident.channel)) for incident in incidents(night)} == {2}, "the call and the card"
+
         night.bench.workspace.faults.down = True
         burn(night)
-        assert {incident.firing for incident in incidents(night)} == {ALERTS // GROUPS}
-        assert max(accepted_after(night, incident) for incident in incidents(night)) <= PAGED_WITHIN
+        for incident in incidents(night):
+            assert incident.firing == ALERTS // GROUPS + (incident.id in known)
+            assert accepted_after(night, incident) <= PAGED_WITHIN
         assert len(night.bench.pagerduty.incidents) == GROUPS
-        assert night.messages(INTAKE) == []
+        assert len(night.messages(INTAKE)) == announcements
 
-        calls = night.bench.workspace.calls
-        before = len(calls)
+        before, returned = len(night.bench.workspace.calls), night.clock.now
         night.bench.workspace.faults.clear()
         night.through(minutes=2)
-        announced = [(message.metadata or {})["event_payload"]["incident"] for message in night.messages(INTAKE)]
-        opened_within = timedelta(seconds=GROUPS)  # one a second
-        assert len(announced) == ceil(opened_within / night.config.policy.announce_every)
-        assert {incident.announced_with or incident.id for incident in incidents(night)} == set(announced)
-        edits = Counter(
-            (call.args["channel"], call.args["ts"]) for call in calls[before:] if call.method == "chat.update"
-        )
-        rest = {card: times for card, times in edits.items() if card[0] != INTAKE}
-        assert max(rest.values(), default=0) <= 1, "one edit of each card, however much had happened"
-        assert edits.total() - sum(rest.values()) <= 2 * 2 * len(announced), "and of an announcement two a minute"
+        after = [call for call in night.bench.workspace.calls[before:] if call.answer.get("ok")]
+        edits = Counter((call.args["channel"], call.args["ts"]) for call in after if call.method == "chat.update")
+        posts = Counter(call.args["channel"] for call in after if call.method == "chat.postMessage")
         for incident in incidents(night):
-            (card,) = [m for m in night.messages(incident.channel) if is_card(m.metadata)]
-            assert f"{ALERTS // GROUPS} firing" in told(card), told(card)
+            was_there = incident.id in known
+            card = incident.cards["incident"]
+            (shown,) = [m for m in night.messages(incident.channel) if is_card(m.metadata)]
+            assert f"{incident.firing} firing" in told(shown), told(shown)
+            assert int(was_there) <= edits[card.channel, card.ts] <= 1, "one edit, however much had happened"
+            others = [times for (channel, _), times in edits.items() if channel == incident.channel]
+            assert max(others, default=0) <= 1, "nor of the call, into which the first look comes"
+            since = called_since(night, incident, returned)
+            said = night.said(f"Nobody has {incident.ref} yet", incident.channel)
+            assert len(said) <= 1 + since, "of several calls for Jonas only the latest is told late"
+            assert 1 <= posts[incident.channel] - since <= (1 if was_there else 4), "call, card and look, if not there"
+        of_announcements = sum(times for (channel, _), times in edits.items() if channel == INTAKE)
+        assert of_announcements <= GROUPS, "one for each incident"
+        announced = [(message.metadata or {})["event_payload"]["incident"] for message in night.messages(INTAKE)]
+        opened_within = timedelta(seconds=GROUPS - BEFORE)  # one a second
+        assert len(announced) - announcements == ceil(opened_within / night.config.policy.announce_every)
+        assert {incident.announced_with or incident.id for incident in incidents(night)} == set(announced)
         assert set(night.app.journal.numbers()["outbox"]["states"]) == {"done"}
         assert len(night.bench.pagerduty.incidents) == GROUPS
 
@@ -154,6 +180,30 @@ def test_a_prometheus_that_hangs_keeps_no_page_no_click_and_no_alert_waiting(tmp
         assert "INC-1" in bot.types(MAYA, "/incident ack INC-1")
         assert bot.health("/health/engine")[0] == 200
         eventually(lambda: "did not answer within" in said(bot.bench.workspace.state.channels), within_s=40)
+
+
+def test_with_every_call_to_slack_hanging_thirty_pages_are_out_within_thirty_seconds(tmp_path: Path) -> None:
+    with started(tmp_path) as bot:
+        faults = bot.bench.workspace.faults
+        faults.plan(Fault.HANG, times=1_000_000)
+        try:
+            answered: dict[str, float] = {}
+            for number in range(HANGING):
+                name = f"model-{number}"
+                labels = {"alertname": name, "severity": "critical", "model_name": name}
+                sent = house_alert(f"f{number}", labels=labels, annotations={"summary": name})
+                assert bot.street.alerts(webhook([sent])).status == 200
+                answered[name] = time.monotonic()
+            paged: dict[str, float] = {}
+            while len(paged) < HANGING and time.monotonic() < answered["model-0"] + PAGED_WITHIN.total_seconds():
+                paged |= {name: time.monotonic() for name in bot.paged() - paged.keys()}
+                time.sleep(0.05)
+            assert paged.keys() == answered.keys()
+            assert max(paged[name] - answered[name] for name in paged) < PAGED_WITHIN.total_seconds()
+            assert faults.suffered[Fault.HANG], "Slack was called, and has not answered"
+            assert bot.bench.workspace.channel(INTAKE).messages == []
+        finally:
+            faults.clear()
 
 
 def said(channels: object) -> str:

@@ -97,3 +97,16 @@ def test_a_pool_without_a_free_connection_is_trouble() -> None:
 def test_what_we_asked_wrongly_stays_a_bug(name: str) -> None:
     assert not in_trouble(told(IS_OURS[name]()))
     assert not in_trouble(ValueError("no database's"))
+
+
+@pytest.mark.parametrize("house", ["postgresql"], indirect=True)
+def test_what_is_written_a_moment_after_all_connections_were_cut_is_written_on_another(house: House) -> None:
+    house.receive(house.alert("f1"))
+    house.behind_its_back(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    house.receive(house.alert("f2"))
+    house.drain()
+    (incident,) = house.journal.live()
+    assert incident.firing == 2
