@@ -105,7 +105,8 @@ class LocalEngine:
         self.wake()
 
     def _beat(self) -> None:
-        safely(self._journal.beat)
+        if safely(self._journal.beat) and self._journal.pulse.was_set_back:
+            safely(self.take_over)
 
     def _loop(self) -> None:
         while not self._stopping.is_set():

@@ -89,17 +89,18 @@ class Work:
     def take_over(self) -> None:
         """Gives back what an earlier process had claimed, and reckons deadlines by the settings of today.
 
-        Where others may be at work, what somebody has claimed is theirs while they live, and the clock is the
-        database's; where not, it is the machine's, which may have been set back since.
+        Where others may be at work, what somebody has claimed is theirs while they live. The clock, the machine's or
+        the database's, may have been set back since.
         """
 
         def take_over(txn: Txn) -> None:
             if self.journal.is_ours_alone:
                 txn.release_all()
-                txn.hasten(txn.now + LONGEST_REST)
+            txn.hasten(txn.now + LONGEST_REST)
             txn.refresh_due()
 
         self.journal.write(take_over).result()
+        self.journal.pulse.was_set_back = False
 
     def turn(self) -> int:
         """All of it once, on the caller's thread: how many things were done."""

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -16,9 +17,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 
-from bot.journal.clock import elapsed
+from bot.journal.clock import FOLLOWED, elapsed
 from bot.journal.direct import Direct
 from bot.journal.trouble import in_trouble
+
+log = structlog.get_logger()
 
 BUSY_TIMEOUT_MS: Final = 15_000
 CONNECT_TIMEOUT_S: Final = 5
@@ -267,6 +270,8 @@ class DatabaseClock:
             return
         if self._known is not None:
             ours = self._counted(self._known, answered)
+            if abs(told - ours) > FOLLOWED + timedelta(seconds=answered - asked):
+                log.warning("clock_was_set", seconds=round((told - ours).total_seconds(), 1))
             if told <= ours <= told + timedelta(seconds=answered - asked):
                 told = ours
         self._known = told, answered

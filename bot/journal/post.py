@@ -26,7 +26,7 @@ from bot.journal.direct import Direct
 from bot.journal.errands import DELIVER, Errand
 from bot.journal.ids import new_id
 from bot.journal.rows import Job, job_from_row
-from bot.journal.servers import FRESH_FOR, LEASE
+from bot.journal.servers import APART, FRESH_FOR, LEASE
 from bot.journal.tables import inbox, outbox, server
 
 WAITING, DONE, DEAD = "waiting", "done", "dead"
@@ -113,8 +113,9 @@ _IN_LANE_OF: Final = (
     .limit(1)
 )
 _RELEASE: Final = update(outbox).where(_OURS, _WAITING)
-_FROM_LATER: Final = _RELEASE.where(outbox.c.created_at > bindparam("now"))
+_FROM_LATER: Final = _RELEASE.where(outbox.c.created_at > bindparam("later"))
 _TOO_LATE: Final = _RELEASE.where(outbox.c.due_at > bindparam("latest"))
+_HELD_TOO_LONG: Final = _RELEASE.where(outbox.c.claimed_until > bindparam("longest"))
 _OLDEST: Final = (
     select(outbox.c.courier, func.min(outbox.c.created_at)).where(_OURS, _WAITING).group_by(outbox.c.courier)
 )
@@ -231,9 +232,12 @@ def release_all(direct: Direct, workspace: str) -> None:
 
 
 def hasten(direct: Direct, workspace: str, now: datetime, latest: datetime) -> None:
-    """What is from a time that has not come yet is due now, and nothing later than `latest`: the clock was set back."""
-    direct.run(_FROM_LATER, {"whose": workspace, "now": now, "due_at": now})
+    """What is from a time that has not come yet is due now, nothing later than `latest`, and what somebody holds is
+    held for no longer than a lease: the clock was set back."""
+    direct.run(_FROM_LATER, {"whose": workspace, "later": now + APART, "due_at": now})
     direct.run(_TOO_LATE, {"whose": workspace, "latest": latest, "due_at": latest})
+    held = {"whose": workspace, "longest": now + LEASE + APART, "claimed_until": now + LEASE}
+    direct.run(_HELD_TOO_LONG, held)
 
 
 def numbers(direct: Direct, workspace: str) -> dict[str, Any]:

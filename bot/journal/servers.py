@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.journal.direct import Direct, PerDatabase
@@ -20,6 +20,8 @@ FRESH_FOR: Final = DEAD_AFTER - BEAT_EVERY
 """A claim that is younger is its server's, however long that was silent before: cut off or stopped until now, it may
 claim before it beats, and beats within BEAT_EVERY. Nobody waits longer for that: who claims between two beats and dies
 is dead no sooner."""
+APART: Final = timedelta(seconds=1)
+"""So far the servers' ideas of the database's time may lie apart; what is from later still is from before a setting."""
 FORGET_AFTER: Final = timedelta(days=1)
 NOBODY: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """As time of death: before any beat, so that nobody is dead."""
@@ -34,6 +36,7 @@ _BEAT: Final[PerDatabase] = {"sqlite": _beating(sqlite.insert), "postgresql": _b
 _OURS: Final = server.c.workspace == bindparam("whose")
 _ALIVE: Final = select(server.c.id).where(_OURS, server.c.beat_at > bindparam("before")).order_by(server.c.id)
 _LEAVE: Final = delete(server).where(server.c.id == bindparam("which"))
+_FROM_LATER: Final = update(server).where(_OURS, server.c.beat_at > bindparam("later"))
 _FORGET: Final = delete(server).where(_OURS, server.c.beat_at < bindparam("before"))
 
 
@@ -52,6 +55,11 @@ def leave(direct: Direct, which: str) -> None:
     direct.run(_LEAVE, {"which": which})
 
 
+def from_later(direct: Direct, workspace: str, now: datetime) -> None:
+    """Who beat at a time that has not come yet beat just now, so that it can be dead soon: the clock was set back."""
+    direct.run(_FROM_LATER, {"whose": workspace, "later": now + APART, "beat_at": now})
+
+
 def forget(direct: Direct, workspace: str, now: datetime) -> None:
     """Takes the long dead off the list; every lease of theirs is over by then."""
     direct.run(_FORGET, {"whose": workspace, "before": now - FORGET_AFTER})
@@ -64,10 +72,14 @@ class Pulse:
     def __init__(self) -> None:
         self._since: datetime | None = None
         self._last: datetime | None = None
+        self.was_set_back = False
+        """The clock was, and what is planned by its former time waits for somebody to plan it anew."""
 
     def beaten(self, now: datetime) -> None:
         """A beat of ours is on disk."""
-        if self._last is None or now - self._last >= DEAD_AFTER:
+        if self._last is not None and self._last - now > APART:
+            self.was_set_back = True
+        if self._last is None or self.was_set_back or now - self._last >= DEAD_AFTER:
             self._since = now
         self._last = now
 

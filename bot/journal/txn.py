@@ -334,8 +334,10 @@ class Txn(Reader):
         post.release_all(self.direct, self.workspace)
 
     def hasten(self, latest: datetime) -> None:
-        """Lets nothing rest for longer because the clock was set back: what waits is due at `latest` at the latest."""
+        """Lets nothing rest for longer because the clock was set back: what waits is due at `latest` at the latest, and
+        who is dead has not beaten in the future."""
         post.hasten(self.direct, self.workspace, self.now, latest)
+        servers.from_later(self.direct, self.workspace, self.now)
 
     def tidy(self, before: datetime) -> None:
         """Forgets what was delivered and drained before then, and the servers that are long dead."""

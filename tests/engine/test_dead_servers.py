@@ -11,6 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from bot.contracts import Attempt, Delivered, Transient
+from bot.engine.local import LocalEngine
+from bot.engine.work import Work
 from bot.incident import commands as cmd
 from bot.incident.effects import AcknowledgePage, CallSecond, Effect, Page, StopPaging
 from bot.incident.events import Severity
@@ -151,6 +153,50 @@ def test_who_waits_for_the_row_that_a_silent_server_claims_does_not_get_it_after
 
         assert silent.journal.write(claims).result() is not None
         assert theirs[0].result() is None
+
+
+@pytest.mark.parametrize("pair", ["postgresql"], indirect=True)
+def test_when_the_databases_clock_was_set_back_an_hour_what_a_dead_server_held_is_free_as_soon_as_ever(
+    pair: tuple[House, House],
+) -> None:
+    dies, lives = pair
+    page = paged(dies)
+    both_known(dies, lives)
+    takes(dies, page)
+    lives.clock.now -= timedelta(hours=1)
+    lives.journal.beat()
+    assert lives.journal.pulse.was_set_back
+    Work(lives.desk, Outbox(lives.desk, {})).take_over()
+    live_on(lives.clock, DEAD_AFTER - BEAT_EVERY, lives)
+    assert takes(lives, page) is None, "it was not silent for long enough by anybody's clock"
+    live_on(lives.clock, 2 * BEAT_EVERY, lives)
+    assert takes(lives, page) is not None
+
+
+@pytest.mark.parametrize("pair", ["postgresql"], indirect=True)
+def test_when_the_databases_clock_was_set_back_an_hour_a_page_that_waits_goes_out_at_once(
+    pair: tuple[House, House],
+) -> None:
+    house, _ = pair
+    page = paged(house)
+
+    class Slow(Recorder):
+        def deliver(self, effect: Effect, incident: Incident, attempt: Attempt) -> Delivered:
+            super().deliver(effect, incident, attempt)
+            if len(self.acted) == 1:
+                raise Transient("come back in ten minutes", retry_after=600)
+            return []
+
+    pager = Slow()
+    engine = LocalEngine(house.desk, Outbox(house.desk, {"pager": pager}))
+    engine.start()
+    try:
+        until(lambda: pager.acted == [page.effect])
+        until(lambda: not waiting_pages(house))
+        house.clock.now -= timedelta(hours=1)
+        until(lambda: pager.acted == [page.effect, page.effect])
+    finally:
+        engine.stop()
 
 
 def test_a_server_that_has_just_begun_judges_nobody(pair: tuple[House, House]) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, event
+from structlog.testing import capture_logs
 
 from bot.journal import database
 from bot.journal.database import ASK_EVERY_S, DatabaseClock, open_engine
@@ -96,3 +97,13 @@ def test_a_machine_that_was_suspended_knows_how_late_it_is(
     suspended(monkeypatch, ASK_EVERY_S - 1)
     assert clock() - before >= timedelta(seconds=ASK_EVERY_S - 1)
     engine.dispose()
+
+
+def test_a_database_whose_clock_was_set_is_followed_and_it_is_said(counted: Counted) -> None:
+    clock = DatabaseClock(counted.engine, counted)
+    clock()
+    counted.now += 3_600
+    with capture_logs() as lines:
+        told = clock()
+    assert abs(told - counted.database_says()) < QUICK
+    assert [(line["event"], round(line["seconds"], -1)) for line in lines] == [("clock_was_set", -3_600)]
