@@ -11,7 +11,7 @@ from bot.incident.events import Severity
 from bot.incident.failover import WHY
 from bot.incident.policy import Policy
 from bot.incident.state import Incident, Status
-from bot.incident.timeline import span
+from bot.incident.timeline import count, span
 from bot.journal.audit import Waiting
 
 TURN_WITHIN: Final = timedelta(seconds=10)
@@ -93,6 +93,10 @@ def _late(facts: Facts, now: datetime) -> Iterator[Finding]:
     if waiting.news is not None and now - waiting.news > NEWS_WITHIN:
         text = f"Alerts that came in {span(now - waiting.news)} ago are not worked into an incident."
         yield Finding(Check.INBOX, "", text)
+    for group, alerts in waiting.homeless.items():
+        burn = "burns" if alerts == 1 else "burn"
+        text = f"{count(alerts, 'alert')} of the group {group} {burn} in no incident: declare one."
+        yield Finding(Check.INBOX, group, text)
 
 
 def turning(turned_at: datetime | None, now: datetime) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """What an audit asks of the journal: what waits although its time has come, and whether it can be written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -21,13 +21,14 @@ from sqlalchemy import (
     table,
 )
 
+from bot.incident.alert import AlertStatus
 from bot.journal.database import newest_schema
 from bot.journal.direct import Direct
 from bot.journal.ids import new_id
-from bot.journal.post import WAITING
+from bot.journal.post import WAITING, ahead
 from bot.journal.statements import NEWS_WAITING
 from bot.journal.store import Journal
-from bot.journal.tables import inbox, incident, outbox
+from bot.journal.tables import alert, inbox, incident, outbox
 from bot.journal.txn import Txn
 from bot.journal.writer import Busy
 
@@ -38,12 +39,14 @@ class Waiting:
 
     `timer` is an incident's number and the deadline that has passed. `effects` tells by courier since when an effect
     could have been taken up: it is due, first in its lane and in nobody's hands. `news` is when the oldest news of a
-    group came in that are not worked into an incident.
+    group came in that are not worked into an incident. `homeless` are alerts that burn in no incident and in no news
+    that are still to be worked in, by group: nothing will ever be made of them.
     """
 
     timer: tuple[int, datetime] | None
     effects: Mapping[str, datetime]
     news: datetime | None
+    homeless: Mapping[str, int] = field(default_factory=dict)
 
 
 _TIMER: Final = (
@@ -55,12 +58,7 @@ _TIMER: Final = (
 # Written into the statement, for the index of the waiting ones alone.
 _WAITING: Final[ColumnElement[str]] = literal_column(f"'{WAITING}'")
 _EARLIER: Final = outbox.alias("earlier")
-_AHEAD: Final = (
-    _EARLIER.c.incident == outbox.c.incident,
-    _EARLIER.c.courier == outbox.c.courier,
-    _EARLIER.c.lane == outbox.c.lane,
-    _EARLIER.c.position < outbox.c.position,
-)
+_AHEAD: Final = ahead(_EARLIER)
 _TURN_CAME: Final = select(func.max(_EARLIER.c.ended_at)).where(*_AHEAD).scalar_subquery()
 _FREE: Final = select(outbox.c.courier, outbox.c.due_at, outbox.c.claimed_until, _TURN_CAME.label("turn_came")).where(
     outbox.c.workspace == bindparam("workspace"),
@@ -71,6 +69,20 @@ _FREE: Final = select(outbox.c.courier, outbox.c.due_at, outbox.c.claimed_until,
 )
 _NEWS: Final = select(func.min(inbox.c.received_at)).where(
     inbox.c.workspace == bindparam("workspace"), inbox.c.drained_at.is_(None)
+)
+# In the words of the index of the homeless ones.
+_HOMELESS: Final = (
+    select(alert.c.group_key, func.count())
+    .where(
+        alert.c.workspace == bindparam("workspace"),
+        alert.c.incident.is_(None),
+        alert.c.status == literal_column(f"'{AlertStatus.FIRING}'"),
+        ~exists().where(
+            inbox.c.workspace == alert.c.workspace, inbox.c.group_key == alert.c.group_key, inbox.c.drained_at.is_(None)
+        ),
+    )
+    .group_by(alert.c.group_key)
+    .order_by(alert.c.group_key)
 )
 
 
@@ -91,6 +103,7 @@ def _waiting(direct: Direct, workspace: str, now: datetime) -> Waiting:
         timer=(timer[0], timer[1]) if timer else None,
         effects=effects,
         news=direct.scalar(_NEWS, {"workspace": workspace}),
+        homeless=dict(direct.all(_HOMELESS, {"workspace": workspace})),
     )
 
 

@@ -64,21 +64,23 @@ _FREE: Final = or_(
 """Nobody holds it: it was given back, its lease is over, or its server is dead and has not claimed it just now."""
 _FOLLOWS: Final = sorted({(effect.lane, effect.after) for effect in EFFECTS.values() if effect.after})
 """Lanes, each with the one it waits for too."""
-_AHEAD: Final = or_(
-    _EARLIER.c.lane == outbox.c.lane,
-    *(
-        and_(outbox.c.lane == literal_column(f"'{lane}'"), _EARLIER.c.lane == literal_column(f"'{ahead}'"))
-        for lane, ahead in _FOLLOWS
-    ),
-)
-_TURN_CAME: Final = ~exists().where(
-    _EARLIER.c.incident == outbox.c.incident,
-    _EARLIER.c.courier == outbox.c.courier,
-    _AHEAD,
-    _EARLIER.c.state == _SAID,
-    _EARLIER.c.position < outbox.c.position,
-)
-"""It is the first of its lane: what a lane holds, and what it follows, is carried out in order."""
+
+
+def ahead(earlier: Any) -> tuple[ColumnElement[bool], ...]:
+    """Whether the row of this alias comes before the outbox's: what a lane holds, and what it follows, is in order."""
+    follows = (
+        and_(outbox.c.lane == literal_column(f"'{lane}'"), earlier.c.lane == literal_column(f"'{first}'"))
+        for lane, first in _FOLLOWS
+    )
+    return (
+        earlier.c.incident == outbox.c.incident,
+        earlier.c.courier == outbox.c.courier,
+        or_(earlier.c.lane == outbox.c.lane, *follows),
+        earlier.c.position < outbox.c.position,
+    )
+
+
+_TURN_CAME: Final = ~exists().where(*ahead(_EARLIER), _EARLIER.c.state == _SAID)
 _READY_NOW: Final = (_WAITING, outbox.c.due_at <= bindparam("now"), _FREE, _TURN_CAME)
 COURIERS: Final = sorted({effect.courier for effect in EFFECTS.values()}, key=lambda name: (name != "pager", name))
 """Everybody who carries effects out, the pager first."""

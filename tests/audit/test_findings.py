@@ -201,9 +201,8 @@ def test_an_effect_is_free_from_when_the_one_ahead_of_it_ended(site: Site) -> No
     assert held(site.after(seconds=3)).effects["slack"] == site.now - timedelta(seconds=3)
 
 
-def test_news_wait_from_when_they_came_until_they_are_worked_in(site: Site) -> None:
-    came = site.now
-    alert = Delivery(
+def alert_from(came: datetime) -> Delivery:
+    return Delivery(
         fingerprint="f1",
         firing=True,
         name="LLMErrorRatioHigh",
@@ -216,8 +215,22 @@ def test_news_wait_from_when_they_came_until_they_are_worked_in(site: Site) -> N
         starts_at=came,
         ends_at=None,
     )
-    site.desk.receive([Message(ALERTMANAGER.id, (alert,), 0)]).result()
+
+
+def test_news_wait_from_when_they_came_until_they_are_worked_in(site: Site) -> None:
+    came = site.now
+    site.desk.receive([Message(ALERTMANAGER.id, (alert_from(came),), 0)]).result()
     assert held(site.after(seconds=70)).news == came
     for group_key in site.journal.waiting_groups():
         site.desk.drain(group_key).result()
     assert held(site).news is None
+
+
+def test_an_alert_that_burns_in_no_incident_and_in_no_news_is_found(site: Site) -> None:
+    site.desk.receive([Message(ALERTMANAGER.id, (alert_from(site.now),), 0)]).result()
+    assert held(site).homeless == {}, "its news are still to be worked in"
+    site.journal.write(lambda txn: [txn.take_news(group) for group in site.journal.waiting_groups()]).result()
+    ((group, number),) = held(site).homeless.items()
+    assert number == 1
+    (finding,) = find(Facts(site.now, held(site), ()), site.now)
+    assert finding.text == f"1 alert of the group {group} burns in no incident: declare one."
