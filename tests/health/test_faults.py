@@ -245,6 +245,21 @@ def test_what_is_too_slow_is_unknown_and_what_came_before_counts(remembering: Re
     assert any("did not answer within 1.5 s" in text and "Lost GPU" in text for text in told.unknowns)
 
 
+def test_one_that_hung_is_seen_by_the_very_next_look_once_it_answers(remembering: Remembering) -> None:
+    over = threading.Event()
+
+    def hangs_at_first(handler: Handler) -> bool:
+        return not over.is_set() and over.wait(5)
+
+    with between(hangs_at_first, remembering(ill())) as url:
+        telemetry = Telemetry(url, timeout=1.0, budget=2.0)
+        before = survey(telemetry, Scope(), datetime.now(UTC))
+        over.set()
+        after = survey(telemetry, Scope(), datetime.now(UTC))
+
+    assert (before.verdict, after.verdict) == (Verdict.BLIND, Verdict.OUTAGE)
+
+
 def test_a_prometheus_that_dies_between_two_questions_leaves_what_it_said(remembering: Remembering) -> None:
     asked: list[str] = []
 
