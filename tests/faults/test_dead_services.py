@@ -133,8 +133,11 @@ def test_in_the_hour_without_pagerduty_everybody_is_still_woken(tmp_path: Path) 
                 night.types(MAYA, "/incident ack", burning.channel)
             for _ in range(8):
                 night.after(minutes=1)
-        triggers = [body["incident"] for body in bridge.heard if body["action"] == "trigger"]
-        assert triggers == woken, "each once"
+        triggers = [(body["incident"], body["level"]) for body in bridge.heard if body["action"] == "trigger"]
+        assert [ref for ref, level in triggers if level == 0] == woken, "each once"
+        further = [(ref, level) for ref, level in triggers if level]
+        assert len(further) == len(set(further)), "and the next person of each once"
+        assert {ref for ref, _ in further} == set(woken[::2]), "where nobody had it"
         assert night.pages() == []
 
         night.bench.pagerduty.outage = "none"
