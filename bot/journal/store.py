@@ -17,9 +17,10 @@ from bot.journal.chain import entry_hash
 from bot.journal.direct import Direct
 from bot.journal.epoch import Epoch
 from bot.journal.ids import new_id
+from bot.journal.reader import Memory, Reader
 from bot.journal.rows import Archived, Job, entry_from_row, envelope
 from bot.journal.trouble import in_trouble
-from bot.journal.txn import DueAt, JournalBatch, Memory, Reader, Txn
+from bot.journal.txn import DueAt, JournalBatch, Txn
 from bot.journal.writer import Busy, Writer
 
 T = TypeVar("T")

@@ -1,13 +1,8 @@
-"""Reading the journal, and one write transaction as a job sees it."""
+"""One write transaction as a job sees it."""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import reduce
 from typing import Any, Final, Protocol
-
-from sqlalchemy import Select
 
 from bot.incident.alert import Alert, GroupState
 from bot.incident.brake import ABOUT, BRAKED, Brake, brake
@@ -17,7 +12,7 @@ from bot.incident.drill import ABOUT as DRILLS
 from bot.incident.drill import Drill, under_way
 from bot.incident.effects import Effect
 from bot.incident.entry import Entry
-from bot.incident.events import VERSION, Event, TextRedacted
+from bot.incident.events import VERSION, Event
 from bot.incident.failover import WHY, Standing
 from bot.incident.people import Actor
 from bot.incident.state import Incident, evolve
@@ -25,10 +20,11 @@ from bot.intake.tally import Heard
 from bot.journal import changes, errands, heads, ledger, logbook, post, servers, slots
 from bot.journal import statements as sql
 from bot.journal.chain import entry_hash, new_salt, text_digest
-from bot.journal.codec import actor_out, digests_in, event_out
-from bot.journal.direct import Direct, Row
+from bot.journal.codec import actor_out, event_out
+from bot.journal.direct import Direct
 from bot.journal.epoch import Epoch, Glance
 from bot.journal.ids import new_id
+from bot.journal.reader import Memory, Reader
 from bot.journal.rows import Job, entry_from_row, envelope
 
 DueAt = Callable[[Incident], datetime | None]
@@ -36,100 +32,6 @@ DueAt = Callable[[Incident], datetime | None]
 _COLUMNS_OF_A_TEXT: Final = ("digest", "incident", "salt", "text")
 HELD_FOR: Final = timedelta(seconds=5)
 """How soon it is looked at again what waits after a fail-over."""
-LIVE_ONES: Final = 4_000
-OVER: Final = 256
-"""Folded incidents kept in memory, some 100 KB each. Everybody asks for all that are live, so of these all are kept:
-were they one more than is kept, each would have been forgotten by the time it is asked for."""
-
-
-class Memory:
-    """Folded incidents by id, each with its chain's head; the least used forgotten first. Thread-safe.
-
-    Only a head says that two mean the same: after a restore or a fail-over another entry may have the same number.
-    """
-
-    def __init__(self, live: int = LIVE_ONES, over: int = OVER) -> None:
-        self._lock = threading.Lock()
-        self._most = {True: live, False: over}
-        self._kept: dict[bool, OrderedDict[str, tuple[Incident, str]]] = {True: OrderedDict(), False: OrderedDict()}
-
-    def get(self, incident_id: str) -> tuple[Incident, str] | None:
-        with self._lock:
-            for shelf in self._kept.values():
-                if incident_id in shelf:
-                    shelf.move_to_end(incident_id)
-                    return shelf[incident_id]
-            return None
-
-    def put(self, item: Incident, head: str) -> None:
-        with self._lock:
-            self._kept[not item.is_live].pop(item.id, None)
-            shelf = self._kept[item.is_live]
-            shelf[item.id] = (item, head)
-            shelf.move_to_end(item.id)
-            while len(shelf) > self._most[item.is_live]:
-                shelf.popitem(last=False)
-
-
-class Reader:
-    """The queries that reading and writing share."""
-
-    def __init__(self, direct: Direct, workspace: str, memory: Memory) -> None:
-        self.direct = direct
-        self.workspace = workspace
-        self._memory = memory
-
-    def incident(self, incident_id: str) -> Incident | None:
-        """The incident as of now; from memory when nothing was added since."""
-        return self.glimpse(incident_id)
-
-    def glimpse(self, incident_id: str) -> Incident | None:
-        """The incident as of now, held by nobody."""
-        head = self.direct.scalar(sql.HEAD_OF, {"incident_id": incident_id})
-        return None if head is None else self._as_of(incident_id, head)
-
-    def _as_of(self, incident_id: str, head: str) -> Incident | None:
-        """The incident whose chain ends with this hash, or went on meanwhile."""
-        before, known = self._memory.get(incident_id) or (None, "")
-        if before is not None and known == head:
-            return before
-        newer = self._since(before, known) if before is not None else ()
-        if not newer:
-            before, newer = None, self.entries(incident_id)
-        folded = reduce(evolve, newer, before)
-        if folded is not None:
-            self._memory.put(folded, newer[-1].hash)
-        return folded
-
-    def _since(self, before: Incident, head: str) -> tuple[Entry, ...]:
-        """What was added to it; none where it must be folded anew, since what it rests on is not the same any more."""
-        newer = self.entries(before.id, after=before.seq)
-        goes_on = bool(newer) and newer[0].prev_hash == head
-        return newer if goes_on and not any(isinstance(entry.event, TextRedacted) for entry in newer) else ()
-
-    def entries(self, incident_id: str, after: int = 0) -> tuple[Entry, ...]:
-        """The entries of an incident from the one after this number on, in order."""
-        its = {"incident_id": incident_id, "after": after}
-        rows = self.direct.named(sql.ENTRIES_OF, its)
-        # All of its texts in one go, or those of a few entries.
-        texts = self.direct.all(sql.TEXTS_OF, its) if not after else self.texts(rows)
-        found: dict[str, str] = dict(texts)
-        return tuple(entry_from_row(row, found) for row in rows)
-
-    def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-        """The texts of these rows that still exist, by digest."""
-        digests = [digest for row in rows for digest in digests_in(row["kind"], row["body"])]
-        return self.direct.all(sql.TEXTS[self.direct.database], {"digests": digests}) if digests else []
-
-    def one(self, query: Select[str, str], **values: Any) -> Incident | None:
-        """The incident that a query for id and head finds in this workspace."""
-        return next(iter(self.many(query, **values)), None)
-
-    def many(self, query: Select[str, str], **values: Any) -> tuple[Incident, ...]:
-        """As `one`, all of them."""
-        rows = self.direct.all(query, {"workspace": self.workspace, **values})
-        found = (self._as_of(incident_id, head) for incident_id, head in rows)
-        return tuple(item for item in found if item is not None)
 
 
 class Home(Protocol):

@@ -11,8 +11,8 @@ from bot.incident import commands as cmd
 from bot.incident.state import Incident, Status
 from bot.journal import Txn
 from bot.journal.direct import Direct, Statement
+from bot.journal.reader import Memory
 from bot.journal.redaction import clear_text
-from bot.journal.txn import Memory
 from tests.databases import PostgreSQL
 from tests.journal.conftest import MAYA, House
 
