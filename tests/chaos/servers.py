@@ -77,9 +77,9 @@ class Servers:
         with self._lock:
             awake = [child for child in self.children if child not in self._hung]
             running = [child for child in awake if child.running]
+            for ended in [child for child in awake if child not in running]:
+                ended.start()  # by itself, as a server does that finds no database; a supervisor begins it anew
             if not running:
-                for child in awake:
-                    child.start()  # they ended by themselves, as a server does that finds no database
                 return None
             victim = dice.choice(running)
             assert victim.pid is not None
