@@ -108,7 +108,7 @@ class Desk:
         future = self.journal.write(lambda txn: self._take_in(txn, messages, written), urgent=False)
 
         def kept(done: Future[list[int]]) -> None:
-            if done.exception() is not None:
+            if not _is_written(done):
                 return
             if self._known is not None:
                 self._known.learn(written)
@@ -145,7 +145,7 @@ class Desk:
         return [one for one in self.changes(whose) if self._counts(one)]
 
     def _wake_if_written(self, done: Future[T]) -> None:
-        if done.exception() is None:  # what failed changed nothing; to look at once would only fail again
+        if _is_written(done):  # what failed changed nothing; to look at once would only fail again
             self._wake()
 
     def drain(self, group_key: str) -> Future[Outcome | None]:
@@ -154,7 +154,7 @@ class Desk:
         future = self._write(lambda txn: self._drain(txn, group_key, over), urgent=True)
 
         def note(done: Future[Outcome | None]) -> None:
-            if done.exception() is None and over:
+            if _is_written(done) and over:
                 with self._counting:
                     self._unopened += 1
                 log.info(
@@ -412,3 +412,8 @@ def _title(state: GroupState) -> str:
     if alike and len({alert.title for alert in state.samples}) > 1:
         return f"{worst.name} ({state.firing} alerts)"
     return worst.title
+
+
+def _is_written(done: Future[T]) -> bool:
+    """Whether it was committed; whoever waited for it may have given up before it began."""
+    return not done.cancelled() and done.exception() is None

@@ -182,6 +182,9 @@ class TracedDesk(Desk):
         future = work(asked)
 
         def over(done: Future[T]) -> None:
+            if done.cancelled():
+                span.end(failure="given up before it began")
+                return
             error = done.exception()
             if isinstance(error, Refused):
                 span.end(about={"fixfirst.refused": 1})

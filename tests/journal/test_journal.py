@@ -1,5 +1,6 @@
 """What is promised once we said 2xx: it is on disk, it counts once, and a tampered line shows."""
 
+import threading
 from concurrent.futures import Future
 from typing import Any
 
@@ -10,6 +11,7 @@ from bot.incident import commands as cmd
 from bot.incident.events import Severity
 from bot.incident.people import Refused
 from bot.incident.state import Incident, Status, fold
+from bot.intake.alerts import Message
 from bot.journal import Busy, Txn
 from tests.journal.conftest import MAYA, House
 
@@ -119,6 +121,31 @@ def test_one_failing_job_does_not_take_its_neighbours_with_it(house: House) -> N
     assert isinstance(futures[0].exception(), RuntimeError)
     assert futures[1].result().incident.status is Status.ACKNOWLEDGED
     assert isinstance(futures[2].exception(), RuntimeError)
+
+
+def test_what_nobody_waits_for_any_more_is_not_done_and_no_bug(
+    house_on_file: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = house_on_file
+    go_on = threading.Event()
+    begun = threading.Event()
+
+    def stands_still(_: Txn) -> bool:
+        begun.set()
+        return go_on.wait(10)
+
+    stalled = house.journal.write(stands_still)
+    assert begun.wait(10)
+    given_up: list[Future[Any]] = [
+        house.desk.write(lambda txn: txn.enqueue("nobody", [])),
+        house.desk.receive([Message("alertmanager", (house.alert("f1"),), 0)]),
+        house.desk.drain("a group"),
+    ]
+    assert all(future.cancel() for future in given_up)
+    go_on.set()
+    assert stalled.result(10)
+    assert house.journal.waiting_groups() == []
+    assert caplog.records == []
 
 
 def test_a_closed_journal_says_that_it_is_busy(house: House) -> None:
