@@ -33,7 +33,7 @@ def begin(*, plain: bool) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     libraries = logging.StreamHandler(sys.stderr)
     libraries.setFormatter(WithoutSecrets(logging.BASIC_FORMAT))

@@ -96,3 +96,27 @@ def test_it_costs_next_to_nothing() -> None:
     )
     spent = min(timeit.repeat(lambda: without_secrets(None, "error", {"exception": told}), number=10, repeat=5))
     assert spent < 0.1, f"{spent * 100:.1f} ms for a traceback of {len(told)} characters"
+
+
+CROWD = """
+import logging, threading
+import structlog
+from bot import loglines
+
+loglines.begin(plain=False)
+log = structlog.get_logger()
+ways = [lambda n: log.info("ours", n=n), lambda n: logging.getLogger("a.library").warning("theirs")] * 3
+talk = [threading.Thread(target=lambda way=way: [way(n) for n in range(1_500)]) for way in ways]
+for thread in talk:
+    thread.start()
+for thread in talk:
+    thread.join()
+"""
+
+
+def test_every_line_stands_alone_however_many_threads_and_libraries_speak_at_once() -> None:
+    done = subprocess.run([sys.executable, "-c", CROWD], capture_output=True, text=True, timeout=60, check=True)
+    lines = done.stderr.splitlines()
+    ours = [json.loads(line) for line in lines if line.startswith("{")]
+    theirs = [line for line in lines if line == "WARNING:a.library:theirs"]
+    assert (len(ours), len(theirs), len(lines)) == (4_500, 4_500, 9_000)
