@@ -9,6 +9,7 @@ import pytest
 
 from bot.incident import commands as cmd
 from bot.incident.state import Incident, Status
+from bot.intake.alerts import Delivery
 from bot.journal import Txn
 from bot.journal.direct import Direct, Statement
 from bot.journal.reader import Memory
@@ -56,6 +57,11 @@ def the_one(house: House) -> Incident:
     return incident
 
 
+def the_end_waits(house: House, first: Delivery) -> None:
+    """It has stopped burning, and that is still to be worked in."""
+    house.receive(replace(first, firing=False, ends_at=house.clock.now))
+
+
 def test_what_begins_while_an_end_is_worked_in_is_not_taken_for_worked_in(
     two: tuple[House, House], before_marking: Callable[[Callable[[], object]], None]
 ) -> None:
@@ -64,7 +70,7 @@ def test_what_begins_while_an_end_is_worked_in_is_not_taken_for_worked_in(
     here.receive(first)
     here.drain()
     here.clock.after(minutes=1)
-    here.receive(replace(first, firing=False, ends_at=here.clock.now))
+    the_end_waits(here, first)
     before_marking(lambda: there.receive(there.alert("f2")))
     here.drain()
     there.drain()
@@ -86,7 +92,7 @@ def test_an_alert_that_comes_while_a_late_end_is_worked_in_opens_its_incident(
     )
     for house in two:
         house.clock.after(hours=2)
-    here.receive(replace(first, firing=False, ends_at=here.clock.now))
+    the_end_waits(here, first)
     before_marking(lambda: there.receive(there.alert("f2")))
     here.drain()
     there.drain()
