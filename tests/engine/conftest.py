@@ -1,4 +1,4 @@
-"""Databases for engines, and clusters on them."""
+"""Databases for engines, and servers on them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,9 @@ import pytest
 
 from bot.journal.database import sqlite_url
 from tests.databases import PostgreSQL
+from tests.engine.pair import servers_of
 from tests.engine.replica import Cluster, cluster
+from tests.journal.conftest import House
 
 
 @pytest.fixture
@@ -38,3 +40,11 @@ def replicas(postgres: PostgreSQL, request: pytest.FixtureRequest) -> Iterator[C
     """Servers that share a database, with each engine."""
     with cluster(postgres.new(), queue=request.param == "queue") as servers:
         yield servers
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def pair(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[House, House]]:
+    """Two servers on each database, with a clock that stands: what is said of one must be true of the other."""
+    url = request.getfixturevalue("postgres").new() if request.param == "postgresql" else ""
+    with servers_of(tmp_path, url) as pair:
+        yield pair
