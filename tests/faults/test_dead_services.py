@@ -18,9 +18,8 @@ from bot.workbench.slack.faults import Fault
 from tests.doors.house import alert as house_alert
 from tests.doors.house import webhook
 from tests.faults.process import eventually, started
-from tests.integrations.postbox import Postbox, open_postbox
 from tests.story.night import INTAKE, MAYA, Night, alert, open_night, told
-from tests.story.test_paging import SECRET, TABLES, Bridge, open_bridge
+from tests.story.outage import open_outage
 
 WHOLE = os.environ.get("CHAOS") == "all"
 ALERTS = 500
@@ -110,30 +109,20 @@ def is_card(metadata: object) -> bool:
     return isinstance(metadata, dict) and metadata.get("event_payload", {}).get("surface") == "incident"
 
 
-@contextmanager
-def without_pagerduty(folder: Path) -> Iterator[tuple[Night, Bridge, Postbox]]:
-    with open_bridge() as bridge, open_postbox(Postbox()) as mail:
-        tables = TABLES.format(bridge=bridge.port, mail=mail.port)
-        with open_night(
-            folder, settings={"[alerts]\n": f"[alerts]\n{tables}"}, secrets={"BRIDGE_SECRET": SECRET}
-        ) as night:
-            night.bench.pagerduty.outage = "500"
-            yield night, bridge, mail
-
-
 def test_in_the_hour_without_pagerduty_everybody_is_still_woken(tmp_path: Path) -> None:
-    with without_pagerduty(tmp_path) as (night, bridge, _):
+    with open_outage(tmp_path) as outage:
+        night, bridge = outage.night, outage.bridge
         woken = []
         for number in range(6):
             burning = night.burns(f"f{number}", model_name=f"model-{number}")
             night.through(minutes=2)
-            assert bridge.heard[-1]["incident"] == burning.ref, "the next pager has it within two minutes"
+            assert bridge.accepted[-1]["incident"] == burning.ref, "the next pager has it within two minutes"
             woken.append(burning.ref)
             if number % 2:
                 night.types(MAYA, "/incident ack", burning.channel)
             for _ in range(8):
                 night.after(minutes=1)
-        triggers = [(body["incident"], body["level"]) for body in bridge.heard if body["action"] == "trigger"]
+        triggers = [(body["incident"], body["level"]) for body in bridge.accepted if body["action"] == "trigger"]
         assert [ref for ref, level in triggers if level == 0] == woken, "each once"
         further = [(ref, level) for ref, level in triggers if level]
         assert len(further) == len(set(further)), "and the next person of each once"

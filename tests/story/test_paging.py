@@ -1,106 +1,32 @@
 """PagerDuty is dead and somebody has to be woken all the same: the page goes by webhook and mail, and people see it."""
 
-import hashlib
-import hmac
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from bot.incident import events as ev
 from bot.incident.state import Status
 from bot.integrations.pagerduty import Integration
 from bot.settings import Secret
 from bot.slack.actions import Do
-from bot.workbench.server import Servers, Site, bind
-from tests.integrations.postbox import Postbox, open_postbox
-from tests.story.night import MAYA, Night, open_night, told
+from tests.story.night import MAYA, Night, told
+from tests.story.outage import Outage, open_outage
 
 SPARE_KEY = "f" * 32
-SECRET = "the bridge knows us by this"
-TABLES = """
-[[pager.fallback]]
-kind = "webhook"
-name = "bridge"
-url = "http://127.0.0.1:{bridge}/page"
-secret_env = "BRIDGE_SECRET"
-
-[[pager.fallback]]
-kind = "mail"
-name = "oncall-mail"
-host = "127.0.0.1"
-port = {mail}
-security = "none"
-from = "fixfirst@example.com"
-to = ["oncall@example.com"]
-"""
 MAIL = "mail to oncall@example.com"
-
-
-@dataclass
-class Bridge:
-    """What takes our webhooks: `status` is its answer, `heard` what was sent under the right signature."""
-
-    port: int = 0
-    status: int = 200
-    heard: list[dict[str, Any]] = field(default_factory=list)
-
-    async def page(self, request: Request) -> Response:
-        body = await request.body()
-        signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-        assert request.headers["X-FixFirst-Signature"] == f"v1={signature}"
-        if self.status == 200:
-            self.heard.append(json.loads(body))
-        return PlainTextResponse("ok", self.status)
-
-    def actions(self) -> list[str]:
-        return [body["action"] for body in self.heard]
-
-
-@contextmanager
-def open_bridge() -> Iterator[Bridge]:
-    bridge = Bridge()
-    listener = bind(0, "--bridge-port")
-    bridge.port = listener.getsockname()[1]
-    server = Servers([Site(Starlette(routes=[Route("/page", bridge.page, methods=["POST"])]), listener)])
-    server.start()
-    try:
-        yield bridge
-    finally:
-        server.stop()
-
-
-@dataclass
-class Outage:
-    """A night in which PagerDuty answers nobody, and the other ways to wake people."""
-
-    night: Night
-    bridge: Bridge
-    mail: Postbox
 
 
 @pytest.fixture
 def outage(tmp_path: Path) -> Iterator[Outage]:
-    with open_bridge() as bridge, open_postbox(Postbox()) as mail:
-        tables = TABLES.format(bridge=bridge.port, mail=mail.port)
-        with open_night(
-            tmp_path, settings={"[alerts]\n": f"[alerts]\n{tables}"}, secrets={"BRIDGE_SECRET": SECRET}
-        ) as night:
-            night.bench.pagerduty.outage = "500"
-            yield Outage(night, bridge, mail)
+    with open_outage(tmp_path) as outage:
+        yield outage
 
 
 def paged_by_mail(outage: Outage) -> Night:
     """The bridge is down as well, so it is the mail that gets through."""
-    outage.bridge.status = 503
+    outage.bridge.answer = (503, b"down")
     outage.night.burns()
     return outage.night.through(minutes=2, seconds=5)
 
@@ -109,9 +35,9 @@ def test_after_a_minute_the_page_goes_by_the_webhook_and_channel_and_card_say_so
     night = outage.night
     night.burns()
     night.through(seconds=55)
-    assert outage.bridge.heard == []
+    assert outage.bridge.accepted == []
     night.through(seconds=10)
-    (body,) = outage.bridge.heard
+    (body,) = outage.bridge.accepted
     assert (body["action"], body["incident"], body["severity"], body["round"]) == ("trigger", "INC-1", "SEV1", 1)
     assert body["title"] == "llama-70b answers with errors"
     assert body["link"].endswith("/incidents/INC-1")
@@ -139,7 +65,7 @@ def test_with_the_webhook_down_too_the_mail_gets_out(outage: Outage) -> None:
 
 def test_whoever_accepted_hears_who_has_it_and_that_it_is_over(outage: Outage) -> None:
     night = paged_by_mail(outage)
-    outage.bridge.status = 200
+    outage.bridge.answer = (200, b"ok")
     night.clicks(MAYA, night.card, Do.ACK, night.incident.channel)
     night.recovers()
     night.types(MAYA, "/incident resolve rolled back", night.incident.channel)
@@ -148,7 +74,7 @@ def test_whoever_accepted_hears_who_has_it_and_that_it_is_over(outage: Outage) -
     assert "Maya Okafor has it." in taken.get_content()
     assert "It is over: rolled back" in over.get_content()
     assert taken["In-Reply-To"] == over["In-Reply-To"] == paged["Message-ID"]
-    assert outage.bridge.heard == [], "it never accepted, and now there is nothing to accept"
+    assert outage.bridge.accepted == [], "it never accepted, and now there is nothing to accept"
 
 
 def test_pagerduty_goes_on_being_tried_and_takes_over_when_it_is_back(outage: Outage) -> None:
@@ -163,15 +89,17 @@ def test_pagerduty_goes_on_being_tried_and_takes_over_when_it_is_back(outage: Ou
     night.bench.pagerduty.act(MAYA, night.bench.pagerduty.incidents[0].id, "acknowledge", "")
     night.after(seconds=5)
     assert night.stands(Status.ACKNOWLEDGED)
-    assert outage.bridge.actions() == ["trigger", "acknowledge"], "what PagerDuty tells us, the other one hears"
+    assert [body["action"] for body in outage.bridge.accepted] == ["trigger", "acknowledge"], (
+        "what PagerDuty tells us, the other one hears"
+    )
 
 
 def test_when_nobody_comes_whoever_stands_in_for_pagerduty_calls_the_next_too(outage: Outage) -> None:
     night = outage.night
     night.burns()
     night.through(minutes=5, seconds=10)
-    assert [(body["action"], body["level"]) for body in outage.bridge.heard] == [("trigger", 0), ("trigger", 1)]
-    assert outage.bridge.heard[1]["news"] == "Nobody has it yet, and the next person is called."
+    assert [(body["action"], body["level"]) for body in outage.bridge.accepted] == [("trigger", 0), ("trigger", 1)]
+    assert outage.bridge.accepted[1]["news"] == "Nobody has it yet, and the next person is called."
     assert outage.mail.mails == [], "it was never asked"
 
 
@@ -199,7 +127,7 @@ def test_acknowledged_in_chat_nobody_is_woken_any_more(outage: Outage) -> None:
 
 
 def test_a_crash_between_two_pagers_loses_nothing_and_pages_once(outage: Outage) -> None:
-    outage.bridge.status = 503
+    outage.bridge.answer = (503, b"down")
     night = outage.night
     night.burns()
     night.through(seconds=65)
