@@ -27,7 +27,7 @@ from psycopg.conninfo import conninfo_to_dict
 from bot.desk import Desk
 from bot.engine.leaving import queue_of
 from bot.engine.local import Chore, LocalEngine
-from bot.engine.work import WORKERS, Work
+from bot.engine.work import Work
 from bot.journal import Busy
 from bot.journal.errands import DELIVER, DRAIN
 from bot.outbox import Outbox
@@ -36,8 +36,8 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-AT_ONCE: Final = sum(WORKERS.values()) + 6
-"""Jobs that one server fetches at once: for each thread of a courier one, and as many drains as threads that write."""
+DRAINING: Final = 6
+"""A server fetches a job for each thread of its couriers, and so many more: drains, for threads that write."""
 ASKING: Final = 4
 """Threads that ask the journal what a job is about."""
 CONNECTIONS: Final = 2
@@ -123,7 +123,7 @@ class Jobs:
         worker = Worker(
             app,
             queues=[self._queue],
-            concurrency=AT_ONCE,
+            concurrency=self._work.threads + DRAINING,
             fetch_job_polling_interval=POLL_EVERY_S,
             delete_jobs="always",  # what happened is in the journal, and what went wrong in the log
             install_signal_handlers=False,

@@ -10,15 +10,14 @@ from typing import Final
 import structlog
 
 from bot.desk import Desk
+from bot.incident.effects import PageEffect, pager_named
 from bot.journal import Busy, Job, Txn
 from bot.outbox import LONGEST_REST, Outbox
 
 log = structlog.get_logger()
 
-STAND_INS: Final = "stand-ins"
 WORKERS: Final = {
     "pager": 2,
-    STAND_INS: 2,
     "slack": 4,
     "runbook": 2,
     "proof": 2,
@@ -27,7 +26,8 @@ WORKERS: Final = {
     "changes": 1,
     "postmortem": 1,
 }
-"""Threads per courier: a dead chat can fill only its own, and a dead pager not those of who stands in for it."""
+"""Threads per courier: a dead chat can fill only its own. So can a dead pager: whoever stands in for it has as many of
+its own, and whoever stands in for that one too."""
 GROUP_PAUSE: Final = timedelta(seconds=1)
 """A group's news are worked in at most this often once it has an incident: a storm edits one card, not a thousand."""
 AGAIN_EVERY: Final = timedelta(seconds=0.25)
@@ -74,12 +74,19 @@ class Work:
         self.outbox = outbox
         self.journal = desk.journal
         self._clock: Callable[[], datetime] = desk.journal.clock
-        self._pools = {name: ThreadPoolExecutor(size, f"courier-{name}") for name, size in WORKERS.items()}
+        stand_ins = {pager_named(pager): WORKERS[PageEffect.courier] for pager in desk.policy.pagers[1:]}
+        self._threads = {**WORKERS, **stand_ins}
+        self._pools = {name: ThreadPoolExecutor(size, f"courier-{name}") for name, size in self._threads.items()}
         self._guard = threading.Lock()
         self._flying: dict[str, str] = {}
         self._pacing = threading.Lock()
         self._drained: dict[str, datetime] = {}
         self._again_from = datetime.min.replace(tzinfo=UTC)
+
+    @property
+    def threads(self) -> int:
+        """How many threads all couriers have together."""
+        return sum(self._threads.values())
 
     def stop(self) -> None:
         """Finishes what couriers have in hand and gives up the rest."""
@@ -162,10 +169,11 @@ class Work:
 
         None when it is in their hands already, or when it is wanted `at_once` and none of them is free.
         """
-        pool = STAND_INS if job.effect.carrier() != job.effect.courier else job.effect.courier
+        carrier, courier = job.effect.carrier(), job.effect.courier
+        pool = carrier if carrier in self._pools else courier  # a pager may have gone from the configuration
         with self._guard:
             busy = sum(held == pool for held in self._flying.values())
-            if job.id in self._flying or (at_once and busy >= WORKERS[pool]):
+            if job.id in self._flying or (at_once and busy >= self._threads[pool]):
                 return None
             self._flying[job.id] = pool
         future = self._pools[pool].submit(self.outbox.deliver, job.id)

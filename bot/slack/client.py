@@ -10,6 +10,7 @@ from slack_sdk.webhook import WebhookClient
 
 from bot.contracts import Permanent, Transient
 from bot.slack.settings import Settings
+from bot.slack.tls import in_time
 
 TIMEOUT_S: Final = 8
 """Below the 10 s that one courier call may last."""
@@ -33,7 +34,7 @@ ADVICE: Final = {
 def connect(settings: Settings) -> WebClient:
     """A client whose failed calls fail at once: the SDK would post a message again after a dropped connection."""
     url = settings.api_url if settings.api_url.endswith("/") else f"{settings.api_url}/"
-    return WebClient(settings.bot_token.reveal(), base_url=url, timeout=TIMEOUT_S, retry_handlers=[])
+    return WebClient(settings.bot_token.reveal(), base_url=url, timeout=TIMEOUT_S, ssl=in_time(), retry_handlers=[])
 
 
 class Refusal(Exception):
@@ -50,7 +51,7 @@ def call(method: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
         answer = method(**arguments)
     except SlackApiError as error:
         raise _failure(error) from error
-    except (SlackClientError, OSError) as error:
+    except (SlackClientError, OSError, HTTPException) as error:
         raise Transient(f"Slack does not answer ({type(error).__name__})", ambiguous=True) from error
     return dict(answer.data)
 
@@ -79,7 +80,7 @@ def must(method: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
 
 def respond_at(response_url: str, **message: Any) -> None:
     """Posts to a response_url, once; Bolt's own way would wait 30 s and post again. Raises Transient, Refusal."""
-    client = WebhookClient(response_url, timeout=TIMEOUT_S, retry_handlers=[])
+    client = WebhookClient(response_url, timeout=TIMEOUT_S, ssl=in_time(), retry_handlers=[])
     try:
         taken = client.send(**message)
     except (SlackClientError, OSError, HTTPException) as error:

@@ -19,7 +19,7 @@ from bot.engine.leaving import Leaving
 from bot.engine.local import LocalEngine
 from bot.engine.postgres import PostgresEngine
 from bot.incident.due import next_due_at
-from bot.incident.effects import Effect
+from bot.incident.effects import Effect, pager_named
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.incident.state import Incident
@@ -80,7 +80,8 @@ class Replica:
         self.name = name
         self.journal = Journal(engine, WORKSPACE, clock, lambda incident: next_due_at(incident, policy), leaving)
         self.desk = Desk(self.journal, policy, Reading(), lambda: self.engine.wake())  # noqa: PLW0108 - there is none yet
-        self.outbox = Outbox(self.desk, {courier: world.courier(name) for courier in COURIERS})
+        couriers = [*COURIERS, *map(pager_named, policy.pagers[1:])]
+        self.outbox = Outbox(self.desk, {courier: world.courier(name) for courier in couriers})
         self.engine: Engine = (
             PostgresEngine(self.desk, self.outbox, conninfo(url)) if queue else LocalEngine(self.desk, self.outbox)
         )

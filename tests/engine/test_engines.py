@@ -124,6 +124,25 @@ def test_while_every_thread_of_a_courier_hangs_alerts_are_taken_in_and_the_other
     until(lambda: servers.world.kinds().count("Page") == 20)
 
 
+def test_where_the_pager_hangs_and_who_stands_in_for_it_too_the_next_is_asked_for_every_incident(
+    servers: Cluster,
+) -> None:
+    servers.policy = Policy(pagers=("PagerDuty", "bridge", "mail"), accept_within=timedelta(milliseconds=100))
+    go_on = threading.Event()
+
+    def act(server: str, effect: Effect, incident: Incident) -> None:
+        if isinstance(effect, Page) and effect.pager != "mail":
+            go_on.wait()
+
+    servers.world.act = act
+    server = servers.joins().start()
+    try:
+        server.fires(*(f"model-{number}" for number in range(6)))
+        until(lambda: servers.world.kinds().count("Page") == 6)
+    finally:
+        go_on.set()
+
+
 def test_a_replica_comes_and_another_goes_and_no_deadline_is_missed_or_late(replicas: Cluster) -> None:
     replicas.policy = Policy(ack_within=timedelta(seconds=1))
     first, second = replicas.joins().start(), replicas.joins().start()

@@ -1,11 +1,13 @@
 """A server on loopback that takes every request, writes it down, and answers as badly as it is told."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 @dataclass
@@ -60,13 +62,32 @@ def silent(call: Call) -> None:
     call.sink.over.wait(60)
 
 
+def drips(call: Call) -> None:
+    """An answer begins, goes on by a byte every now and then, and never comes to its end."""
+    call.close_connection = True
+    with suppress(OSError):  # whoever asked has given up, as it should
+        call.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        while not call.sink.over.wait(0.02):
+            call.wfile.write(b"x")
+
+
+def breaks_off(call: Call) -> None:
+    """The answer ends before its end."""
+    call.close_connection = True
+    call.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}")
+
+
 @contextmanager
-def sink(treat: Callable[[Call], None]) -> Iterator[Sink]:
-    """A server that treats every request so."""
+def sink(treat: Callable[[Call], None], certificate: Path | None = None) -> Iterator[Sink]:
+    """A server that treats every request so; over TLS with a certificate and its key in one file."""
     one = Sink()
     handler = type("Treated", (Call,), {"sink": one, "treat": staticmethod(treat)})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        one.url = f"http://127.0.0.1:{server.server_address[1]}"
+        one.url = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:

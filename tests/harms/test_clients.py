@@ -2,7 +2,9 @@
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,12 +18,14 @@ from bot.contracts import Attempt, Transient
 from bot.health import Scope, Telemetry, Verdict, survey
 from bot.incident import effects as ef
 from bot.integrations import pagerduty, prometheus
+from bot.integrations.fallback import Notice
 from bot.integrations.pagerduty import wire
 from bot.settings import Secret
 from bot.slack.client import call, connect
 from bot.slack.settings import Settings as SlackSettings
 from tests.core.case import START, Case
-from tests.harms.sink import cut, silent, sink, slow_down
+from tests.harms.sink import Sink, breaks_off, cut, drips, silent, sink, slow_down
+from tests.servers import certificate_in
 
 KEY = "f" * 32
 PATIENCE = 40.0
@@ -82,36 +86,83 @@ def test_slack_s_client_posts_a_message_twice_when_the_answer_to_the_first_gets_
     assert server.asked == ["POST /api/chat.postMessage"] * 2
 
 
-def test_ours_posts_it_once_and_says_that_nobody_knows() -> None:
+def slack(server: Sink) -> WebClient:
+    """Our client, as it is configured, for that server."""
     settings, faults = SlackSettings.from_toml(
-        {"team_id": "T1", "intake_channel": "C1"},
+        {"team_id": "T1", "intake_channel": "C1", "api_url": f"{server.url}/api/"},
         {"FIXFIRST_SLACK_BOT_TOKEN": "xoxb-1", "FIXFIRST_SLACK_SIGNING_SECRET": "s"}.get,
     )
     assert settings is not None, faults
-    with sink(cut) as server:
-        client = connect(settings)
-        client.base_url = f"{server.url}/api/"
-        with pytest.raises(Transient) as lost:
-            call(client.chat_postMessage, channel="C1", text="llama-70b is down")
+    return connect(settings)
+
+
+def test_ours_posts_it_once_and_says_that_nobody_knows() -> None:
+    with sink(cut) as server, pytest.raises(Transient) as lost:
+        call(slack(server).chat_postMessage, channel="C1", text="llama-70b is down")
     assert server.asked == ["POST /api/chat.postMessage"]
     assert lost.value.ambiguous, "so that the next try looks first"
 
 
+def goes_on_for_two_seconds(ask: Callable[[], object], server: Sink) -> bool:
+    """Whether somebody who asks is still at it then; afterwards the server lets go."""
+
+    def until_it_fails() -> None:
+        with suppress(Exception):
+            ask()
+
+    asking = threading.Thread(target=until_it_fails)
+    asking.start()
+    asking.join(2.0)
+    goes_on = asking.is_alive()
+    server.over.set()
+    asking.join(30)
+    return goes_on
+
+
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a server that this machine trusts."""
+    made = certificate_in(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made))
+    return made
+
+
+def test_a_time_out_of_slack_s_client_begins_anew_with_every_byte_and_ours_does_not(certificate: Path) -> None:
+    with sink(drips, certificate) as server:
+        client = WebClient("xoxb-1", base_url=f"{server.url}/api/", timeout=1, retry_handlers=[])
+        assert goes_on_for_two_seconds(lambda: client.chat_postMessage(channel="C1", text="it burns"), server)
+        assert server.asked
+    with sink(drips, certificate) as server:
+        ours, began = slack(server), time.monotonic()
+        ours.timeout = 1
+        with pytest.raises(Transient, match="TimeoutError"):
+            call(ours.chat_postMessage, channel="C1", text="it burns")
+        assert time.monotonic() - began < 5
+
+
+def test_a_time_out_of_pagerduty_s_client_begins_anew_with_every_byte_and_ours_does_not(certificate: Path) -> None:
+    with sink(drips, certificate) as server:
+        client = wire.bounded(EventsApiV2Client(KEY, base_url=server.url), 1)
+        assert goes_on_for_two_seconds(lambda: client.trigger("it burns", "fixfirst"), server)
+        assert server.asked
+    with sink(drips, certificate) as server:
+        ours, began = pagerduty.Integration("spare", Secret(KEY), server.url, 1.0), time.monotonic()
+        with pytest.raises(Transient, match="no answer in 1 s"):
+            ours.tell(Notice("k", "it burns", START))
+        assert time.monotonic() - began < 5
+
+
+def test_an_answer_that_breaks_off_is_silence_and_no_bug_of_ours() -> None:
+    with sink(breaks_off) as server:
+        with pytest.raises(Transient, match="does not answer"):
+            call(slack(server).chat_postMessage, channel="C1", text="it burns")
+        with pytest.raises(Transient, match="does not answer"):
+            pagerduty.Integration("spare", Secret(KEY), server.url, 1.0).tell(Notice("k", "it burns", START))
+
+
 def test_the_prometheus_client_waits_for_ever_for_one_that_is_silent() -> None:
-    with sink(silent) as server:
-        client = PrometheusConnect(server.url, retry=Retry(0))
-
-        def ask() -> None:
-            with suppress(RequestException):
-                client.custom_query("up")
-
-        asking = threading.Thread(target=ask)
-        asking.start()
-        asking.join(2.0)
-        assert asking.is_alive(), "it has no time-out of its own"
-        server.over.set()
-        asking.join(30)
-        client.close()
+    with sink(silent) as server, PrometheusConnect(server.url, retry=Retry(0)) as client:
+        assert goes_on_for_two_seconds(lambda: client.custom_query("up"), server), "it has no time-out of its own"
 
 
 def test_ours_gives_a_silent_one_up_in_its_time() -> None:

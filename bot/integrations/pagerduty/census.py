@@ -7,9 +7,8 @@ from typing import Any, Final
 import httpx2
 from pagerduty import Error, HttpError, RestApiV2Client
 
-from bot.contracts import Transient
 from bot.incident.redact import redact
-from bot.integrations.pagerduty.wire import failure_of
+from bot.integrations.pagerduty.wire import failure_of, silence_of
 
 TRIGGERED, ACKNOWLEDGED, RESOLVED = "triggered", "acknowledged", "resolved"
 PAGES_ASKED: Final = 100
@@ -38,7 +37,7 @@ def known(rest: RestApiV2Client, keys: Sequence[str]) -> list[Paged]:
     except HttpError as error:
         raise failure_of(error) from error
     except (Error, httpx2.HTTPError) as error:
-        raise Transient(f"PagerDuty does not answer ({error})") from error
+        raise silence_of(error) from error
     return list(found.values())
 
 

@@ -23,6 +23,7 @@ from bot.integrations.pagerduty.wire import (
     failure_of,
     foreign_id,
     only_while,
+    silence_of,
     trigger,
 )
 from bot.settings import Secret
@@ -89,7 +90,7 @@ class Courier:
         except HttpError as error:
             raise failure_of(error) from error
         except (Error, httpx2.HTTPError) as error:
-            raise Transient(f"PagerDuty does not answer ({error})", ambiguous=True) from error
+            raise silence_of(error) from error
 
     def _deliver(self, effect: ef.Effect, incident: Incident, attempt: Attempt) -> Delivered:
         match effect:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import httpx2
 from pagerduty import Error, EventsApiV2Client, HttpError
 
-from bot.contracts import Transient
 from bot.integrations.fallback import Notice, Word, timeout_of
 from bot.integrations.pagerduty.settings import NAME, Settings
-from bot.integrations.pagerduty.wire import TIMEOUT_S, bounded, connection, failure_of, trigger
+from bot.integrations.pagerduty.wire import TIMEOUT_S, bounded, connection, failure_of, silence_of, trigger
 from bot.settings import Secret, Table
 
 
@@ -68,6 +67,6 @@ class Integration:
         except HttpError as error:
             raise failure_of(error) from error
         except (Error, httpx2.HTTPError) as error:
-            raise Transient(f"{self.label} does not answer ({error})", ambiguous=True) from error
+            raise silence_of(error, self.label) from error
         finally:
             client.close()

@@ -3,22 +3,29 @@
 Events API: https://developer.pagerduty.com/docs/events-api-v2/overview/ (summary up to 1024 characters, key 255).
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from http.client import HTTPException
 from typing import Any, Final, TypeVar
 
 import httpx2
-from pagerduty import EventsApiV2Client, HttpError, RestApiV2Client
+from pagerduty import Error, EventsApiV2Client, HttpError, RestApiV2Client
 
 from bot.contracts import Permanent, Transient
 from bot.incident.events import Severity
 from bot.incident.state import Incident
+from bot.integrations.pagerduty.settings import NAME
+from bot.integrations.wire import connection_to, exchanged
 
 Client = TypeVar("Client", EventsApiV2Client, RestApiV2Client)
 TIMEOUT_S: Final = 3
 LOOK_TIMEOUT_S: Final = 1
 """Together what a page may hold its lane up: at most one look whether it is known, and one word."""
+LARGEST_ANSWER: Final = 16 * 1024 * 1024
+"""Bytes: a hundred incidents with their escalation policies are one or two million."""
+ASKED_FOR_OURSELVES: Final = frozenset({"accept-encoding", "connection"})
 SEVERITIES: Final = {
     Severity.SEV1: "critical",
     Severity.SEV2: "error",
@@ -57,28 +64,41 @@ def only_while(still_ours: Callable[[], None]) -> Iterator[None]:
         _still_ours.reset(before)
 
 
-class Transport(httpx2.HTTPTransport):
-    """Sends nothing that is not ours any more (`only_while`).
+class Transport(httpx2.BaseTransport):
+    """Carries each request over a line of its own, and sends nothing that is not ours any more (`only_while`).
 
-    With `plain` an http:// address can be configured although the client insists on https:// (a proxy, or a test
-    double).
+    All of it is over in the request's time-out: the client's own begins anew with every byte, so that an answer that
+    drips would keep a thread of the pager's for ever. With `plain` an http:// address can be configured although the
+    client insists on https:// (a proxy, or a test double).
     """
 
     def __init__(self, *, plain: bool) -> None:
-        super().__init__()
         self._plain = plain
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """The whole answer. Raises httpx2.TransportError, and what `only_while` raises."""
+        url = str(request.url.copy_with(scheme="http") if self._plain else request.url)
+        headers = {name: value for name, value in request.headers.items() if name not in ASKED_FOR_OURSELVES}
+        deadline = time.monotonic() + request.extensions["timeout"]["read"]
         still_ours = _still_ours.get()
-
-        def at(moment: str, _: dict[str, Any]) -> None:
-            if still_ours is not None and moment.endswith(".send_request_headers.started"):
+        line = connection_to(url, deadline)
+        try:
+            line.connect()
+            line.sock.settimeout(max(0.001, deadline - time.monotonic()))
+            if still_ours is not None:
                 still_ours()
-
-        request.extensions = {**request.extensions, "trace": at}
-        if self._plain:
-            request.url = request.url.copy_with(scheme="http")
-        return super().handle_request(request)
+            response, body = exchanged(
+                line, request.method, url, request.read(), headers, deadline=deadline, largest=LARGEST_ANSWER
+            )
+        except TimeoutError as error:
+            raise httpx2.ReadTimeout(f"no answer in {request.extensions['timeout']['read']:g} s") from error
+        except (OSError, HTTPException) as error:
+            raise httpx2.NetworkError(str(error) or type(error).__name__) from error
+        finally:
+            line.close()
+        if len(body) > LARGEST_ANSWER:
+            raise httpx2.NetworkError(f"it answered with more than {LARGEST_ANSWER // 1024 // 1024} MiB")
+        return httpx2.Response(response.status, headers=response.getheaders(), content=body)
 
 
 def connection(url: str) -> dict[str, Any]:
@@ -140,3 +160,8 @@ def failure_of(error: HttpError) -> Transient | Permanent:
         after = float(wish) if wish and wish.isdecimal() else None
         return Transient(f"PagerDuty answered {status}", retry_after=after, ambiguous=status >= 500)
     return Permanent(f"PagerDuty refused it with {status}: {response.text[:200]}")
+
+
+def silence_of(error: Error | httpx2.HTTPError, who: str = NAME) -> Transient:
+    """What it looks like when nothing came back; whether the request arrived, nobody knows."""
+    return Transient(f"{who} does not answer ({error.__cause__ or error})", ambiguous=True)
