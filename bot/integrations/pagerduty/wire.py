@@ -98,7 +98,7 @@ class Transport(httpx2.BaseTransport):
             line.close()
         if len(body) > LARGEST_ANSWER:
             raise httpx2.NetworkError(f"it answered with more than {LARGEST_ANSWER // 1024 // 1024} MiB")
-        return httpx2.Response(response.status, headers=response.getheaders(), content=body)
+        return httpx2.Response(response.status, headers=response.getheaders(), stream=httpx2.ByteStream(body))
 
 
 def connection(url: str) -> dict[str, Any]:
