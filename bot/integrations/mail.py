@@ -9,6 +9,7 @@ import hashlib
 import io
 import re
 import smtplib
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from bot.contracts import Permanent, Transient
 from bot.incident.redact import redact
 from bot.incident.timeline import count
 from bot.integrations.fallback import Notice, Word, timeout_of
+from bot.integrations.line import open_line
 from bot.integrations.until import Until
 from bot.settings import Secret, Table
 
@@ -180,6 +182,10 @@ class _Over(smtplib.SMTP):
         self._deadline = time.monotonic() + seconds
         super().__init__(timeout=seconds, **options)
 
+    def _get_socket(self, host: str, port: int, _timeout: float) -> socket.socket:
+        """What smtplib asks for its connection."""
+        return open_line(host, port, self._deadline)
+
     def send(self, s: Any) -> None:
         if self.sock is not None:
             self.sock.settimeout(max(0.001, self._deadline - time.monotonic()))
@@ -193,3 +199,11 @@ class _Over(smtplib.SMTP):
 
 class _OverTls(_Over, smtplib.SMTP_SSL):
     """The same inside TLS from the first byte on."""
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        line = super()._get_socket(host, port, timeout)
+        try:
+            return self.context.wrap_socket(line, server_hostname=host)
+        except BaseException:
+            line.close()
+            raise

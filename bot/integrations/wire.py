@@ -8,12 +8,13 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from bot.contracts import Permanent, Transient
 from bot.incident.redact import redact
+from bot.integrations.line import line_to
 from bot.integrations.until import Until
 from bot.settings import Secret
 
@@ -23,10 +24,8 @@ _LATER = frozenset({408, 425, 429})
 
 def connection_to(url: str, deadline: float) -> HTTPConnection:
     """To the server of an address, not yet opened."""
-    target, left = urlsplit(url), max(0.001, deadline - time.monotonic())
-    if target.scheme == "https":
-        return HTTPSConnection(target.hostname or "", target.port, timeout=left, context=ssl.create_default_context())
-    return HTTPConnection(target.hostname or "", target.port, timeout=left)
+    target = urlsplit(url)
+    return line_to(target.scheme, target.hostname or "", target.port, deadline)
 
 
 def exchanged(
@@ -131,7 +130,6 @@ class Call:
             raise Permanent(f"{self._where(url)}: its certificate is not trusted: {error.verify_message}") from error
         except OSError as error:
             raise Transient(f"{self._where(url)} cannot be reached: {self._reason(error)}") from error
-        connection.sock.settimeout(max(0.001, self._deadline - time.monotonic()))
 
     def _judge(self, method: str, url: str, response: HTTPResponse, answer: bytes, *, words_do: bool) -> Any:
         """The JSON of a good answer (None for an empty one), or the exception that fits the status."""

@@ -5,12 +5,13 @@ import re
 import socket
 import ssl
 import time
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import Final, cast
 
 import httpx2
 
 from bot.contracts import Permanent, Transient
+from bot.integrations.line import line_to
 from bot.integrations.until import Until
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
@@ -73,17 +74,11 @@ class Bounded(httpx2.BaseTransport):
     def _open(self, url: httpx2.URL) -> HTTPConnection:
         connection = self._connection
         if connection is None:
-            port = url.port or (443 if url.scheme == "https" else 80)
-            connection = (
-                HTTPSConnection(url.host, port, timeout=self._left(), context=self._context)
-                if url.scheme == "https"
-                else HTTPConnection(url.host, port, timeout=self._left())
-            )
+            connection = line_to(url.scheme, url.host, url.port, self._deadline, self._context)
             connection.response_class = self._response  # type: ignore[assignment]
             self._connection = connection
         if connection.sock is None:
             try:
-                connection.timeout = self._left()
                 connection.connect()
             except ssl.SSLCertVerificationError as error:
                 raise Permanent(f"{self._where}: its certificate is not trusted: {error.verify_message}") from error

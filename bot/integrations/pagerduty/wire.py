@@ -84,7 +84,6 @@ class Transport(httpx2.BaseTransport):
         line = connection_to(url, deadline)
         try:
             line.connect()
-            line.sock.settimeout(max(0.001, deadline - time.monotonic()))
             if still_ours is not None:
                 still_ours()
             response, body = exchanged(
