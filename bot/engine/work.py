@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from bot.desk import Desk
-from bot.incident.effects import PageEffect, pager_named
+from bot.incident.effects import Effect, Page, PageEffect, pager_named
 from bot.journal import Busy, Job, Txn
 from bot.outbox import LONGEST_REST, Outbox
 
@@ -27,7 +27,8 @@ WORKERS: Final = {
     "postmortem": 1,
 }
 """Threads per courier: a dead chat can fill only its own. So can a dead pager: whoever stands in for it has as many of
-its own, and whoever stands in for that one too."""
+its own, and whoever stands in for that one too. Each has as many again for all that is no page, so that a page waits
+for no call for a second person: PagerDuty takes these by another API, which may hang by itself."""
 GROUP_PAUSE: Final = timedelta(seconds=1)
 """A group's news are worked in at most this often once it has an incident: a storm edits one card, not a thousand."""
 AGAIN_EVERY: Final = timedelta(seconds=0.25)
@@ -74,8 +75,9 @@ class Work:
         self.outbox = outbox
         self.journal = desk.journal
         self._clock: Callable[[], datetime] = desk.journal.clock
-        stand_ins = {pager_named(pager): WORKERS[PageEffect.courier] for pager in desk.policy.pagers[1:]}
-        self._threads = {**WORKERS, **stand_ins}
+        pagers = [PageEffect.courier, *map(pager_named, desk.policy.pagers[1:])]
+        theirs = [*pagers, *map(_calls_of, pagers)]
+        self._threads = {**WORKERS, **dict.fromkeys(theirs, WORKERS[PageEffect.courier])}
         self._pools = {name: ThreadPoolExecutor(size, f"courier-{name}") for name, size in self._threads.items()}
         self._guard = threading.Lock()
         self._flying: dict[str, str] = {}
@@ -169,8 +171,7 @@ class Work:
 
         None when it is in their hands already, or when it is wanted `at_once` and none of them is free.
         """
-        carrier, courier = job.effect.carrier(), job.effect.courier
-        pool = carrier if carrier in self._pools else courier  # a pager may have gone from the configuration
+        pool = self._pool_of(job.effect)
         with self._guard:
             busy = sum(held == pool for held in self._flying.values())
             if job.id in self._flying or (at_once and busy >= self._threads[pool]):
@@ -179,6 +180,11 @@ class Work:
         future = self._pools[pool].submit(self.outbox.deliver, job.id)
         future.add_done_callback(partial(self._landed, job.id, landed))
         return future
+
+    def _pool_of(self, effect: Effect) -> str:
+        carrier = effect.carrier()
+        name = carrier if carrier in self._pools else effect.courier  # a pager may have gone from the configuration
+        return _calls_of(name) if isinstance(effect, PageEffect) and not isinstance(effect, Page) else name
 
     def _landed(self, job_id: str, landed: Callable[[], None], done: Future[None]) -> None:
         with self._guard:
@@ -198,3 +204,7 @@ class Work:
             txn.forget_changes(txn.now - self.desk.policy.changes_kept)
 
         self.journal.write(forget, urgent=False).result()
+
+
+def _calls_of(pager: str) -> str:
+    return f"{pager}: calls"

@@ -10,7 +10,7 @@ import pytest
 from bot.contracts import Transient
 from bot.engine.local import LocalEngine
 from bot.engine.work import DRAINS_AT_ONCE, WORKERS
-from bot.incident.effects import EFFECTS, Effect, OpenChannel, Page, PageEffect
+from bot.incident.effects import EFFECTS, CallSecond, Effect, OpenChannel, Page, PageEffect
 from bot.incident.events import AckDeadlineMissed
 from bot.incident.policy import Policy
 from bot.incident.state import Incident
@@ -21,6 +21,8 @@ from tests.engine.replica import Cluster, Replica, until
 from tests.journal.conftest import House
 
 ANSWER_WITHIN_S = 1.0
+MORE_THAN_IS_LOOKED_AT = 40
+"""Jobs of one courier that one look takes: 32."""
 LATE_AT_MOST_S = 3.0
 """A sweep a second on each server, and what a busy machine takes to run the test."""
 
@@ -137,8 +139,31 @@ def test_where_the_pager_hangs_and_who_stands_in_for_it_too_the_next_is_asked_fo
     servers.world.act = act
     server = servers.joins().start()
     try:
-        server.fires(*(f"model-{number}" for number in range(6)))
-        until(lambda: servers.world.kinds().count("Page") == 6)
+        server.fires(*(f"model-{number}" for number in range(MORE_THAN_IS_LOOKED_AT)))
+        until(lambda: servers.world.kinds().count("Page") == MORE_THAN_IS_LOOKED_AT)
+    finally:
+        go_on.set()
+
+
+def test_a_page_waits_for_no_call_however_many_hang(servers: Cluster) -> None:
+    go_on, hanging = threading.Event(), threading.Semaphore(0)
+
+    def act(server: str, effect: Effect, incident: Incident) -> None:
+        if isinstance(effect, CallSecond):
+            hanging.release()
+            go_on.wait()
+
+    servers.world.act = act
+    server = servers.joins().start()
+    try:
+        server.fires(*(f"first-{number}" for number in range(4)))
+        until(lambda: servers.world.kinds().count("Page") == 4)
+        firsts = [incident.id for incident in server.journal.live()]
+        server.journal.write(lambda txn: [txn.enqueue(first, [CallSecond(1, 1)]) for first in firsts]).result()
+        server.engine.wake()
+        assert all(hanging.acquire(timeout=30) for _ in range(WORKERS["pager"]))
+        server.fires("later")
+        until(lambda: servers.world.kinds().count("Page") == 5)
     finally:
         go_on.set()
 
