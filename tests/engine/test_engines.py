@@ -159,7 +159,12 @@ def test_a_page_waits_for_no_call_however_many_hang(servers: Cluster) -> None:
         server.fires(*(f"first-{number}" for number in range(4)))
         until(lambda: servers.world.kinds().count("Page") == 4)
         firsts = [incident.id for incident in server.journal.live()]
-        server.journal.write(lambda txn: [txn.enqueue(first, [CallSecond(1, 1)]) for first in firsts]).result()
+
+        def call_for_each(txn: Txn) -> None:
+            for first in firsts:
+                txn.enqueue(first, [CallSecond(1, 1)])
+
+        server.journal.write(call_for_each).result()
         server.engine.wake()
         assert all(hanging.acquire(timeout=30) for _ in range(WORKERS["pager"]))
         server.fires("later")

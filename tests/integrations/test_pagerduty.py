@@ -1,4 +1,4 @@
-"""PagerDuty's clients against a server that takes every connection and never answers."""
+"""PagerDuty's clients against a server that never answers, and against what stands in between and answers for it."""
 
 import socket
 import time
@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.contracts import Attempt, TakenOver, Transient
+from bot.contracts import Attempt, Permanent, TakenOver, Transient
 from bot.incident import effects as ef
 from bot.integrations.pagerduty import Courier, Settings
 from tests.core.case import START, Case
+from tests.integrations.bridge import Bridge
 
 SECRETS = {"FIXFIRST_PAGERDUTY_ROUTING_KEY": "f" * 32, "FIXFIRST_PAGERDUTY_API_TOKEN": "token"}
 
@@ -55,3 +56,41 @@ def test_a_page_that_is_not_ours_any_more_when_the_line_is_open_is_not_sent() ->
         with line:
             line.settimeout(5)
             assert line.recv(1) == b"", "the line was closed without a byte"
+
+
+def page(bridge: Bridge) -> None:
+    """Sends one where PagerDuty should be."""
+    settings, faults = Settings.from_toml({"events_url": f"http://127.0.0.1:{bridge.port}"}, SECRETS.get)
+    assert settings is not None, faults
+    courier = Courier(settings, lambda _: "")
+    try:
+        courier.deliver(ef.Page(1), Case().alerts(firing=1, new=1).inc, Attempt("job", 1, START))
+    finally:
+        courier.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, b"<html>please sign in</html>"),
+        (200, b""),
+        (202, b"[]"),
+        (302, b""),
+        (403, b"<html>blocked by policy</html>"),
+        (407, b"{}"),
+        (408, b"{}"),
+    ],
+    ids=str,
+)
+def test_what_a_proxy_answers_for_pagerduty_neither_counts_as_a_page_nor_ends_the_trying(
+    bridge: Bridge, answer: tuple[int, bytes]
+) -> None:
+    bridge.answer = answer
+    with pytest.raises(Transient, match="is a proxy or a login page in between"):
+        page(bridge)
+
+
+def test_what_pagerduty_itself_refuses_is_refused_for_good(bridge: Bridge) -> None:
+    bridge.answer = 400, b'{"status": "invalid event", "errors": ["Invalid routing key"]}'
+    with pytest.raises(Permanent, match="Invalid routing key"):
+        page(bridge)

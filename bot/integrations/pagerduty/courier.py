@@ -122,9 +122,10 @@ class Courier:
         if not self._has_rest():
             return False
         try:
-            return bool(self._look().rget("incidents", params={"incident_key": dedup_key(incident, generation)}))
-        except (Error, httpx2.HTTPError):
+            found = self._look().rget("incidents", params={"incident_key": dedup_key(incident, generation)})
+        except (Error, httpx2.HTTPError, ValueError, RecursionError):
             return False
+        return isinstance(found, list) and bool(found)
 
     def _page(self, incident: Incident, generation: int) -> Sequence[Event]:
         self._trigger(self._events, incident, generation)

@@ -26,6 +26,8 @@ LOOK_TIMEOUT_S: Final = 1
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
 """Bytes: a hundred incidents with their escalation policies are one or two million."""
 ASKED_FOR_OURSELVES: Final = frozenset({"accept-encoding", "connection"})
+NOT_ITS_OWN: Final = frozenset({407, 408, 425})
+"""What a proxy says, or a server that waited for the request."""
 SEVERITIES: Final = {
     Severity.SEV1: "critical",
     Severity.SEV2: "error",
@@ -92,7 +94,8 @@ class Transport(httpx2.BaseTransport):
         except TimeoutError as error:
             raise httpx2.ReadTimeout(f"no answer in {request.extensions['timeout']['read']:g} s") from error
         except (OSError, HTTPException) as error:
-            raise httpx2.NetworkError(str(error) or type(error).__name__) from error
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise httpx2.NetworkError(reason or type(error).__name__) from error
         finally:
             line.close()
         if len(body) > LARGEST_ANSWER:
@@ -157,8 +160,20 @@ def failure_of(error: HttpError) -> Transient | Permanent:
         limit = response.headers.get("ratelimit-reset") if status == 429 else None
         wish = limit or response.headers.get("retry-after")
         after = float(wish) if wish and wish.isdecimal() else None
-        return Transient(f"PagerDuty answered {status}", retry_after=after, ambiguous=status >= 500)
-    return Permanent(f"PagerDuty refused it with {status}: {response.text[:200]}")
+        return Transient(f"{NAME} answered {status}", retry_after=after, ambiguous=status >= 500)
+    if status in NOT_ITS_OWN or not 400 <= status < 500 or not _is_object(response):
+        # A page that somebody in between has answered must not be given up for it.
+        return Transient(
+            f"{NAME} answered {status}, not as it does: is a proxy or a login page in between?", ambiguous=True
+        )
+    return Permanent(f"{NAME} refused it with {status}: {response.text[:200]}")
+
+
+def _is_object(response: httpx2.Response) -> bool:
+    try:
+        return isinstance(response.json(), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def silence_of(error: Error | httpx2.HTTPError, who: str = NAME) -> Transient:
