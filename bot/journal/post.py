@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 
-from bot.incident.effects import EFFECTS, Effect
+from bot.incident.effects import EFFECTS, Effect, PageEffect
 from bot.journal.codec import effect_out
 from bot.journal.direct import Direct
 from bot.journal.errands import DELIVER, Errand
@@ -82,7 +82,9 @@ def ahead(earlier: Any) -> tuple[ColumnElement[bool], ...]:
 
 _TURN_CAME: Final = ~exists().where(*ahead(_EARLIER), _EARLIER.c.state == _SAID)
 _READY_NOW: Final = (_WAITING, outbox.c.due_at <= bindparam("now"), _FREE, _TURN_CAME)
-COURIERS: Final = sorted({effect.courier for effect in EFFECTS.values()}, key=lambda name: (name != "pager", name))
+COURIERS: Final = sorted(
+    {effect.courier for effect in EFFECTS.values()}, key=lambda name: (name != PageEffect.courier, name)
+)
 """Everybody who carries effects out, the pager first."""
 _READY: Final = (
     select(outbox)
@@ -90,6 +92,22 @@ _READY: Final = (
     .order_by(outbox.c.due_at, outbox.c.id)
     .limit(bindparam("most"))
 )
+_PLACED: Final = (
+    select(
+        outbox,
+        func.row_number()
+        .over(partition_by=(outbox.c.lane, outbox.c.kind), order_by=(outbox.c.due_at, outbox.c.id))
+        .label("place"),
+    )
+    .where(_OURS, outbox.c.courier == literal_column(f"'{PageEffect.courier}'"), *_READY_NOW)
+    .subquery()
+)
+_READY_PAGES: Final = (
+    select(*(_PLACED.c[column.name] for column in outbox.columns))
+    .where(_PLACED.c.place <= bindparam("most"))
+    .order_by(_PLACED.c.due_at, _PLACED.c.id)
+)
+"""Each pager has lanes of its own: one that hangs crowds out neither another nor, with its calls, fresh pages."""
 _CLAIM: Final = (
     update(outbox)
     .where(outbox.c.id == bindparam("job"), *_READY_NOW)
@@ -173,12 +191,16 @@ def enqueue(direct: Direct, workspace: str, incident: str, effects: Sequence[Eff
 def ready(direct: Direct, workspace: str, now: datetime, dead_before: datetime, limit: int) -> list[Job]:
     """Heads of lanes that are due and free, at most `limit` per courier, so that a dead one crowds out no other.
 
-    What a server holds whose last beat lies before `dead_before` is free. Pages come first, then the longest waiting.
+    Of pages, and of each kind of call, at most as many per pager. What a server holds whose last beat lies before
+    `dead_before` is free. Pages come first, then the longest waiting.
     """
     jobs: list[Job] = []
     for courier in COURIERS:
-        its = {"whose": workspace, "by": courier, "most": limit, **_judged(now, dead_before)}
-        jobs += map(job_from_row, direct.named(_READY, its))
+        its = {"whose": workspace, "most": limit, **_judged(now, dead_before)}
+        pages = courier == PageEffect.courier
+        jobs += map(
+            job_from_row, direct.named(_READY_PAGES, its) if pages else direct.named(_READY, {**its, "by": courier})
+        )
     return jobs
 
 
