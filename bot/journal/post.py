@@ -100,7 +100,7 @@ _PLACED: Final = (
         .label("place"),
     )
     .where(_OURS, outbox.c.courier == literal_column(f"'{PageEffect.courier}'"), *_READY_NOW)
-    .subquery()
+    .subquery("placed")
 )
 _READY_PAGES: Final = (
     select(*(_PLACED.c[column.name] for column in outbox.columns))
