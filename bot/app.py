@@ -48,7 +48,7 @@ from bot.integrations import ACTS, CHECKS, WEIGHING_ACTS, alertmanager, pagerdut
 from bot.integrations.fallback import Fallback, Voice
 from bot.journal import Journal, evidence
 from bot.journal.audit import is_at_rest, try_out
-from bot.journal.clock import SteadyClock, wall_clock
+from bot.journal.clock import AGREED, Note, SteadyClock, wall_clock
 from bot.journal.database import (
     DatabaseClock,
     called,
@@ -139,6 +139,8 @@ class NoJournal(Exception):
 def open_journal(config: Config, clock: Clock | None = None, *, make: bool = True) -> Journal:
     """The journal with its schema up to date. Its clock, unless one is given, is the machine's, or PostgreSQL's.
 
+    Where a server goes by another time than its machine, because somebody has set the clock, all others go by that too.
+
     Only who serves may `make` one: where a setting is missing, an empty journal would say that nothing burns.
 
     Raises NewerSchema, Unreachable; NoJournal when there is none and none may be made.
@@ -154,10 +156,18 @@ def open_journal(config: Config, clock: Clock | None = None, *, make: bool = Tru
             raise NoJournal(config)
         migrate(engine)
     if clock is None:
-        clock = SteadyClock() if engine.dialect.name == "sqlite" else DatabaseClock(engine)
+        file = file_of(config.database)
+        clock = DatabaseClock(engine) if file is None else _steady_clock(Note(file.resolve()), serves=make)
     leaving = Leaving(config.workspace) if config.queue else None
     due_at = partial(next_due_at, policy=config.policy)
     return Journal(engine, config.workspace, clock, due_at, leaving, epoch=config.database_epoch)
+
+
+def _steady_clock(note: Note, *, serves: bool) -> SteadyClock:
+    if not serves:
+        return SteadyClock(apart=note.read())
+    note.write(AGREED)  # of a server that ended while they did not agree
+    return SteadyClock(tell=note.write)
 
 
 SWITCH_INTERVAL_S: Final = 0.001

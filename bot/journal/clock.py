@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -12,6 +13,7 @@ log = structlog.get_logger()
 
 FOLLOWED: Final = timedelta(seconds=5)
 """A correction up to this is followed at once; time servers make such ones."""
+AGREED: Final = timedelta()
 
 
 def wall_clock() -> datetime:
@@ -38,19 +40,56 @@ class Steps:
         return abs(self._apart - before) > FOLLOWED.total_seconds()
 
 
+class Note:
+    """What the server writes beside the journal for others on its machine: how far the wall clock is ahead of its own.
+
+    By their own clocks the acknowledgement that a terminal takes down would be sent an hour later.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self._file = journal.with_name(f"{journal.name}.clock")
+
+    def write(self, apart: timedelta) -> None:
+        """For whoever asks from now on; nothing while the clocks agree."""
+        try:
+            if apart:
+                fresh = self._file.with_name(f"{self._file.name}.new")
+                fresh.write_text(str(apart.total_seconds()), encoding="ascii")
+                fresh.replace(self._file)
+            else:
+                self._file.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("clock_note_not_written", reason=error.strerror)
+
+    def read(self) -> timedelta:
+        """Nothing where nothing can be read."""
+        try:
+            return timedelta(seconds=float(self._file.read_text(encoding="ascii")))
+        except (OSError, ValueError, OverflowError):
+            return timedelta()
+
+
 class SteadyClock:
     """The wall clock's time, for as long as nobody sets it. Never goes back by itself. Thread-safe.
 
     When the wall clock is set by more than FOLLOWED, this one goes on as if nothing had happened, so that no deadline
     comes early or late, and an incident is told by one clock; `follow` takes the new time, once nothing is running.
+    The wall clock may be `apart`, ahead of this one, from the beginning; `tell` hears each time how far it is then.
     """
 
-    def __init__(self, wall: Callable[[], datetime] = wall_clock, counter: Callable[[], float] = elapsed) -> None:
+    def __init__(
+        self,
+        wall: Callable[[], datetime] = wall_clock,
+        counter: Callable[[], float] = elapsed,
+        apart: timedelta = AGREED,
+        tell: Callable[[timedelta], None] = lambda _: None,
+    ) -> None:
         self._wall = wall
         self._counter = counter
+        self._tell = tell
         self._lock = threading.Lock()
-        self._told, self._at = wall(), counter()
-        self._apart = timedelta()
+        self._told, self._at = wall() - apart, counter()
+        self._apart = apart
 
     def __call__(self) -> datetime:
         """Now, in UTC."""
@@ -63,6 +102,7 @@ class SteadyClock:
             if abs(apart - self._apart) > FOLLOWED:
                 log.warning("clock_was_set", seconds=round((apart - self._apart).total_seconds(), 1))
                 self._apart = apart
+                self._tell(apart)
             self._told, self._at = ours, count
             return ours
 
@@ -78,3 +118,4 @@ class SteadyClock:
             if self._apart:
                 log.warning("clock_followed", seconds=round(self._apart.total_seconds(), 1))
             self._told, self._at, self._apart = self._wall(), self._counter(), timedelta()
+            self._tell(self._apart)

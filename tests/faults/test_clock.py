@@ -1,6 +1,8 @@
 """Somebody sets the clock in the middle of an incident, or the hour changes: nobody is called early, late or twice."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from structlog.testing import capture_logs
 
 from bot.engine.local import Chore, LocalEngine
 from bot.incident import events as ev
-from bot.journal.clock import FOLLOWED, SteadyClock, Steps
+from bot.journal.clock import FOLLOWED, Note, SteadyClock, Steps
 from tests.databases import PostgreSQL
 from tests.doors.house import alert, open_house, webhook
 from tests.faults.process import eventually, started
@@ -266,6 +268,36 @@ def test_a_process_whose_clock_is_set_back_an_hour_goes_on_as_before(tmp_path: P
         assert bot.street.alerts(webhook([alert("f2")])).status == 200
         assert bot.child.running
         assert not bot.logged("engine_bug")
+
+
+@pytest.mark.parametrize("setting", ["+1h", "-1h"])
+def test_what_a_terminal_decides_after_the_clock_was_set_is_carried_out_at_once(tmp_path: Path, setting: str) -> None:
+    environment = fake_time(tmp_path)
+    set_clock(tmp_path, "+0")
+    with started(tmp_path, environment=environment) as bot:
+        assert bot.street.alerts(webhook([alert("f1")])).status == 200
+        eventually(lambda: bot.bench.pagerduty.incidents)
+        set_clock(tmp_path, setting)
+        eventually(lambda: bot.logged("clock_was_set"))
+        typed = ["ack", "INC-1", "--reason", "Slack is down", "--config", str(bot.bench.bot_config)]
+        subprocess.run(
+            [sys.executable, "-m", "bot.cli", *typed], env={**os.environ, **environment}, check=True, timeout=60
+        )
+        eventually(lambda: [page.status for page in bot.bench.pagerduty.incidents] == ["acknowledged"])
+
+
+def test_a_note_of_the_clock_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
+    note, file = Note(tmp_path / "fixfirst.db"), tmp_path / "fixfirst.db.clock"
+    assert note.read() == timedelta()
+    note.write(-HOUR)
+    assert note.read() == -HOUR
+    for garbage in (b"", b"soon", b"nan", b"1e400", b"\xff"):
+        file.write_bytes(garbage)
+        assert note.read() == timedelta()
+    note.write(timedelta())
+    assert list(tmp_path.iterdir()) == []
+    file.mkdir()
+    note.write(HOUR)
 
 
 def test_on_postgresql_a_server_whose_own_clock_is_wrong_goes_by_the_databases(
