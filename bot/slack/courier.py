@@ -49,7 +49,7 @@ class Courier:
             case ef.RefreshCard():
                 return self._refresh(incident, attempt)
             case ef.OpenChannel():
-                return self._channels.open(incident, attempt.now)
+                return self._channels.open(incident, attempt)
             case ef.Tell():
                 return self._entries.tell(effect, incident, attempt)
             case ef.ShowStep():

@@ -1,11 +1,13 @@
 """What the libraries that call out do when left alone, and that ours do not: they sleep, repeat, and wait for ever."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 from pagerduty import EventsApiV2Client
@@ -23,6 +25,7 @@ from bot.integrations.pagerduty import wire
 from bot.settings import Secret
 from bot.slack.client import call, connect
 from bot.slack.settings import Settings as SlackSettings
+from bot.slack.tls import in_time
 from tests.core.case import START, Case
 from tests.harms.sink import Sink, breaks_off, cut, drips, silent, sink, slow_down
 from tests.servers import certificate_in
@@ -30,6 +33,7 @@ from tests.servers import certificate_in
 KEY = "f" * 32
 PATIENCE = 40.0
 """Seconds after which we believe that a client would go on for ever."""
+HERE = "127.0.0.1"
 
 
 class FastAsleep(Exception):
@@ -138,6 +142,19 @@ def test_a_time_out_of_slack_s_client_begins_anew_with_every_byte_and_ours_does_
         with pytest.raises(Transient, match="TimeoutError"):
             call(ours.chat_postMessage, channel="C1", text="it burns")
         assert time.monotonic() - began < 5
+
+
+def test_the_end_of_an_answer_is_no_end_of_the_socket_that_is_held_for_hours(certificate: Path) -> None:
+    """Slack's client opens its WebSocket with the same context, and reads it by `recv` until it is closed."""
+    with (
+        sink(drips, certificate) as server,
+        socket.create_connection((HERE, urlsplit(server.url).port or 0), timeout=0.3) as plain,
+        in_time().wrap_socket(plain, server_hostname=HERE) as held,
+    ):
+        began = time.monotonic()
+        held.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        while time.monotonic() - began < 0.9:
+            assert held.recv(1)
 
 
 def test_a_time_out_of_pagerduty_s_client_begins_anew_with_every_byte_and_ours_does_not(certificate: Path) -> None:

@@ -1,5 +1,6 @@
 """Cards, channels and messages reach Slack once, whatever Slack does meanwhile."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.contracts import Permanent, Transient
+from bot.contracts import Again, Attempt, Permanent, Transient
 from bot.incident import commands as cmd
 from bot.incident import effects as ef
 from bot.incident import events as ev
@@ -186,13 +187,88 @@ def test_a_channel_whose_birth_got_lost_is_adopted(office: Office, fault: Fault)
     assert MAYA in office.channel.members
 
 
-def test_a_channel_left_half_furnished_is_adopted_too(office: Office) -> None:
+@pytest.mark.parametrize("fault", [Fault.RATELIMITED, Fault.SERVER_ERROR, Fault.DROP])
+@pytest.mark.parametrize("method", ["conversations.setPurpose", "conversations.setTopic"])
+def test_a_channel_without_its_purpose_is_a_channel(office: Office, fault: Fault, method: str) -> None:
     office.burns()
-    office.workspace.faults.plan(Fault.RATELIMITED, "conversations.setPurpose")
+    office.workspace.faults.plan(fault, method)
+    (opened,) = deliver_events(office, ef.OpenChannel())
+    assert isinstance(opened, ev.ChannelOpened)
+    assert {MAYA, JONAS} <= set(office.workspace.channel(opened.channel).members)
+
+
+@pytest.mark.parametrize("fault", [Fault.RATELIMITED, Fault.SERVER_ERROR, Fault.DROP, Fault.DONE_DROP])
+def test_who_could_not_be_invited_is_invited_again_and_the_channel_is_known_meanwhile(
+    office: Office, fault: Fault
+) -> None:
+    office.burns()
+    office.workspace.faults.plan(fault, "conversations.invite", times=2)
+    office.delivers()
+    assert office.incident.channel, "so that nobody looks for it, or makes another"
+    assert JONAS not in office.channel.members
+    for _ in range(6):
+        office.after(seconds=1)
+        office.delivers()
+    assert {MAYA, JONAS} <= set(office.channel.members)
+    assert "SEV1" in office.channel.topic.value
+    assert len(office.calls("conversations.create")) == 1
+    assert office.calls("conversations.list") == []
+    assert [one["users"] for one in office.calls("conversations.invite")] == [MAYA, MAYA, MAYA, JONAS]
+    assert office.events_told().count("ChannelOpened") == 1
+    assert any(m.text.startswith(f"<@{MAYA}>") for m in office.said()), "called when she could hear it"
+
+
+def test_an_invitation_that_never_works_holds_nothing_up_for_long(office: Office) -> None:
+    office.burns()
+    office.workspace.faults.plan(Fault.SERVER_ERROR, "conversations.invite", times=1000)
+    for _ in range(30):
+        office.delivers()
+        office.after(seconds=1)
+    assert 3 <= len(office.calls("conversations.invite")) <= 5
+    assert any(m.text.startswith(f"<@{MAYA}>") for m in office.said())
+    assert office.incident.troubles == ()
+
+
+def test_no_call_is_begun_so_late_that_a_try_would_last_too_long(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.burns()
+    monkeypatch.setattr("bot.slack.channels.BEGUN_WITHIN_S", 0.0)
+    slow = deliver(office, ef.OpenChannel())
+    assert isinstance(slow, Again)
+    assert [type(event) for event in slow.events] == [ev.ChannelOpened]
+    assert office.calls("conversations.invite") == []
+    monkeypatch.undo()
+    rest = office.courier.deliver(
+        ef.OpenChannel(), office.incident, Attempt("job", 1, office.clock(), json.loads(json.dumps(slow.progress)))
+    )
+    assert rest == ()
+    assert [one["users"] for one in office.calls("conversations.invite")] == [MAYA, JONAS]
+    assert len(office.calls("conversations.create")) == 1
+
+
+def test_a_channel_is_looked_for_among_very_many_in_more_than_one_try(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(250):
+        office.workspace.api("conversations.create", {"name": f"team-{number}"})
+    office.burns()
+    office.workspace.faults.plan(Fault.LOST_ANSWER, "conversations.create")
     with pytest.raises(Transient):
         deliver(office, ef.OpenChannel())
-    office.records(office.incident, *deliver_events(office, ef.OpenChannel(), 2))
-    assert len([c for c in office.workspace.state.channels.values() if c.name.startswith("inc-1")]) == 1
+    late = iter([False, True] + [False] * 20)
+    monkeypatch.setattr("bot.slack.channels._is_late", lambda _: next(late))
+    page = deliver(office, ef.OpenChannel(), 2)
+    assert isinstance(page, Again)
+    assert page.progress["cursor"]
+    assert page.events == ()
+    attempt = Attempt("job", 1, office.clock(), page.progress)
+    found = office.courier.deliver(ef.OpenChannel(), office.incident, attempt)
+    assert isinstance(found, tuple)
+    office.records(office.incident, *found)
+    assert office.channel.name == "inc-1-llama-70b-answers-500"
+    cursors = [one.get("cursor", "") for one in office.calls("conversations.list")]
+    assert cursors == ["", page.progress["cursor"]]
 
 
 def test_a_channel_that_was_made_in_an_earlier_round_is_adopted(office: Office) -> None:
