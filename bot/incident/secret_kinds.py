@@ -51,7 +51,8 @@ _REAL: Final = r"(?!\$[{(A-Z_]|\{|<|\*\*|\[|(?:null|none|true|false)\b)"
 _VALUE: Final = r"""(?:(?<=")[^"\n]{4,}|(?<=')[^'\n]{4,}|[^\s,;"']{4,})"""
 # Prose has colons too ("invalid token: expected ..."), and so have measurements (first token: 0.31).
 _NO_NUMBER: Final = r"""(?![\d.]+[a-z%]{0,3}(?![^\s,;"']))"""
-_NO_PROSE: Final = r"""(?:(?<==)|(?<=["'])|(?=[^\s,;"']*(?-i:[0-9A-Z])))"""
+# It looks so far ahead and no farther: "token:token:token:..." would be read to its end from each of its colons.
+_NO_PROSE: Final = r"""(?:(?<==)|(?<=["'])|(?=[^\s,;"']{0,200}?(?-i:[0-9A-Z])))"""
 
 NAMES: Final = (
     r"pass(?:word|wd|phrase)?\\?[\"']?\s{0,3}[=:]",
@@ -286,7 +287,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "cookie",
         Sort.NAMED,
-        (r"""(cookie\\?["']?\s?:\s?\\?["']?)[^\s=;,"']+=[^\r\n"']{6,}""",),
+        (r"""(cookie\\?["']?\s?:\s?\\?["']?)[^\s=;,"']{1,200}=[^\r\n"']{6,}""",),
         ("Set-Cookie: session=0123456789abcdef; Path=/",),
         "cookie: missing",
     ),
