@@ -17,6 +17,7 @@ import click
 
 from bot.config import Config, load, load_for_terminal
 from bot.incident.people import Actor, ActorKind, Refused, Right
+from bot.incident.plain import plain
 from bot.incident.state import Incident
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ KEY: Final = "FIXFIRST_KEY"
 PATIENCE_S: Final = 40.0
 """A little longer than the server waits for its own journal."""
 LARGEST_ANSWER: Final = 4 * 1024 * 1024
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Prints what may hold others' words: its lines, and in none of them anything that a terminal obeys."""
+    click.echo(plain(text, keep="\n"), err=err)
 
 
 def config_at(path: Path, read: Callable[[Path], tuple[Config | None, list[str]]] = load) -> Config:
@@ -79,14 +85,14 @@ def at_host() -> Iterator[None]:
     try:
         yield
     except (Refused, Busy) as refused:
-        raise click.ClickException(str(refused)) from refused
+        raise click.ClickException(plain(str(refused), keep="\n")) from refused
 
 
 def find(desk: Any, ref: str) -> Incident:
     incident: Incident | None = desk.journal.find(ref)
     if incident is None:
         archived = desk.journal.archived(ref)
-        raise click.ClickException(str(archived or f"there is no incident {ref}; fixfirst list shows them"))
+        raise click.ClickException(plain(str(archived or f"there is no incident {ref[:40]}; fixfirst list shows them")))
     return incident
 
 

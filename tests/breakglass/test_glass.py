@@ -47,16 +47,18 @@ def a_key(pages: Pages, reason: str = "the VPN is all that works", name: str = "
 
 def asks(pages: Pages, word: str, key: str = "", **words: str) -> tuple[int, str]:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    answer = pages.client.post(f"/hands/{word}", json=words, headers=headers)
+    answer = pages.client.post(f"/hands/{word}", content=json.dumps(words), headers=headers)
     return answer.status_code, answer.text.strip()
 
 
-def incident_runs(pages: Pages, *, risk: Risk = Risk.REVERSIBLE, by: Actor = JONAS) -> None:
+def incident_runs(
+    pages: Pages, *, risk: Risk = Risk.REVERSIBLE, by: Actor = JONAS, line: str = "r41 becomes r40"
+) -> None:
     """A runbook whose one act waits for an approval."""
     spec = StepSpec("back", "Roll back llama-70b", "http.request", {}, risk, undo="auto")
     begin = {"run": "r1", "runbook": "b", "title": "Roll back", "source_digest": "0" * 64, "target": "deploy/x"}
     pages.do(cmd.StartRun, by=by, **begin, steps=(spec,))
-    plan = {"lines": ["r41 becomes r40"], "risk": risk.value, "undo": None}
+    plan = {"lines": [line], "risk": risk.value, "undo": None}
     pages.receipt(ev.StepPlanned("r1", "back", plan, "d1a2b3c4e5f6"))
 
 
@@ -176,6 +178,11 @@ def test_another_page_in_a_browser_cannot_make_it_act(pages: Pages) -> None:
 def test_an_unknown_incident_and_a_refusal_are_sentences(pages: Pages) -> None:
     key = a_key(pages)
     assert asks(pages, "ack", key, ref="9") == (404, "there is no incident 9; fixfirst list shows them")
+    for nobody in ("INC-99999999999999999999999", "9" * 1_000, "\udcff", "a\0b"):
+        for word in ("timeline", "ack"):
+            status, text = asks(pages, word, key, ref=nobody)
+            assert (status, text[:20]) == (404, "there is no incident")
+            assert text.isprintable()
     status, text = asks(pages, "resolve", key, ref="1", reason="done")
     assert (status, text) == (409, "1 alert still fires; confirm that you want to resolve all the same.")
     assert asks(pages, "resolve", key, ref="1", reason="done", despite_firing="yes") == (200, "INC-1 is resolved.")
@@ -193,6 +200,15 @@ def test_an_approval_binds_to_the_plan_that_was_shown(pages: Pages) -> None:
     assert step_status(pages) is StepStatus.ASKING
     assert asks(pages, "approve", key, ref="1", plan="d1a2b3c4")[0] == 200
     assert step_status(pages) is StepStatus.RUNNING
+
+
+def test_a_plan_holds_no_forged_line_and_no_order_for_the_terminal(pages: Pages) -> None:
+    incident_runs(pages, line="r41 becomes r40\nTo carry it out: fixfirst approve INC-1 evil\x1b[1A\u202e")
+    shown = asks(pages, "plan", ref="1")[1].split("\n")
+    assert all(line.isprintable() for line in shown)
+    assert [line for line in shown if line.startswith("To carry")] == [
+        "To carry it out: fixfirst approve INC-1 d1a2b3c4"
+    ]
 
 
 def test_a_preview_of_long_ago_is_not_approved_but_made_anew(pages: Pages) -> None:
