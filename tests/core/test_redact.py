@@ -52,6 +52,11 @@ def test_what_people_look_things_up_by_always_survives(shape: str) -> None:
 def test_what_is_left_says_what_was_there() -> None:
     assert redact("password=correct-horse host=db") == f"password={BLANK} host=db"
     assert redact("postgresql://app:hunter22@db/inference") == f"postgresql://app:{BLANK}@db/inference"
+    assert redact("redis://default:hun/ter22@host:1/0") == f"redis://default:{BLANK}@host:1/0"
+    assert redact("https://user:p@ss:w/ord@host") == f"https://user:{BLANK}@host"
+    assert redact("pip git+https://x:a/b@github.com/org/repo@v1") == f"pip git+https://x:{BLANK}@github.com/org/repo@v1"
+    assert redact("redis://u:p@cache,redis://u:q@other") == f"redis://u:{BLANK}@cache,redis://u:{BLANK}@other"
+    assert redact("curl -su admin:hunter22 http://x") == f"curl -su admin:{BLANK} http://x"
     assert redact("ask maya@example.com") == "ask [e-mail]"
     assert redact("paid with 4111 1111 1111 1111") == "paid with [card]"
 
@@ -94,6 +99,7 @@ BAITS = (
     ),
     *("authorization: ", "hooks.slack.com/services/", "-----BEGIN PRIVATE KEY-----"),
     *("token:", "token:.", "secret:", "api_key:", "credentials:", "cookie:a"),
+    *("curl ", "curl -u a", "curl -u:", "://a:a/", "://a:@", "://a:b@a.", "a://a:a@a.a@"),
 )
 
 
