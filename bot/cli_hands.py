@@ -80,7 +80,7 @@ def approve(path: Path, server: str, reason: str, ref: str, plan: str) -> None:
 def resolve(path: Path, server: str, ref: str, reason: str, **despite: bool) -> None:
     """Resolve an incident, for when chat is down; the REASON is also why you act past the chat."""
     words = {"ref": ref, "reason": reason, **{name: "yes" for name, said in despite.items() if said}}
-    with hands_at(Reach(path, server, reason)) as hands:
+    with hands_at(Reach(path, server, reason, stands_in=True)) as hands:
         say(hands.act("resolve", words))
 
 
@@ -114,7 +114,7 @@ def runbooks(context: click.Context, path: Path, server: str) -> None:
 @click.pass_obj
 def stop(reach: Reach, reason: str) -> None:
     """Stop all runbooks at once; the REASON is also why you act past the chat. What was done can be undone."""
-    with hands_at(reach.because(reason)) as hands:
+    with hands_at(reach.because(reason, stands_in=True)) as hands:
         say(hands.act("stop-runbooks", {"reason": reason}))
 
 

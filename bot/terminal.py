@@ -127,27 +127,33 @@ class Handle(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Where the journal is reached, by the file at `path` or over HTTP, and why somebody acts past the chat."""
+    """Where the journal is reached, by the file at `path` or over HTTP, and why somebody acts past the chat.
+
+    A reason that `stands_in` is that of the act, for who has not said why they act past the chat.
+    """
 
     path: Path
     server: str
     reason: str = ""
+    stands_in: bool = False
 
-    def because(self, reason: str) -> "Reach":
-        return replace(self, reason=reason)
+    def because(self, reason: str, *, stands_in: bool = False) -> "Reach":
+        return replace(self, reason=reason, stands_in=stands_in)
 
 
 @contextmanager
 def hands_at(reach: Reach) -> Iterator[Handle]:
     """The hands over there. What is refused is a sentence, and the command ends with 1."""
     with at_host():
+        if reach.reason and not reach.stands_in and (reach.server or os.environ.get(KEY)):
+            click.echo("With a key, the reason that it was made for goes on record, not this one.", err=True)
         if reach.server:
             yield Remote(reach.server)
             return
         from bot.hands import Hands
 
         with desk_at(reach.path) as desk:
-            yield Local(Hands(desk), reach.reason)
+            yield Local(Hands(desk), reach.reason, reach.stands_in)
 
 
 @dataclass(slots=True)
@@ -156,6 +162,7 @@ class Local:
 
     hands: "Hands"
     reason: str
+    stands_in: bool
 
     def read(self, word: str, words: "Words") -> str:
         return self.hands.read(word, words)
@@ -176,7 +183,10 @@ class Local:
         return told
 
     def _glass(self, newly: "list[Glass]") -> "Broken":
-        """By the key in the environment; else the glass that the person here broke within the hour, or a new one."""
+        """By the key in the environment; else the glass that the person here broke within the hour, or a new one.
+
+        Who says another reason breaks it anew: that stands on record, and the owner is told of it as of the first.
+        """
         from bot.journal import glass
 
         key = os.environ.get(KEY, "")
@@ -186,7 +196,7 @@ class Local:
                 return glass.glass_of_key(txn.direct, txn.workspace, key, txn.now)
             here = the_one_here()
             still = glass.open_glass_of(txn.direct, txn.workspace, here.id, txn.now)
-            if still is None:
+            if still is None or (self.reason.strip() and not self.stands_in and not glass.is_for(still, self.reason)):
                 still = glass.break_glass(txn, here, me(), self.reason)
                 newly.append(still)
             return still

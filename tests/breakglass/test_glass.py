@@ -304,6 +304,38 @@ def test_in_one_go_on_the_host_and_the_owner_hears_of_it(night: Night, here: Typ
     assert len(night.said("acts past the chat")) == 1, "in the incident's own channel too"
 
 
+def test_another_reason_within_the_hour_goes_on_record_and_to_the_owner(night: Night, here: Type) -> None:
+    night.burns()
+    here("ack", "1", "--reason", "Slack is down")
+    again = here("ack", "1", "--reason", "Slack  is down")
+    assert again.stderr == "", "that is the same reason"
+    other = here("ack", "1", "--reason", "my Slack account is locked")
+    assert other.exit_code == 0
+    assert "The glass is broken until" in other.stderr
+    looks(night)
+    assert [
+        why in told(notice)
+        for why, notice in zip(
+            ("Slack is down", "account is locked"), night.said("broke the glass", INTAKE), strict=True
+        )
+    ] == [True, True]
+    timeline = here("timeline", "1").stdout
+    assert timeline.count("acts past the chat") == 2
+    assert "my Slack account is locked" in timeline
+    later = here("ack", "1")
+    assert (later.exit_code, later.stderr) == (0, ""), "the latest goes on"
+
+
+def test_with_a_key_its_own_reason_counts_and_that_is_said(night: Night, here: Type, there: Type) -> None:
+    night.burns()
+    key = here("break-glass", "--reason", "the host is out of reach").stdout.strip()
+    said = "With a key, the reason that it was made for goes on record, not this one.\n"
+    assert there("ack", "1", "--reason", "something else", FIXFIRST_KEY=key).stderr == said
+    assert here("ack", "1", "--reason", "something else", FIXFIRST_KEY=key).stderr == said
+    assert there("resolve", "1", "over", "--despite-firing", FIXFIRST_KEY=key).stderr == ""
+    assert "something else" not in here("timeline", "1").stdout
+
+
 def test_the_owner_is_told_by_the_pager_while_chat_is_down(night: Night, here: Type) -> None:
     night.foretold |= {"service_unavailable", "fatal_error", "internal_error"}
     night.burns()
