@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bot.cli_drift import WRONG, hand_out, no_result, outlets
-from bot.terminal import CONFIG, config_at, desk_at
+from bot.incident.plain import plain
+from bot.terminal import CONFIG, config_at, desk_at, say
 
 if TYPE_CHECKING:
     from bot.quality.canary import Canary, Round
@@ -45,7 +46,7 @@ def canary(*, path: Path, name: str, last: bool, style: str, textfile: Path | No
     elif style == "openmetrics":
         click.echo(exposition.text(figures(rounds), open_metrics=True), nl=False)
     else:
-        click.echo("\n\n".join("\n".join(one.lines()) for one in rounds))
+        say("\n\n".join("\n".join(map(plain, one.lines())) for one in rounds))
     if any(one.quality is None for one in rounds):
         raise SystemExit(WRONG)
     raise SystemExit(1 if any(one.failed for one in rounds) else 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from bot.cli_hands import SERVER
-from bot.terminal import CONFIG, Reach, hands_at
+from bot.terminal import CONFIG, Reach, hands_at, say
 
 
 @click.command()
@@ -15,7 +15,7 @@ from bot.terminal import CONFIG, Reach, hands_at
 def changes(path: Path, server: str, whose: str) -> None:
     """Print what was deployed or set differently of late, UTC: of a model, a service, an incident, or everything."""
     with hands_at(Reach(path, server)) as hands:
-        click.echo(hands.read("changes", {"whose": whose}))
+        say(hands.read("changes", {"whose": whose}))
 
 
 COMMANDS = (changes,)

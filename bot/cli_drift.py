@@ -10,6 +10,8 @@ import click
 
 from bot.contracts import Permanent, Transient
 from bot.incident.people import Refused
+from bot.incident.plain import plain
+from bot.terminal import say
 
 if TYPE_CHECKING:
     from bot.quality.exposition import Figure
@@ -42,7 +44,7 @@ def no_result() -> Iterator[None]:
     try:
         yield
     except (Refused, Transient, Permanent) as failure:
-        click.echo(f"Error: {failure}", err=True)
+        say(f"Error: {failure}", err=True)
         raise SystemExit(WRONG) from failure
     except OSError as error:
         click.echo(f"Error: {error.filename} cannot be written: {error.strerror}", err=True)
@@ -128,7 +130,7 @@ def drift(
 
         click.echo(text(found.figures(model, now), open_metrics=True), nl=False)
     else:
-        click.echo("\n".join(found.lines()))
+        say("\n".join(map(plain, found.lines())))
     raise SystemExit(1 if found.drifted else 0)
 
 

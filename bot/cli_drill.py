@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bot.terminal import CONFIG, at_host, config_at, desk_at, the_one_here
+from bot.terminal import CONFIG, at_host, config_at, desk_at, say, the_one_here
 
 
 @click.command()
@@ -20,7 +20,7 @@ def drill(path: Path, scenario: str, stop: bool, score: str) -> None:
     with desk_at(path) as desk, at_host():
         drills = Drills(desk, config.drills)
         if score:
-            click.echo(drills.score(score))
+            say(drills.score(score))
         elif stop:
             ended = drills.stop(the_one_here())
             click.echo("\n".join(f"{one.scenario}: ended" for one in ended) or "No drill goes on.")
@@ -35,7 +35,7 @@ def drill(path: Path, scenario: str, stop: bool, score: str) -> None:
             going = (
                 f"{one.scenario} goes on since {one.started_at:%H:%M} UTC ({one.by})" for one in drills.under_way()
             )
-            click.echo("\n".join([*names, *going]) or "No drill is set up; add a table [drills.NAME] to fixfirst.toml.")
+            say("\n".join([*names, *going]) or "No drill is set up; add a table [drills.NAME] to fixfirst.toml.")
 
 
 COMMANDS = (drill,)

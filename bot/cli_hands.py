@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bot.terminal import CONFIG, Reach, at_host, desk_at, hands_at, me, the_one_here
+from bot.terminal import CONFIG, Reach, at_host, desk_at, hands_at, me, say, the_one_here
 
 SERVER = click.option(
     "--server",
@@ -30,7 +30,7 @@ def _reads_unless_more_is_said(context: click.Context, reach: Reach, word: str) 
     context.obj = reach
     if context.invoked_subcommand is None:
         with hands_at(reach) as hands:
-            click.echo(hands.read(word, {}))
+            say(hands.read(word, {}))
 
 
 @click.command(name="list")
@@ -39,7 +39,7 @@ def _reads_unless_more_is_said(context: click.Context, reach: Reach, word: str) 
 def list_(path: Path, server: str, everything: bool) -> None:
     """List the incidents."""
     with hands_at(Reach(path, server)) as hands:
-        click.echo(hands.read("list", {"all": "yes"} if everything else {}))
+        say(hands.read("list", {"all": "yes"} if everything else {}))
 
 
 @click.command()
@@ -48,7 +48,7 @@ def list_(path: Path, server: str, everything: bool) -> None:
 def timeline(path: Path, server: str, ref: str) -> None:
     """Print what happened, in order, UTC, each with the number of its entry."""
     with hands_at(Reach(path, server)) as hands:
-        click.echo(hands.read("timeline", {"ref": ref}))
+        say(hands.read("timeline", {"ref": ref}))
 
 
 @click.command()
@@ -57,7 +57,7 @@ def timeline(path: Path, server: str, ref: str) -> None:
 def ack(path: Path, server: str, reason: str, ref: str) -> None:
     """Acknowledge an incident, for when chat is down."""
     with hands_at(Reach(path, server, reason)) as hands:
-        click.echo(hands.act("ack", {"ref": ref}))
+        say(hands.act("ack", {"ref": ref}))
 
 
 @click.command()
@@ -67,7 +67,7 @@ def ack(path: Path, server: str, reason: str, ref: str) -> None:
 def approve(path: Path, server: str, reason: str, ref: str, plan: str) -> None:
     """Show the runbook step that waits for an approval; with its PLAN as shown, approve that and nothing else."""
     with hands_at(Reach(path, server, reason)) as hands:
-        click.echo(hands.act("approve", {"ref": ref, "plan": plan}) if plan else hands.read("plan", {"ref": ref}))
+        say(hands.act("approve", {"ref": ref, "plan": plan}) if plan else hands.read("plan", {"ref": ref}))
 
 
 @click.command()
@@ -80,8 +80,8 @@ def approve(path: Path, server: str, reason: str, ref: str, plan: str) -> None:
 def resolve(path: Path, server: str, ref: str, reason: str, **despite: bool) -> None:
     """Resolve an incident, for when chat is down; the REASON is also why you act past the chat."""
     words = {"ref": ref, "reason": reason, **{name: "yes" for name, said in despite.items() if said}}
-    with hands_at(Reach(path, server, reason)) as hands:
-        click.echo(hands.act("resolve", words))
+    with hands_at(Reach(path, server, reason, stands_in=True)) as hands:
+        say(hands.act("resolve", words))
 
 
 @click.group(invoke_without_command=True)
@@ -98,7 +98,7 @@ def failover(context: click.Context, path: Path, server: str) -> None:
 def confirm(reach: Reach, reason: str) -> None:
     """Vouch for the database as it is now, so that runbooks act again."""
     with hands_at(reach.because(reason)) as hands:
-        click.echo(hands.act("confirm", {}))
+        say(hands.act("confirm", {}))
 
 
 @click.group(invoke_without_command=True)
@@ -114,8 +114,8 @@ def runbooks(context: click.Context, path: Path, server: str) -> None:
 @click.pass_obj
 def stop(reach: Reach, reason: str) -> None:
     """Stop all runbooks at once; the REASON is also why you act past the chat. What was done can be undone."""
-    with hands_at(reach.because(reason)) as hands:
-        click.echo(hands.act("stop-runbooks", {"reason": reason}))
+    with hands_at(reach.because(reason, stands_in=True)) as hands:
+        say(hands.act("stop-runbooks", {"reason": reason}))
 
 
 @runbooks.command()
@@ -124,7 +124,7 @@ def stop(reach: Reach, reason: str) -> None:
 def start(reach: Reach, reason: str) -> None:
     """Let runbooks act again after they were stopped."""
     with hands_at(reach.because(reason)) as hands:
-        click.echo(hands.act("start-runbooks", {}))
+        say(hands.act("start-runbooks", {}))
 
 
 @click.command(name="break-glass")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bot.terminal import CONFIG, config_at, desk_at
+from bot.incident.plain import plain
+from bot.terminal import CONFIG, config_at, desk_at, say
 
 if TYPE_CHECKING:
     from bot.config import Config
@@ -41,9 +42,9 @@ def health(path: Path, about: str, full: bool, picture: Path | None, rated: bool
     if unread:
         report = replace(report, unknowns=(*report.unknowns, f"what pipelines told of: {unread}"))
     for text in lines(report):
-        click.echo(text)
+        say(plain(text))
     for check in report.checks if full else ():
-        click.echo(f"\n{check.check} {check.title}: {check.text}\n  {check.query or 'not asked'}")
+        say(f"\n{plain(f'{check.check} {check.title}: {check.text}')}\n  {plain(check.query) or 'not asked'}")
     if picture is None:
         return
     drawn = picture_of(report, recorder.record(report), (), config.health.sla_seconds, changes)
@@ -77,7 +78,7 @@ def _ratings(path: Path) -> None:
     with desk_at(path) as desk:
         rated = desk.journal.ask(ratings)
     for text in lines(rated):
-        click.echo(text)
+        say(plain(text))
 
 
 COMMANDS = (health,)

@@ -9,8 +9,9 @@ import click
 from bot.config import YOUNGEST_ARCHIVED, Config, load_for_terminal
 from bot.incident import commands as cmd
 from bot.incident.people import Refused
+from bot.incident.plain import hanging, plain
 from bot.incident.timeline import count
-from bot.terminal import CONFIG, by_me, config_at, desk_at, find
+from bot.terminal import CONFIG, by_me, config_at, desk_at, find, say
 
 if TYPE_CHECKING:
     from bot.journal import Txn
@@ -43,7 +44,7 @@ def _verify(path: Path, ref: str, said: str = "") -> None:
     if said and not any(head.hash == said.lower() for head in heads):
         wrong.append(f"no head {said} was ever made from this journal as it stands")
     for line in wrong:
-        click.echo(line, err=True)
+        say(plain(line), err=True)
     click.echo(f"{found.incidents} chains checked, {len({damage.ref for damage in found.damage})} broken.")
     if heads:
         click.echo(f"{heads[-1]}.")
@@ -73,7 +74,7 @@ def audit_logbook(path: Path) -> None:
 
     with desk_at(path) as desk:
         for record in desk.journal.ask(records):
-            click.echo(f"{record.seq:>4}  {record.at:%Y-%m-%d %H:%M:%S}  {line(record)}")
+            say(hanging(f"{record.seq:>4}  {record.at:%Y-%m-%d %H:%M:%S}  ", line(record)))
 
 
 @click.command()
@@ -137,7 +138,7 @@ def restore(path: Path, file: Path) -> None:
 
 def _said(examined: "Examined", holds: str) -> None:
     for damage in examined.damage:
-        click.echo(str(damage), err=True)
+        say(plain(str(damage)), err=True)
     click.echo(f"{holds} {count(examined.incidents, 'incident')} with {examined.entries} entries.")
     if examined.damage:
         click.echo("The copy is as the journal was: it was damaged before.", err=True)
@@ -173,7 +174,7 @@ def redact(path: Path, ref: str, entry: int, reason: str) -> None:
         try:
             _, *others = desk.journal.write(job).result(30)
         except Refused as refused:
-            raise click.ClickException(str(refused)) from refused
+            raise click.ClickException(plain(str(refused))) from refused
         after = with_words_of_alerts(desk.journal.entries(incident.id))
     file = file_of(config_at(path, load_for_terminal).database)
     if file is not None:
@@ -217,7 +218,7 @@ def archive_run(path: Path, days: int | None) -> None:
                     click.echo(f"{one.ref}: {one.entries} entries in {config.archive_dir / one.file}")
                 else:
                     left += 1
-                    click.echo(f"{one.ref} stays: {one.why}", err=True)
+                    say(plain(f"{one.ref} stays: {one.why}"), err=True)
         except (BadArchive, OSError) as error:
             raise click.ClickException(f"{error}; {count(moved, 'incident')} archived before") from error
     click.echo(f"{count(moved, 'incident')} archived, {left} left.")
@@ -238,10 +239,10 @@ def archive_verify(files: tuple[Path, ...]) -> None:
             wrong = [str(error)]
         else:
             if not wrong:
-                click.echo(f"{content.ref}: {len(content.entries)} entries, head {content.head}")
+                say(plain(f"{content.ref}: {len(content.entries)} entries, head {content.head}"))
         broken += bool(wrong)
         for line in wrong:
-            click.echo(line, err=True)
+            say(plain(line), err=True)
     if broken:
         raise SystemExit(1)
 

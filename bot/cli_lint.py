@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from bot.config import load_for_terminal
-from bot.terminal import config_at
+from bot.terminal import config_at, say
 
 if TYPE_CHECKING:
     from bot.runbook.model import Fault
@@ -67,9 +67,7 @@ def _print(style: str, checked: int, faults: Sequence["Fault"]) -> None:
         return
     if faults:
         github = style == "github"
-        click.echo(
-            report.as_github(faults, os.environ.get("GITHUB_WORKSPACE", "")) if github else report.as_text(faults)
-        )
+        say(report.as_github(faults, os.environ.get("GITHUB_WORKSPACE", "")) if github else report.as_text(faults))
     click.echo(f"Runbooks checked: {checked}. Faults: {len(faults)}.")
 
 

@@ -9,7 +9,7 @@ import click
 
 from bot.config import Config, load_for_terminal
 from bot.health.rules.watched import ENGINE_IDS, EXPORTERS, Scope
-from bot.terminal import CONFIG, config_at
+from bot.terminal import CONFIG, config_at, say
 
 if TYPE_CHECKING:
     from bot.health.rules.live import Prometheus
@@ -124,10 +124,10 @@ def doctor(path: Path, url: str, paths: tuple[Path, ...]) -> None:
             loaded = [rule for file in paths for rule in read_file(file)] if paths else prometheus.rules()
             examination = examine(loaded, prometheus)
     except (Unreachable, Unreadable) as error:
-        click.echo(str(error), err=True)
+        say(str(error), err=True)
         raise SystemExit(UNREACHABLE) from error
     for line in lines(examination):
-        click.echo(line)
+        say(line)
     raise SystemExit(1 if examination.findings else 0)
 
 
@@ -155,7 +155,7 @@ def slo(path: Path) -> None:
     if telemetry is None:
         raise click.ClickException("no Prometheus is configured; add [prometheus] with its url")
     for standing in standings(telemetry, config.rules.kept):
-        click.echo(f"{standing.state:<8}{standing.line}")
+        say(f"{standing.state:<8}{standing.line}")
 
 
 COMMANDS: Final = (rules, slo)

@@ -5,7 +5,8 @@ from typing import Final
 
 import click
 
-from bot.terminal import CONFIG, config_at
+from bot.incident.plain import hanging
+from bot.terminal import CONFIG, config_at, say
 
 
 @click.command()
@@ -37,15 +38,15 @@ def run(path: Path, runbook: str, values: tuple[str, ...], plan: bool) -> None:
         start = Library(books, config.targets).start(runbook, dict(text.split("=", 1) for text in values))
     except Refused as refused:
         raise click.ClickException(f"{refused} `fixfirst lint` says what is wrong with a runbook.") from refused
-    click.echo(f"{start.title}, on {start.target}. Nothing is done; each step is shown as the world is now.")
+    say(f"{start.title}, on {start.target}. Nothing is done; each step is shown as the world is now.")
     troubles = 0
     for number, step in enumerate(foresee(start.steps, runbook_parts(config)), 1):
-        click.echo(f"\n{number}. {step.step.title}  ({step.terms})")
+        say(f"\n{number}. {step.step.title}  ({step.terms})")
         for text in step.lines:
-            click.echo(f"   {text}")
+            say(hanging("   ", text))
         if step.trouble:
             troubles += 1
-            click.echo(f"   could not be planned: {step.trouble}")
+            say(hanging("   could not be planned: ", step.trouble))
     raise SystemExit(1 if troubles else 0)
 
 

@@ -13,6 +13,7 @@ from bot.desk import PATIENCE_S, Desk
 from bot.incident.drill import LABEL, Drill, scenario_of, score
 from bot.incident.events import Severity
 from bot.incident.people import BOT, Actor, Refused, require_responder
+from bot.incident.plain import one_line
 from bot.incident.state import Incident
 from bot.intake.alerts import Delivery, Message
 from bot.intake.reading import Reading, first
@@ -156,7 +157,7 @@ class Drills:
         incident = self.desk.journal.find(ref)
         if incident is None or not incident.drill:
             raise Refused(f"{ref[:40]} is no drill.")
-        told = [f"{incident.ref}, drill {scenario_of(incident.drill)}: {incident.title}"]
+        told = [f"{incident.ref}, drill {scenario_of(incident.drill)}: {one_line(incident.title)}"]
         return "\n".join([*told, *(f"  {line}" for line in score(incident).lines)])
 
     def _end(self, drill: Drill, by: Actor) -> None:

@@ -15,6 +15,7 @@ from bot.incident.events import StepRetried
 from bot.incident.failover import WHY
 from bot.incident.glass import Glass
 from bot.incident.people import Refused
+from bot.incident.plain import hanging, one_line, plain
 from bot.incident.run import Run, RunStatus, StepRun, StepStatus
 from bot.incident.runs import current_step
 from bot.incident.state import Incident
@@ -27,6 +28,8 @@ from bot.journal.ids import new_id
 PATIENCE_S: Final = 30.0
 """Nobody at a terminal is cut off after three seconds, as Slack does."""
 SHOWN: Final = 50
+LONGEST_REF: Final = 40
+"""Characters that are shown of what is no incident's name."""
 PLAN_SHOWN: Final = 8
 """Characters of a plan's digest that a person types; one incident never has two plans at a time."""
 
@@ -61,7 +64,7 @@ class Hands:
         now = journal.clock()
         rows = [
             f"{item.ref:<8} {item.severity} {item.status:<12} {span(now - item.opened_at):>10}  "
-            f"{item.firing} firing  {item.title}"
+            f"{item.firing} firing  {one_line(item.title)}"
             for item in incidents
         ]
         return "\n".join(rows) or "No incident is open."
@@ -69,7 +72,9 @@ class Hands:
     def _timeline(self, words: Words) -> str:
         incident = self._find(words)
         lines = ((entry, line(entry, incident)) for entry in self.desk.journal.entries(incident.id))
-        return "\n".join(f"{entry.seq:>4}  {entry.at:%Y-%m-%d %H:%M:%S}  {text}" for entry, text in lines if text)
+        return "\n".join(
+            hanging(f"{entry.seq:>4}  {entry.at:%Y-%m-%d %H:%M:%S}  ", text) for entry, text in lines if text
+        )
 
     def _changes(self, words: Words) -> str:
         """What was changed of late: as an incident has it, else as pipelines told it of a model, service, or all."""
@@ -81,10 +86,10 @@ class Hands:
         now = self.desk.journal.clock()
         lines = []
         for one in known:
-            lines.append(f"{one.at:%Y-%m-%d %H:%M:%S}  {span(now - one.at):>10} ago  {changes.words(one)}")
-            lines += [f"{'':37}{setting}" for setting in one.settings]
-            lines += [f"{'':37}{text}" for text in one.diff.splitlines()]
-            lines += [f"{'':37}{one.url}"] if one.url else []
+            lines.append(f"{one.at:%Y-%m-%d %H:%M:%S}  {span(now - one.at):>10} ago  {one_line(changes.words(one))}")
+            lines += [f"{'':37}{plain(str(setting))}" for setting in one.settings]
+            lines += [f"{'':37}{plain(text)}" for text in one.diff.splitlines()]
+            lines += [f"{'':37}{plain(one.url)}"] if one.url else []
         return "\n".join(lines) or "No change is known."
 
     def _plan(self, words: Words) -> str:
@@ -92,11 +97,11 @@ class Hands:
         incident = self._find(words)
         run, step = _asking(incident)
         shown = [
-            f"{incident.ref} {run.title}: {step.spec.title}",
-            *(f"  {text}" for text in step.plan.get("lines", ())),
+            one_line(f"{incident.ref} {run.title}: {step.spec.title}"),
+            *(hanging("  ", text) for text in step.plan.get("lines", ())),
         ]
-        shown += [f"  ! {text}" for text in (step.spec.warning, *step.plan.get("warnings", ())) if text]
-        shown += [f"  [ ] {text}" for text in step.spec.checklist]
+        shown += [hanging("  ! ", text) for text in (step.spec.warning, *step.plan.get("warnings", ())) if text]
+        shown += [hanging("  [ ] ", text) for text in step.spec.checklist]
         shown.append(f"To carry it out: fixfirst approve {incident.ref} {_plan_name(step)}")
         return "\n".join(shown)
 
@@ -111,12 +116,12 @@ class Hands:
     def _runbooks(self, words: Words) -> str:  # noqa: ARG002
         pulled = self.desk.journal.ask(brake_on_record)
         going = [
-            f"{item.ref:<8} {run.title} on {run.target}"
+            f"{item.ref:<8} {one_line(f'{run.title} on {run.target}')}"
             for item in self.desk.journal.live()
             for run in item.runs.values()
             if run.status is RunStatus.RUNNING
         ]
-        state = f"{pulled.words}." if pulled else "Runbooks may act."
+        state = f"{one_line(pulled.words)}." if pulled else "Runbooks may act."
         return "\n".join([state, *(going or ["None is under way."])])
 
     # -- acting -------------------------------------------------------------------------------------------------------
@@ -151,7 +156,7 @@ class Hands:
         )
         if any(isinstance(entry.event, StepRetried) for entry in outcome.entries):
             return "That preview counts no more, so nothing was done; look at the new one first."
-        return f"{step.spec.title}: approved. `fixfirst timeline {incident.ref}` tells what comes of it."
+        return f"{one_line(step.spec.title)}: approved. `fixfirst timeline {incident.ref}` tells what comes of it."
 
     def _confirm(self, words: Words, glass: Broken) -> str:  # noqa: ARG002
         if self._write(lambda txn: txn.confirm(glass(txn).actor)):
@@ -196,7 +201,9 @@ class Hands:
         incident = self.desk.journal.find(words["ref"])
         if incident is None:
             archived = self.desk.journal.archived(words["ref"])
-            raise Unknown(str(archived or f"there is no incident {words['ref']}; fixfirst list shows them"))
+            raise Unknown(
+                plain(str(archived or f"there is no incident {words['ref'][:LONGEST_REF]}; fixfirst list shows them"))
+            )
         return incident
 
 

@@ -17,6 +17,7 @@ import click
 
 from bot.config import Config, load, load_for_terminal
 from bot.incident.people import Actor, ActorKind, Refused, Right
+from bot.incident.plain import plain
 from bot.incident.state import Incident
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ KEY: Final = "FIXFIRST_KEY"
 PATIENCE_S: Final = 40.0
 """A little longer than the server waits for its own journal."""
 LARGEST_ANSWER: Final = 4 * 1024 * 1024
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Prints what may hold others' words: its lines, and in none of them anything that a terminal obeys."""
+    click.echo(plain(text, keep="\n"), err=err)
 
 
 def config_at(path: Path, read: Callable[[Path], tuple[Config | None, list[str]]] = load) -> Config:
@@ -79,14 +85,14 @@ def at_host() -> Iterator[None]:
     try:
         yield
     except (Refused, Busy) as refused:
-        raise click.ClickException(str(refused)) from refused
+        raise click.ClickException(plain(str(refused), keep="\n")) from refused
 
 
 def find(desk: Any, ref: str) -> Incident:
     incident: Incident | None = desk.journal.find(ref)
     if incident is None:
         archived = desk.journal.archived(ref)
-        raise click.ClickException(str(archived or f"there is no incident {ref}; fixfirst list shows them"))
+        raise click.ClickException(plain(str(archived or f"there is no incident {ref[:40]}; fixfirst list shows them")))
     return incident
 
 
@@ -121,27 +127,33 @@ class Handle(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Where the journal is reached, by the file at `path` or over HTTP, and why somebody acts past the chat."""
+    """Where the journal is reached, by the file at `path` or over HTTP, and why somebody acts past the chat.
+
+    A reason that `stands_in` is that of the act, for who has not said why they act past the chat.
+    """
 
     path: Path
     server: str
     reason: str = ""
+    stands_in: bool = False
 
-    def because(self, reason: str) -> "Reach":
-        return replace(self, reason=reason)
+    def because(self, reason: str, *, stands_in: bool = False) -> "Reach":
+        return replace(self, reason=reason, stands_in=stands_in)
 
 
 @contextmanager
 def hands_at(reach: Reach) -> Iterator[Handle]:
     """The hands over there. What is refused is a sentence, and the command ends with 1."""
     with at_host():
+        if reach.reason and not reach.stands_in and (reach.server or os.environ.get(KEY)):
+            click.echo("With a key, the reason that it was made for goes on record, not this one.", err=True)
         if reach.server:
             yield Remote(reach.server)
             return
         from bot.hands import Hands
 
         with desk_at(reach.path) as desk:
-            yield Local(Hands(desk), reach.reason)
+            yield Local(Hands(desk), reach.reason, reach.stands_in)
 
 
 @dataclass(slots=True)
@@ -150,6 +162,7 @@ class Local:
 
     hands: "Hands"
     reason: str
+    stands_in: bool
 
     def read(self, word: str, words: "Words") -> str:
         return self.hands.read(word, words)
@@ -170,7 +183,10 @@ class Local:
         return told
 
     def _glass(self, newly: "list[Glass]") -> "Broken":
-        """By the key in the environment; else the glass that the person here broke within the hour, or a new one."""
+        """By the key in the environment; else the glass that the person here broke within the hour, or a new one.
+
+        Who says another reason breaks it anew: that stands on record, and the owner is told of it as of the first.
+        """
         from bot.journal import glass
 
         key = os.environ.get(KEY, "")
@@ -180,7 +196,7 @@ class Local:
                 return glass.glass_of_key(txn.direct, txn.workspace, key, txn.now)
             here = the_one_here()
             still = glass.open_glass_of(txn.direct, txn.workspace, here.id, txn.now)
-            if still is None:
+            if still is None or (self.reason.strip() and not self.stands_in and not glass.is_for(still, self.reason)):
                 still = glass.break_glass(txn, here, me(), self.reason)
                 newly.append(still)
             return still

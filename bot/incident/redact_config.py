@@ -17,6 +17,11 @@ Leaf = tuple[str, Any, bool]
 
 LONGEST_TABLE: Final = 80
 """Lines between a name and its value, and lines of such a value; what is made to be slow is read in one go."""
+LONGEST_NAME: Final = 200
+LONGEST_VALUE: Final = 4_000
+"""Characters of a name, and of a value without quotes that stands before its name. Without an end to them, a text in
+which a name could begin at every other character is read to its end from each.
+"""
 _NAMING: Final = ("name", "key")
 _NAMED: Final = ("value", "val", "values", "default", "content")
 """How a table holds a name and its value as two entries: `{"name": "DB_PASSWORD", "value": ...}`."""
@@ -29,17 +34,20 @@ _LINE: Final = re.compile(
 )
 # `--api-key tulip`, `"--api-key", "tulip"`, `- --api-key` with the value on the next line.
 _FLAG: Final = re.compile(
-    r"""(?<![\w-])--?(?P<name>[A-Za-z][\w.-]*)["']?(?:\s*,\s*|[ \t]+)(?!["']?(?:-|\[secret))"""
+    rf"""(?<![\w-])--?(?P<name>[A-Za-z][\w.-]{{0,{LONGEST_NAME}}})["']?(?:\s*,\s*|[ \t]+)(?!["']?(?:-|\[secret))"""
     r"""(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s"',\]]+)"""
 )
 _LONE_FLAG: Final = re.compile(r"""["']?--?(?P<name>[A-Za-z][\w.-]*)["']?,?""")
 # Both on one line, in either order: `{name: DB_PASSWORD, value: tulip}`.
-_TEXT: Final = r"""(?:"[^"\n]*"|'[^'\n]*'|[^\s,}"']+)"""
-_NAME_IS: Final = rf"""\b(?:{"|".join(_NAMING)})["']?\s*:\s*(?P<name>{_TEXT})"""
+_QUOTED: Final = r"""(?:"[^"\n]*"|'[^'\n]*')"""
+_PLAIN: Final = r"""[^\s,}"']"""
+_NAME_IS: Final = rf"""\b(?:{"|".join(_NAMING)})["']?\s*:\s*(?P<name>{_QUOTED}|{_PLAIN}{{1,{LONGEST_NAME}}})"""
 _VALUE_IS: Final = rf"""\b(?:{"|".join(_NAMED)})["']?\s*:\s*"""
 _AND: Final = r"""\s*,\s*["']?"""
-_PAIR: Final = re.compile(rf"(?P<before>{_NAME_IS}{_AND}{_VALUE_IS}){_TEXT}(?P<after>)", re.IGNORECASE)
-_RIAP: Final = re.compile(rf"(?P<before>{_VALUE_IS}){_TEXT}(?P<after>{_AND}{_NAME_IS})", re.IGNORECASE)
+_PAIR: Final = re.compile(rf"(?P<before>{_NAME_IS}{_AND}{_VALUE_IS})(?:{_QUOTED}|{_PLAIN}+)(?P<after>)", re.IGNORECASE)
+_RIAP: Final = re.compile(
+    rf"(?P<before>{_VALUE_IS})(?:{_QUOTED}|{_PLAIN}{{1,{LONGEST_VALUE}}}+)(?P<after>{_AND}{_NAME_IS})", re.IGNORECASE
+)
 _OPENS: Final = re.compile(r"[\[{(]?\s*|[|>][+-]?\d?\s*")
 """What stands behind a key whose value follows on the next lines."""
 _CLOSES: Final = re.compile(r"[\s\]}),;{\[(]*")

@@ -51,7 +51,16 @@ _REAL: Final = r"(?!\$[{(A-Z_]|\{|<|\*\*|\[|(?:null|none|true|false)\b)"
 _VALUE: Final = r"""(?:(?<=")[^"\n]{4,}|(?<=')[^'\n]{4,}|[^\s,;"']{4,})"""
 # Prose has colons too ("invalid token: expected ..."), and so have measurements (first token: 0.31).
 _NO_NUMBER: Final = r"""(?![\d.]+[a-z%]{0,3}(?![^\s,;"']))"""
-_NO_PROSE: Final = r"""(?:(?<==)|(?<=["'])|(?=[^\s,;"']*(?-i:[0-9A-Z])))"""
+# It looks so far ahead and no farther: "token:token:token:..." would be read to its end from each of its colons.
+_NO_PROSE: Final = r"""(?:(?<==)|(?<=["'])|(?=[^\s,;"']{0,200}?(?-i:[0-9A-Z])))"""
+
+# `curl ... -u`, also among other letters (`-su`), and `--user`; what stands between is looked through so far only.
+_CURL: Final = (
+    r"(?:(?<![a-z])|(?<=\\[nrt]))curl\s(?:[^\n;|]{0,150}?\s)?(?:-[a-z]{0,6}u|--(?:proxy-)?user(?![\w-]))(?:\s{1,3}|=)?"
+)
+# A password in an address may hold / and @. It ends before what is a host for certain, else at the last @ there is.
+_IN_ADDRESS: Final = r"""(?:(?!://)[^\s?#&"'<>,;|])"""
+_HOST: Final = r"(?:[\w-]+(?:\.[\w-]+)+|[\w-]+:\d|\[[0-9A-Fa-f:.]+\])"
 
 NAMES: Final = (
     r"pass(?:word|wd|phrase)?\\?[\"']?\s{0,3}[=:]",
@@ -64,6 +73,7 @@ NAMES: Final = (
     r"authorization",
     r"bearer\s",
     r"cookie",
+    r"curl\s",
 )
 """Whatever a rule of the sort NAMED finds holds one of these, in small letters: the quick look before the long one."""
 
@@ -129,11 +139,13 @@ RULES: Final[tuple[Rule, ...]] = (
         Sort.KEY,
         (
             r"sk-(?=[A-Za-z0-9_-]{0,80}?[A-Z])(?=[A-Za-z0-9_-]{0,80}?[0-9])[A-Za-z0-9_-]{20,}+",
+            r"sk-or-v1-[0-9a-f]{64}",
             r"s(?:(?<![a-z]s)|(?<=\\[nrt]s))k-[0-9a-f]{32}",
         ),
         (
             "sk~-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789-ABCD",
             "sk~-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCD",
+            "sk~-or-v1-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
             "sk~-0123456789abcdef0123456789abcdef",
         ),
         "disk-pressure-eviction-manager-7d9f8c6b5d",
@@ -236,6 +248,20 @@ RULES: Final[tuple[Rule, ...]] = (
         "PWD=/opt/vllm",
     ),
     Rule(
+        "password for curl",
+        Sort.NAMED,
+        (
+            rf"""({_CURL}\\?["'][^:"'\n]{{0,100}}:){_REAL}[^"'\n]+""",
+            rf"""({_CURL}[^\s:"']{{0,100}}:){_REAL}[^\s"']+""",
+        ),
+        (
+            "curl -u admin:hunter22 http://10.0.3.17/v1/models",
+            "curl -fsSu admin:hunter22 http://10.0.3.17",
+            "curl -s http://10.0.3.17 --user 'admin:correct-horse battery'",
+        ),
+        "curl -u $WHO:$PASSWORD --user-agent=probe:1 http://10.0.3.17; docker run -u 1000:1000 vllm",
+    ),
+    Rule(
         "token, secret or key by its name",
         Sort.NAMED,
         (rf"""({_TOKEN}{_IS}){_REAL}{_NO_NUMBER}{_NO_PROSE}[^\s,;"'()]{{6,}}""",),
@@ -286,16 +312,25 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "cookie",
         Sort.NAMED,
-        (r"""(cookie\\?["']?\s?:\s?\\?["']?)[^\s=;,"']+=[^\r\n"']{6,}""",),
+        (r"""(cookie\\?["']?\s?:\s?\\?["']?)[^\s=;,"']{1,200}=[^\r\n"']{6,}""",),
         ("Set-Cookie: session=0123456789abcdef; Path=/",),
         "cookie: missing",
     ),
     Rule(
         "password in an address",
         Sort.LOGIN,
-        (r"(://[^/\s:@]*:)[^/\s@]+(?=@)",),
-        ("postgresql://app:hunter22@db.internal:5432/inference", "redis://:hunter22@cache:6379/0"),
-        "http://10.0.3.17:8000/v1/completions",
+        (
+            rf"(://(?!\[)[^/\s:@]*:)(?!\d{{1,5}}[/?#]|\$[{{(])"
+            rf"(?:{_IN_ADDRESS}{{1,200}}?(?=@{_HOST})|{_IN_ADDRESS}{{1,200}}(?<!/)(?=@(?!sha256:)))",
+            r"(://[^/\s:@]*:)[^/\s@]+(?=@)",
+        ),
+        (
+            "postgresql://app:hunter22@db.internal:5432/inference",
+            "redis://:hunter22@cache:6379/0",
+            "redis://default:hun/ter22@host:1",
+            "https://user:p@ss:w/ord@host",
+        ),
+        "http://10.0.3.17:8000/v1/completions oci://registry:5000/vllm@sha256:3f5e http://[::1]:8000/@vllm/x@y",
     ),
     Rule(
         "token in an address",

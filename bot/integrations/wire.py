@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from bot.contracts import Permanent, Transient
+from bot.incident.plain import one_line
 from bot.incident.redact import redact
 from bot.integrations.line import line_to
 from bot.integrations.until import Until
@@ -167,7 +168,7 @@ class Call:
             said = said.get("error") or said.get("message") or said.get("detail") or ""
         if isinstance(said, dict):
             said = " ".join(str(said[part]) for part in ("message", "hint") if said.get(part))
-        line = " ".join("".join(c if c.isprintable() else " " for c in str(said)).split())
+        line = one_line(str(said))
         if self._endpoint.token:
             line = line.replace(self._endpoint.token.reveal(), "***")
         return f": {redact(line)[:200]}" if line else ""

@@ -66,6 +66,11 @@ def open_glass_of(direct: Direct, workspace: str, opener: str, now: datetime) ->
     return next((glass for glass in own if now < glass.until and not glass.shut_by), None)
 
 
+def is_for(glass: Glass, reason: str) -> bool:
+    """Whether it was broken for this reason, as reasons are kept."""
+    return glass.reason == redact(reason_of(reason))
+
+
 def shut(txn: Txn, by: Actor, glass_id: str) -> Glass:
     """Takes a key back. Raises Refused when there is none of that name to take back."""
     glass = next((one for one in _broken(txn.direct, txn.workspace) if one.id == glass_id), None)

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.incident.entry import Entry
+from bot.incident.redact import storable
 from bot.incident.state import Incident
 from bot.journal import errands, ledger, post, servers
 from bot.journal import statements as sql
@@ -28,6 +29,11 @@ Clock = Callable[[], datetime]
 
 ANNOUNCED_AT_A_TIME: Final = 8
 """Incidents looked at together; nearly always the first one after is in an announcement of its own."""
+
+LARGEST_NUMBER: Final = 2**31 - 1
+"""What PostgreSQL's `integer` holds: no incident's number is larger."""
+_MOST_DIGITS: Final = 20
+"""With zeros before them; Python itself reads no number of thousands of digits."""
 
 _TAKES_ITS_TIME: Final = "SET LOCAL idle_in_transaction_session_timeout = '5min'"
 """Who examines hashes for seconds between two statements holds no row that anybody waits for."""
@@ -122,21 +128,25 @@ class Journal:
 
     def find(self, ref: str) -> Incident | None:
         """By what people call it: `INC-42`, `inc-42`, `42`, or the id."""
-        number = ref.strip().lower().removeprefix("inc-")
+        called = _called(ref)
+        if called is None:
+            return None
         with self._reading() as reader:
-            if number.isdecimal():
-                return reader.one(sql.BY_NUMBER, number=int(number))
-            return reader.one(sql.BY_ID, incident_id=ref.strip())
+            if isinstance(called, int):
+                return reader.one(sql.BY_NUMBER, number=called)
+            return reader.one(sql.BY_ID, incident_id=called)
 
     def archived(self, ref: str) -> Archived | None:
         """What is left of an incident that was archived, by its number or id as in `find`."""
-        number = ref.strip().lower().removeprefix("inc-")
+        called = _called(ref)
+        if called is None:
+            return None
         with self._reading() as reader:
             ours = {"workspace": self.workspace}
-            if number.isdecimal():
-                row = reader.direct.first(sql.ARCHIVED_BY_NUMBER, {**ours, "number": int(number)})
+            if isinstance(called, int):
+                row = reader.direct.first(sql.ARCHIVED_BY_NUMBER, {**ours, "number": called})
             else:
-                row = reader.direct.first(sql.ARCHIVED_BY_ID, {**ours, "incident_id": ref.strip()})
+                row = reader.direct.first(sql.ARCHIVED_BY_ID, {**ours, "incident_id": called})
         return None if row is None else Archived(*row)
 
     def by_channel(self, channel: str) -> Incident | None:
@@ -260,3 +270,12 @@ def _said_of(done: str) -> Iterator[None]:
         if in_trouble(error):
             raise Busy(f"the journal could not be {done}: {error}") from error
         raise
+
+
+def _called(ref: str) -> int | str | None:
+    """The number, else the id, that a person means; None for what no incident can have."""
+    name = ref.strip()
+    number = name.lower().removeprefix("inc-")
+    if not number.isdecimal():
+        return name if storable(name) == name else None
+    return int(number) if len(number) <= _MOST_DIGITS and int(number) <= LARGEST_NUMBER else None

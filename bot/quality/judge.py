@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bot.incident.plain import one_line
 from bot.incident.redact import redact
 from bot.quality.prompts import Prompt
 
@@ -54,7 +55,7 @@ def differing(prompt: Prompt, answers: Sequence[Answer]) -> list[Fault]:
 
 def shown(text: str) -> str:
     """A text as people are shown it: one line, in brief, and without what looks like a secret."""
-    line = redact(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
+    line = redact(one_line(text))
     return f'"{line[: LONGEST_SHOWN - 1]}…"' if len(line) > LONGEST_SHOWN else f'"{line}"'
 
 

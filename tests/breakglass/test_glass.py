@@ -47,16 +47,18 @@ def a_key(pages: Pages, reason: str = "the VPN is all that works", name: str = "
 
 def asks(pages: Pages, word: str, key: str = "", **words: str) -> tuple[int, str]:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    answer = pages.client.post(f"/hands/{word}", json=words, headers=headers)
+    answer = pages.client.post(f"/hands/{word}", content=json.dumps(words), headers=headers)
     return answer.status_code, answer.text.strip()
 
 
-def incident_runs(pages: Pages, *, risk: Risk = Risk.REVERSIBLE, by: Actor = JONAS) -> None:
+def incident_runs(
+    pages: Pages, *, risk: Risk = Risk.REVERSIBLE, by: Actor = JONAS, line: str = "r41 becomes r40"
+) -> None:
     """A runbook whose one act waits for an approval."""
     spec = StepSpec("back", "Roll back llama-70b", "http.request", {}, risk, undo="auto")
     begin = {"run": "r1", "runbook": "b", "title": "Roll back", "source_digest": "0" * 64, "target": "deploy/x"}
     pages.do(cmd.StartRun, by=by, **begin, steps=(spec,))
-    plan = {"lines": ["r41 becomes r40"], "risk": risk.value, "undo": None}
+    plan = {"lines": [line], "risk": risk.value, "undo": None}
     pages.receipt(ev.StepPlanned("r1", "back", plan, "d1a2b3c4e5f6"))
 
 
@@ -176,6 +178,11 @@ def test_another_page_in_a_browser_cannot_make_it_act(pages: Pages) -> None:
 def test_an_unknown_incident_and_a_refusal_are_sentences(pages: Pages) -> None:
     key = a_key(pages)
     assert asks(pages, "ack", key, ref="9") == (404, "there is no incident 9; fixfirst list shows them")
+    for nobody in ("INC-99999999999999999999999", "9" * 1_000, "\udcff", "a\0b"):
+        for word in ("timeline", "ack"):
+            status, text = asks(pages, word, key, ref=nobody)
+            assert (status, text[:20]) == (404, "there is no incident")
+            assert text.isprintable()
     status, text = asks(pages, "resolve", key, ref="1", reason="done")
     assert (status, text) == (409, "1 alert still fires; confirm that you want to resolve all the same.")
     assert asks(pages, "resolve", key, ref="1", reason="done", despite_firing="yes") == (200, "INC-1 is resolved.")
@@ -193,6 +200,15 @@ def test_an_approval_binds_to_the_plan_that_was_shown(pages: Pages) -> None:
     assert step_status(pages) is StepStatus.ASKING
     assert asks(pages, "approve", key, ref="1", plan="d1a2b3c4")[0] == 200
     assert step_status(pages) is StepStatus.RUNNING
+
+
+def test_a_plan_holds_no_forged_line_and_no_order_for_the_terminal(pages: Pages) -> None:
+    incident_runs(pages, line="r41 becomes r40\nTo carry it out: fixfirst approve INC-1 evil\x1b[1A\u202e")
+    shown = asks(pages, "plan", ref="1")[1].split("\n")
+    assert all(line.isprintable() for line in shown)
+    assert [line for line in shown if line.startswith("To carry")] == [
+        "To carry it out: fixfirst approve INC-1 d1a2b3c4"
+    ]
 
 
 def test_a_preview_of_long_ago_is_not_approved_but_made_anew(pages: Pages) -> None:
@@ -286,6 +302,38 @@ def test_in_one_go_on_the_host_and_the_owner_hears_of_it(night: Night, here: Typ
     assert "Slack is down" in told(notice)
     night.settle()
     assert len(night.said("acts past the chat")) == 1, "in the incident's own channel too"
+
+
+def test_another_reason_within_the_hour_goes_on_record_and_to_the_owner(night: Night, here: Type) -> None:
+    night.burns()
+    here("ack", "1", "--reason", "Slack is down")
+    again = here("ack", "1", "--reason", "Slack  is down")
+    assert again.stderr == "", "that is the same reason"
+    other = here("ack", "1", "--reason", "my Slack account is locked")
+    assert other.exit_code == 0
+    assert "The glass is broken until" in other.stderr
+    looks(night)
+    assert [
+        why in told(notice)
+        for why, notice in zip(
+            ("Slack is down", "account is locked"), night.said("broke the glass", INTAKE), strict=True
+        )
+    ] == [True, True]
+    timeline = here("timeline", "1").stdout
+    assert timeline.count("acts past the chat") == 2
+    assert "my Slack account is locked" in timeline
+    later = here("ack", "1")
+    assert (later.exit_code, later.stderr) == (0, ""), "the latest goes on"
+
+
+def test_with_a_key_its_own_reason_counts_and_that_is_said(night: Night, here: Type, there: Type) -> None:
+    night.burns()
+    key = here("break-glass", "--reason", "the host is out of reach").stdout.strip()
+    said = "With a key, the reason that it was made for goes on record, not this one.\n"
+    assert there("ack", "1", "--reason", "something else", FIXFIRST_KEY=key).stderr == said
+    assert here("ack", "1", "--reason", "something else", FIXFIRST_KEY=key).stderr == said
+    assert there("resolve", "1", "over", "--despite-firing", FIXFIRST_KEY=key).stderr == ""
+    assert "something else" not in here("timeline", "1").stdout
 
 
 def test_the_owner_is_told_by_the_pager_while_chat_is_down(night: Night, here: Type) -> None:

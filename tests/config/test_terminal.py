@@ -2,9 +2,11 @@
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psycopg
@@ -54,7 +56,7 @@ def started_once(folder: Path, secret: SecretOf = os.environ.get) -> tuple[Confi
     return config, open_journal(config)
 
 
-def burn(folder: Path, secret: SecretOf = os.environ.get) -> None:
+def burn(folder: Path, secret: SecretOf = os.environ.get, title: str = "llama-70b answers with errors") -> None:
     """Lets an alert reach the journal, as the doors would."""
     config, journal = started_once(folder, secret)
     desk = Desk(journal, config.policy, config.reading, lambda: None)
@@ -62,7 +64,7 @@ def burn(folder: Path, secret: SecretOf = os.environ.get) -> None:
         fingerprint="f1",
         firing=True,
         name="LLMErrorRatioHigh",
-        title="llama-70b answers with errors",
+        title=title,
         severity=Severity.SEV1,
         service="chat",
         model="llama-70b",
@@ -272,3 +274,54 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(
     assert "the database postgresql+psycopg://bot:***@127.0.0.1:1/incidents cannot be opened" in result.stderr
     assert "Connection refused" in result.stderr
     assert "hunter2" not in result.output
+
+
+HOSTILE = "down\nINC-2    SEV1 open \x1b[2J\x1b]0;owned\x07\x9b31m \u202egnp.exe\u2066\u2028\r end"
+
+
+@pytest.mark.parametrize("words", [("list",), ("timeline", "1"), ("audit", "logbook")])
+def test_the_words_of_others_forge_no_line_and_give_the_terminal_no_order(
+    types: Type, folder: Path, words: tuple[str, ...]
+) -> None:
+    burn(folder, title=HOSTILE)
+    assert types("ack", "1", "--reason", HOSTILE).exit_code == 0
+    told = types(*words)
+    assert all(line.isprintable() for line in told.output.split("\n")), told.output
+    assert not any(line.startswith("INC-2") for line in told.output.splitlines())
+
+
+def test_a_server_that_answers_with_orders_for_the_terminal_gives_none(types: Type) -> None:
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = HOSTILE.encode()
+            self.send_response(200 if self.path.endswith("list") else 409)
+            self.send_header("Content-Type", "text/plain; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            for words in (("list",), ("timeline", "1")):
+                told = types(*words, FIXFIRST_SERVER=f"http://127.0.0.1:{server.server_port}")
+                assert "owned" in told.output
+                assert all(line.isprintable() for line in told.output.split("\n")), told.output
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+NO_INCIDENTS = ("INC-99999999999999999999999", "2147483648", "9" * 5_000, "\udcff", "a\0b", "\u0663" * 20)
+
+
+@pytest.mark.parametrize("ref", NO_INCIDENTS, ids=range(len(NO_INCIDENTS)))
+def test_a_name_that_no_incident_can_have_is_that_of_none(types: Type, folder: Path, ref: str) -> None:
+    burn(folder)
+    for words in (("timeline", ref), ("ack", ref, "--reason", "Slack is down"), ("verify", ref)):
+        told = types(*words)
+        assert (told.exit_code, told.stderr[:27]) == (1, "Error: there is no incident"), told.exception

@@ -82,7 +82,13 @@ def test_names_are_known_in_the_spellings_of_configurations() -> None:
     assert not any(map(names_a_secret, ("maxTokens", "max_tokens", "tokenizer", "secretName", "keys", "hotkey")))
 
 
-@pytest.mark.parametrize("bait", ["name: a_password\n", "name: a_password\nvalue: |\n", "-a ", "- ", "value: name: "])
+BAITS = (
+    *("name: a_password\n", "name: a_password\nvalue: |\n", "-a ", "- ", "value: name: "),
+    *("-a.-a", ".--token-", "/key:", "name:", "value:", "{value:", "+val:|", "value:a,name:"),
+)
+
+
+@pytest.mark.parametrize("bait", BAITS)
 def test_a_text_made_to_be_slow_is_read_in_one_go(bait: str) -> None:
     began = time.process_time()
     redact_config((bait * 40_000)[:40_000])

@@ -189,6 +189,9 @@ def test_numbers_count_up_and_refs_are_found(house: House) -> None:
         assert found is not None
         assert found.number == 2
     assert house.journal.find("INC-99") is None
+    for nobody in ("INC-99999999999999999999999", "2147483648", "9" * 5_000, "\udcff", "a\0b", "\u0663" * 20, ""):
+        assert house.journal.find(nobody) is None
+        assert house.journal.archived(nobody) is None
 
 
 def test_a_service_that_is_down_crowds_out_no_other(house: House) -> None:

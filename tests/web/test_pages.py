@@ -91,7 +91,18 @@ def test_a_number_or_an_id_leads_to_the_incident(site: Site) -> None:
         assert (answer.status_code, answer.headers["location"]) == (307, "/incidents/INC-1")
 
 
-@pytest.mark.parametrize("path", ["/incidents/INC-9", "/postmortems/nothing", "/runbooks/nothing", "/elsewhere"])
+NOWHERE = ("/postmortems/nothing", "/runbooks/nothing", "/elsewhere")
+NOBODY = (
+    "INC-9",
+    "INC-99999999999999999999999",
+    "2147483648",
+    "%ff",
+    "a%00b",
+    "INC-99999999999999999999999/evidence/x",
+)
+
+
+@pytest.mark.parametrize("path", [*NOWHERE, *(f"/incidents/{name}" for name in NOBODY)])
 def test_what_is_not_there_has_a_page_that_leads_back(site: Site, path: str) -> None:
     answer = site.client.get(path)
     assert answer.status_code == 404

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from bot.contracts import Permanent, Transient
+from bot.incident.plain import one_line
 from bot.incident.redact import redact
 from bot.integrations.kubernetes.target import Target
 
@@ -294,4 +295,4 @@ def _of(resource: Resource, *, namespaced: bool, part: str = "") -> Any:
 
 def _words(error: object) -> str:
     """What the server said, as one short line."""
-    return redact(" ".join("".join(c if c.isprintable() else " " for c in str(error)).split()))[:300]
+    return redact(one_line(str(error)))[:300]

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bot.contracts import Permanent, Transient
+from bot.incident.plain import one_line
 from bot.incident.redact import redact
 from bot.integrations.redis.target import Target
 
@@ -205,4 +206,4 @@ def _untrusted(error: BaseException | None) -> ssl.SSLCertVerificationError | No
 
 def _words(error: Exception) -> str:
     """What the server said, as one short line."""
-    return redact(" ".join("".join(c if c.isprintable() else " " for c in str(error)).split()))[:200]
+    return redact(one_line(str(error)))[:200]

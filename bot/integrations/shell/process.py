@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.contracts import Permanent, Transient
+from bot.incident.plain import plain
 from bot.incident.redact import redact
 from bot.integrations.shell.allowed import Allowed
 
@@ -113,7 +114,7 @@ class Room:
         for secret in self._command.secrets.values():
             if len(secret.reveal()) >= SHORTEST_MASKED:
                 text = text.replace(secret.reveal(), "[secret]")
-        text = redact("".join(c if c.isprintable() or c == "\n" else " " for c in text)).strip()
+        text = redact(plain(text, keep="\n")).strip()
         return f"{text[:MAX_OUTPUT]}{_CUT}" if len(text) > MAX_OUTPUT else text
 
 
