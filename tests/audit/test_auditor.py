@@ -216,10 +216,10 @@ def test_a_service_whose_answer_drips_ends_neither_audits_nor_signs_of_life(site
         answers.pop(0)(connection)
 
     with raw_server(talk) as port:
-        heartbeat = Heartbeat(Settings(f"http://127.0.0.1:{port}/{SECRET}", timeout=0.3))
+        heartbeat = Heartbeat(Settings(f"http://127.0.0.1:{port}/{SECRET}", timeout=1))
         auditor, began = Auditor(site.journal, Policy(), site.clock, heartbeat), time.monotonic()
         auditor.audit()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
         auditor.audit()
     assert (heartbeat.sent, heartbeat.missed) == (1, 1)
 

@@ -108,7 +108,7 @@ def test_every_request_of_a_connection_that_is_kept_has_a_time_of_its_own() -> N
         met.append(0)
         for _ in range(2):
             connection.recv(65_536)
-            threading.Event().wait(TIMEOUT_S * 0.7)
+            threading.Event().wait(TIMEOUT_S * 0.6)
             connection.sendall(ANSWER)
         drip(connection, HEAD)
 

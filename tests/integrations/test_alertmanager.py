@@ -57,7 +57,7 @@ def test_what_goes_wrong_is_over_in_its_time_and_is_a_failure_that_others_know(
         began = time.monotonic()
         with pytest.raises(kind, match=words):
             firing(Settings(f"http://127.0.0.1:{port}", "fixfirst", TIMEOUT_S, Secret("")), Reading())
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
 
 
 def test_an_answer_over_a_connection_that_closes_is_read_whole() -> None:

@@ -275,7 +275,7 @@ def test_one_that_drips_is_given_up_after_the_timeout_too(first: bytes) -> None:
         began = time.monotonic()
         with pytest.raises(Transient, match=r"did not answer in 0\.3 s"):
             Prometheus(Settings(f"http://127.0.0.1:{port}", 0.3)).measure("up", "> 0")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
 
 
 def test_an_expectation_that_is_none_is_refused_before_anything_is_asked() -> None:
