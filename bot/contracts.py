@@ -1,8 +1,8 @@
 """What an integration must be able to do: the few Protocols through which the bot reaches the world.
 
-An integration imports this module, `bot.incident`, `bot.settings` (an alert source also `bot.intake`) and its own
-client, nothing else of ours. Its failures are of three kinds and no fourth: `Refused` (a sentence for a person, from
-`bot.incident`), `Transient` and `Permanent`. Anything else that escapes is a bug and is treated as one.
+An integration imports this module, `bot.incident`, `bot.settings`, `bot.punctual`, its own client (an alert source also
+`bot.intake`), and nothing else of ours. Its failures are of three kinds and no fourth: `Refused` (a sentence for a
+person, from `bot.incident`), `Transient` and `Permanent`. Anything else that escapes is a bug and is treated as one.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -150,12 +150,14 @@ def asgi_server(app: ASGIApp) -> Iterator[int]:
         assert not thread.is_alive()
 
 
-def drip(connection: socket.socket) -> None:
-    """One byte after another, for as long as anybody listens."""
+def drip(connection: socket.socket, first: bytes = b"", piece: bytes = b"1") -> None:
+    """Begins with `first` and goes on a piece at a time while anybody listens; some ten seconds are for ever."""
     connection.recv(65_536)
+    connection.sendall(first)
     enough = threading.Event()
-    while not enough.wait(0.02):
-        connection.sendall(b"1")
+    for _ in range(500):
+        connection.sendall(piece)
+        enough.wait(0.02)
 
 
 def free_port() -> int:

@@ -1,7 +1,8 @@
 """Looks every other second whether the database is still the one we knew, and tells people what the logbook holds.
 
 What concerns no incident has no card and no lane in the outbox, so it is told from here: in chat, and by the fallback
-pagers as long as chat does not take it. At least once: it counts as told when chat has it.
+pagers as long as chat does not take it. At least once: it counts as told when chat has it. One way that fails, by a bug
+too, keeps no other from being asked; and what has to follow is tried again without being told anew.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +40,9 @@ class Crier:
     chat: Say | None = None
     stand_ins: Sequence[Voice] = ()
     reconcile: Reconcile | None = None
-    _stood_in: set[int] = field(default_factory=set)
+    _logged: set[int] = field(default_factory=set)
+    _in_chat: set[int] = field(default_factory=set)
+    _by_another_way: set[int] = field(default_factory=set)
 
     def look(self) -> None:
         """One look. A journal that is away is looked at again."""
@@ -64,38 +67,49 @@ class Crier:
                 self._tell_one(record)
 
     def _tell_one(self, record: Record) -> None:
-        if record.seq not in self._stood_in:
+        if record.seq not in self._logged:
             log.warning("logbook", number=record.seq, kind=record.kind.value, text=line(record))
-        heard = self._in_chat(record)
-        if not heard and record.seq not in self._stood_in:
-            by_another_way = self._by_another_way(record)
-            heard = by_another_way and self.chat is None
-            self._stood_in.add(record.seq)
-        if self.reconcile and record.kind in (*FREEZES, Kind.CONFIRMED):
-            self.reconcile(record)
-        if heard or (self.chat is None and not self.stand_ins):
+            self._logged.add(record.seq)
+        heard = self._heard(record)
+        if self._followed(record) and heard:
             self.journal.write(lambda txn: logbook.told(txn.direct, txn.workspace, record.seq)).result()
 
-    def _in_chat(self, record: Record) -> bool:
-        if self.chat is None:
-            return False
+    def _heard(self, record: Record) -> bool:
+        """Whether people have heard of it, tells them otherwise; what a way has taken once it is not given again."""
+        number, chat = record.seq, self.chat
+        if chat is None and not self.stand_ins:
+            return True
+        if chat and number not in self._in_chat and self._takes(record, "chat", lambda: chat(record)):
+            self._in_chat.add(number)
+        if number not in self._in_chat | self._by_another_way:
+            notice = Notice(f"{self.journal.workspace}:logbook:{number}", line(record), record.at)
+            if any(self._takes(record, voice.label, partial(voice.tell, notice)) for voice in self.stand_ins):
+                self._by_another_way.add(number)
+        return number in (self._in_chat if chat else self._by_another_way)
+
+    def _followed(self, record: Record) -> bool:
+        if self.reconcile is None or record.kind not in (*FREEZES, Kind.CONFIRMED):
+            return True
         try:
-            self.chat(record)
-        except (Transient, Permanent) as failure:
-            log.warning("logbook_not_told", number=record.seq, way="chat", reason=str(failure))
+            self.reconcile(record)
+        except Busy:
+            raise
+        except Exception as bug:
+            # As long as it is not told it comes up again, here or on another server.
+            log.error("reconcile_bug", number=record.seq, exc_info=bug)
             return False
         return True
 
-    def _by_another_way(self, record: Record) -> bool:
-        """Whether one of the fallbacks took it, asked in their order."""
-        notice = Notice(f"{self.journal.workspace}:logbook:{record.seq}", line(record), record.at)
-        for voice in self.stand_ins:
-            try:
-                voice.tell(notice)
-            except (Transient, Permanent) as failure:
-                log.warning("logbook_not_told", number=record.seq, way=voice.label, reason=str(failure))
-            else:
-                return True
+    def _takes(self, record: Record, way: str, tell: Callable[[], object]) -> bool:
+        try:
+            tell()
+        except (Transient, Permanent) as failure:
+            log.warning("logbook_not_told", number=record.seq, way=way, reason=str(failure))
+        except Exception as bug:
+            # Tonight the next way may be the only one that works.
+            log.error("logbook_not_told", number=record.seq, way=way, exc_info=bug)
+        else:
+            return True
         return False
 
 

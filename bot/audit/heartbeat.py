@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 LONGEST_TIMEOUT: Final = timedelta(seconds=10)
 """As for any call outside; an audit waits for it."""
+REDIRECTS: Final = 3
+"""All within the time-out of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,15 @@ class Heartbeat:
     def _fetch(self) -> str:
         """What went wrong, in a few words without the address, which whoever knows could use; empty when nothing."""
         # A tenth of a second to import, and the bot must accept its first webhook within two.
-        import requests
+        from requests.exceptions import RequestException
+
+        from bot.punctual import Punctual
 
         try:
-            with requests.get(
-                self._settings.url, timeout=self._settings.timeout, headers={"User-Agent": "FixFirst"}, stream=True
-            ) as answer:
-                return "" if answer.ok else f"it answered {answer.status_code}"
-        except requests.exceptions.RequestException as failure:
+            with Punctual() as session:
+                session.max_redirects = REDIRECTS
+                session.headers["User-Agent"] = "FixFirst"
+                with session.get(self._settings.url, timeout=self._settings.timeout, stream=True) as answer:
+                    return "" if answer.ok else f"it answered {answer.status_code}"
+        except (RequestException, ValueError) as failure:  # a ValueError: it sends us on to no address at all
             return type(failure).__name__

@@ -24,7 +24,7 @@ from bot.incident.state import Incident, Status
 from bot.incident.timeline import count
 from bot.intake.alerts import Message
 from bot.integrations import alertmanager, pagerduty
-from bot.journal import Txn, logbook
+from bot.journal import Busy, Txn, logbook
 from bot.journal.census import firing_here
 from bot.slack.census import Told
 
@@ -72,6 +72,12 @@ class Reconciler:
             found = list(ask())
         except (Transient, Permanent, Malformed) as failure:
             return [f"{name} could not be asked: {failure}"]
+        except Busy:
+            raise  # nothing can be put on record now: all of it again, later
+        except Exception as bug:
+            # What the others know is brought in all the same.
+            log.error("reconcile_bug", asked=name, exc_info=bug)
+            return [f"{name} could not be asked: a bug of ours ({type(bug).__name__}), which the log has."]
         more = [f"{name}: {count(len(found) - SAID, 'more finding')}."] if len(found) > SAID else []
         return [*(f"{name}: {text}" for text in found[:SAID]), *more] or [f"{name} agrees with the record."]
 

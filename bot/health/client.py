@@ -27,12 +27,10 @@ class Conversation:
     def __init__(self, url: str, name: str, *, timeout: float, headers: dict[str, str] | None) -> None:
         # The client imports requests, which a bot that only takes alerts should not pay for at its start.
         from prometheus_api_client import PrometheusConnect
-        from urllib3.util.retry import Retry
 
         from bot.health.session import Forms
 
-        never = Retry(total=0, read=False)
-        self._client = PrometheusConnect(url=url, headers=headers, timeout=timeout, retry=never, session=Forms())
+        self._client = PrometheusConnect(url=url, headers=headers, timeout=timeout, session=Forms())
         self._name = name
         self._timeout = timeout
         self._lock = threading.Lock()

@@ -1,33 +1,29 @@
-"""How a query travels to Prometheus, a short one in the URL, a long one as a form; and how long its answer may take.
+"""How a query travels to Prometheus: a short one in the URL, a long one as a form.
 
 The union of what eight inference servers call one number is up to 18 KB as a URL. Prometheus takes that; what often
 stands before it does not (nginx: 8 KB, `large_client_header_buffers`). The form is made for it
 (https://prometheus.io/docs/prometheus/latest/querying/api/#expression-queries).
 """
 
-import time
 from collections.abc import Mapping
-from io import BytesIO
 from typing import Any, Final
 
-from requests import Response, Session, exceptions
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from requests import Response
+
+from bot.punctual import Punctual
 
 LONG: Final = 2_000
 """Characters of a query; percent signs make up to twice as many of them."""
 NO_FORMS: Final = frozenset({403, 404, 405, 501})
 """How a gateway that lets only GET through turns a form away."""
-PIECE: Final = 65_536
-"""Bytes of an answer that are read at once."""
 _PATHS: Final = ("/api/v1/query", "/api/v1/query_range")
 
 
-class Forms(Session):
+class Forms(Punctual):
     """A session for the Prometheus client. Where forms are turned away, it asks by URL from then on."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.hooks["response"].append(_whole)
         self._takes_forms = True
 
     def request(  # type: ignore[override]  # what our one caller passes by name
@@ -42,26 +38,3 @@ class Forms(Session):
                 return answer
             self._takes_forms = False
         return super().request(method, url, params=params, **more)
-
-
-def _whole(response: Response, **sent: Any) -> Response:
-    """The answer with its body read, within the request's time-out in seconds for all of it.
-
-    A time-out of requests is one for each piece: for a server that drips its answer it would wait for ever, and so
-    would the end of the program. Raises what requests raises.
-    """
-    over = time.monotonic() + float(sent["timeout"])
-    pieces: list[bytes] = []
-    try:
-        while piece := response.raw.read1(PIECE, decode_content=True):
-            pieces.append(piece)
-            if time.monotonic() > over:
-                raise exceptions.ReadTimeout
-    except ReadTimeoutError as error:
-        raise exceptions.ReadTimeout from error
-    except HTTPError as error:
-        raise exceptions.ChunkedEncodingError from error
-    finally:
-        response.raw.close()  # what is read to its end has given its connection back before
-    response.raw = BytesIO(b"".join(pieces))
-    return response

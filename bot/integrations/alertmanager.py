@@ -132,24 +132,30 @@ def firing(settings: Settings, reading: Reading) -> Message:
     https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
     """
     # A tenth of a second to import, and the bot must accept its first webhook within two.
-    import requests
+    from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError
+
+    from bot.punctual import Punctual
 
     asked = {"active": "true", "silenced": "false", "inhibited": "false", "unprocessed": "false"}
     headers = {"Authorization": f"Bearer {settings.token.reveal()}"} if settings.token else {}
     try:
-        with requests.get(
-            f"{settings.url}/api/v2/alerts",
-            params=asked,
-            headers=headers,
-            timeout=settings.timeout,
-            stream=True,
-            allow_redirects=False,
-        ) as answer:
+        with (
+            Punctual() as session,
+            session.get(
+                f"{settings.url}/api/v2/alerts",
+                params=asked,
+                headers=headers,
+                timeout=settings.timeout,
+                stream=True,
+                allow_redirects=False,
+            ) as answer,
+        ):
             if answer.status_code != 200:
                 kind = Transient if answer.status_code >= 500 else Permanent
                 raise kind(f"Alertmanager answered {answer.status_code}")
             body = answer.raw.read(LARGEST_ANSWER + 1, decode_content=True)
-    except requests.exceptions.RequestException as failure:
+    except (RequestException, HTTPError) as failure:  # the head's by requests, the body's by urllib3
         raise Transient(f"Alertmanager does not answer ({type(failure).__name__})") from failure
     if len(body) > LARGEST_ANSWER:
         raise Malformed("its answer is too large")

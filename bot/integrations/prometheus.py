@@ -94,19 +94,18 @@ class Prometheus:
         import requests
         from prometheus_api_client import PrometheusConnect
         from prometheus_api_client.exceptions import PrometheusApiClientException
-        from urllib3.util import Retry
+
+        from bot.punctual import Punctual
 
         settings = self._settings
-        session = requests.Session()
+        session = Punctual()
         session.max_redirects = 0
         session.headers["User-Agent"] = "FixFirst"
         if settings.token:
             # Not a plain header: requests lets an entry in ~/.netrc overwrite that.
             session.auth = partial(_authorise, settings.token)
         try:
-            # The outbox retries; a client that also does would hold its lane for many times the time-out.
-            once = Retry(0, read=False)
-            with PrometheusConnect(settings.url, session=session, retry=once, timeout=settings.timeout) as client:
+            with PrometheusConnect(settings.url, session=session, timeout=settings.timeout) as client:
                 return client.custom_query(query, params={"timeout": f"{settings.timeout:g}s"})
         except PrometheusApiClientException as error:
             return self._refused(error)

@@ -2,7 +2,10 @@
 
 import re
 import shutil
-from collections.abc import Mapping
+import socket
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +20,7 @@ from bot.outbox import Outbox
 from bot.workbench.server import bind
 from tests.audit.service import SECRET, Service
 from tests.databases import only_to_be_read
-from tests.servers import free_port
+from tests.servers import drip, free_port, raw_server
 from tests.story.night import MAYA, Night, alert
 from tests.web.site import PAGER, Site
 
@@ -204,3 +207,55 @@ def test_a_service_that_does_not_answer_is_waited_for_only_so_long() -> None:
         heartbeat.beat()
     silent.close()
     assert [line["reason"] for line in lines] == ["ReadTimeout"]
+
+
+def test_a_service_whose_answer_drips_ends_neither_audits_nor_signs_of_life(site: Site) -> None:
+    answers: list[Callable[[socket.socket], None]] = [partial(drip, first=b"HTTP/1.1 200 OK\r\nX: "), well]
+
+    def talk(connection: socket.socket) -> None:
+        answers.pop(0)(connection)
+
+    with raw_server(talk) as port:
+        heartbeat = Heartbeat(Settings(f"http://127.0.0.1:{port}/{SECRET}", timeout=1))
+        auditor, began = Auditor(site.journal, Policy(), site.clock, heartbeat), time.monotonic()
+        auditor.audit()
+        assert time.monotonic() - began < 4
+        auditor.audit()
+    assert (heartbeat.sent, heartbeat.missed) == (1, 1)
+
+
+def well(connection: socket.socket) -> None:
+    connection.recv(65_536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [(b"/on", "TooManyRedirects"), (b"/\xff\xfe", "UnicodeDecodeError"), (b"http://[::1", "ValueError")],
+)
+def test_a_service_that_sends_us_on_for_ever_or_nowhere_has_not_heard(where: bytes, reason: str) -> None:
+    asked: list[bytes] = []
+
+    def sends_on(connection: socket.socket) -> None:
+        asked.append(connection.recv(65_536))
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: " + where + b"\r\nContent-Length: 0\r\n\r\n")
+
+    with raw_server(sends_on) as port, capture_logs() as lines:
+        Heartbeat(Settings(f"http://127.0.0.1:{port}/{SECRET}")).beat()
+    assert [line["reason"] for line in lines] == [reason]
+    assert len(asked) <= 4
+
+
+def test_a_sign_of_life_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[bytes] = []
+
+    def proxy(connection: socket.socket) -> None:
+        heard.append(connection.recv(65_536).partition(b"\r\n")[0])
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with raw_server(proxy) as port:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        heartbeat = Heartbeat(Settings("http://outside.example/x"))
+        heartbeat.beat()
+    assert (heartbeat.sent, heard) == (1, [b"GET http://outside.example/x HTTP/1.1"])

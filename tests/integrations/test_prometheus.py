@@ -11,6 +11,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -28,7 +29,7 @@ from bot.integrations import prometheus
 from bot.integrations.prometheus import Prometheus, Settings, judge
 from bot.runbook import promql
 from bot.settings import Secret
-from tests.servers import Answering, free_port, http_server
+from tests.servers import Answering, drip, free_port, http_server, raw_server
 
 HOLDS, FAILS, INCONCLUSIVE = Sample.HOLDS, Sample.FAILS, Sample.INCONCLUSIVE
 TWO = 'label_replace(vector(1), "a", "x", "", "") or label_replace(vector(5), "a", "y", "", "")'
@@ -266,6 +267,15 @@ def test_a_silent_prometheus_is_given_up_after_the_timeout() -> None:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(Transient, match=r"did not answer in 0\.2 s"):
             Prometheus(Settings(address, 0.2)).measure("up", "> 0")
+
+
+@pytest.mark.parametrize("first", [b"X: ", b"Content-Length: 100000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"])
+def test_one_that_drips_is_given_up_after_the_timeout_too(first: bytes) -> None:
+    with raw_server(partial(drip, first=b"HTTP/1.1 200 OK\r\n" + first)) as port:
+        began = time.monotonic()
+        with pytest.raises(Transient, match=r"did not answer in 0\.3 s"):
+            Prometheus(Settings(f"http://127.0.0.1:{port}", 0.3)).measure("up", "> 0")
+        assert time.monotonic() - began < 2
 
 
 def test_an_expectation_that_is_none_is_refused_before_anything_is_asked() -> None:

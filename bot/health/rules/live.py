@@ -19,7 +19,7 @@ class Prometheus:
     """Reads only; each question has a time-out, and is asked once. To be used as a context."""
 
     def __init__(self, url: str, *, timeout: float = 5.0, headers: dict[str, str] | None = None) -> None:
-        import requests
+        from bot.punctual import Punctual
 
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -27,7 +27,7 @@ class Prometheus:
         self._url = url.rstrip("/")
         self._name = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
         self._timeout = timeout
-        self._session = requests.Session()
+        self._session = Punctual()
         self._session.headers.update(headers or {})
         self._since = str(time.time() - LOOK_BACK_S)
         self._known: dict[tuple[str, ...], frozenset[str]] = {}
