@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, insert, select
 
 from bot.journal.chains import Damage
 from bot.journal.codec import time_in
-from bot.journal.direct import Direct
+from bot.journal.direct import Direct, Salvaged
 from bot.journal.tables import archive, event, head
 
 if TYPE_CHECKING:
@@ -58,7 +58,11 @@ _NOT_LONG: Final = "SET LOCAL lock_timeout = '200ms'"
 
 def published(direct: Direct, workspace: str) -> list[Head]:
     """Every head that was published, oldest first."""
-    return [Head(*row) for row in direct.all(_PUBLISHED, {"workspace": workspace})]
+    return [Head(**row.values) for row in _said(direct, workspace) if not row.unreadable]
+
+
+def _said(direct: Direct, workspace: str) -> list[Salvaged]:
+    return direct.salvaged(_PUBLISHED, {"workspace": workspace})
 
 
 def publish(txn: "Txn", at: datetime) -> Head | None:
@@ -101,11 +105,20 @@ def unchanged(direct: Direct, workspace: str) -> None:
 def examine_heads(direct: Direct, workspace: str) -> Iterator[Damage]:
     """The hours whose head does not fit what the journal says of them now."""
     last: Head | None = None
-    for said in published(direct, workspace):
-        found = _after(direct, workspace, last, said.at)
-        if found != said:
-            now = "others stand there now" if found.entries == said.entries else f"{found.entries} stand there now"
-            yield Damage(f"head of {said.at:%Y-%m-%d %H:%M} UTC", None, f"it was made of {said.entries} entries, {now}")
+    for row in _said(direct, workspace):
+        if row.unreadable:
+            yield Damage(f"head of {row.values['at']}", None, f"cannot be read: {row.unreadable}")
+            continue
+        said = Head(**row.values)
+        ref = f"head of {said.at:%Y-%m-%d %H:%M} UTC"
+        try:
+            found = _after(direct, workspace, last, said.at)
+        except (TypeError, ValueError):
+            yield Damage(ref, None, "what it was made of cannot be read")
+        else:
+            if found != said:
+                now = "others stand there now" if found.entries == said.entries else f"{found.entries} stand there now"
+                yield Damage(ref, None, f"it was made of {said.entries} entries, {now}")
         last = said
 
 
