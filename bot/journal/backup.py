@@ -21,6 +21,8 @@ from bot.journal.tables import incident
 
 BESIDE: Final = ("-wal", "-shm")
 """What SQLite keeps beside a database in WAL mode."""
+_LOOKS: Final = ((frozenset({"head", "archive"}), examine_heads), (frozenset({"logbook"}), examine_logbook))
+"""What is examined beside the chains, and the tables that takes."""
 _WORKSPACES: Final = select(incident.c.workspace).distinct()
 ONLY_OURS: Final = 0o600
 """A copy holds all that people wrote, also for whoever may read the folder that it is put in."""
@@ -83,9 +85,9 @@ def _examined(file: Path, workspace: str) -> Examined:
         with engine.connect() as connection:
             direct = Direct(connection)
             found = examine(direct, workspace)
-            # A backup of an early version had neither of the two.
-            there = inspect(connection).get_table_names()
-            looks = (look for table, look in (("head", examine_heads), ("logbook", examine_logbook)) if table in there)
+            # An early version had neither of the two, and a head is read from the archives too.
+            there = set(inspect(connection).get_table_names())
+            looks = (look for tables, look in _LOOKS if tables <= there)
             misfits = tuple(damage for look in looks for damage in look(direct, workspace))
             return replace(found, damage=(*found.damage, *misfits))
     finally:

@@ -93,7 +93,10 @@ def test_a_journal_that_is_damaged_is_copied_and_the_damage_said(house: House, t
         ("UPDATE logbook SET body = 'null'", "logbook: entry 1 was changed, or one before it is missing"),
         ("UPDATE logbook SET body = 'x'", "logbook: entry 1 cannot be read: its body is none"),
         ("UPDATE logbook SET seq = 'x'", "logbook: a record cannot be read: its seq is none"),
-        ("INSERT INTO head VALUES ('test', 'x', 1, 'y')", "head of x: cannot be read: its at is none"),
+        (
+            "INSERT INTO head (workspace, at, entries, hash) VALUES ('test', 'x', 1, 'y')",
+            "head of x: cannot be read: its at is none",
+        ),
     ],
 )
 def test_whatever_was_done_to_the_journal_there_is_a_copy_and_a_way_back_and_the_damage_is_said(
