@@ -78,7 +78,7 @@ def examine(direct: Direct, workspace: str, only: str = "") -> Examined:
     ours = {"workspace": workspace}
     known = direct.salvaged(_ROWS, ours)
     orphans = [found for found in direct.scalars(_ORPHANS, ours) if only in ("", found)]
-    damage = [] if only else [*_numbers_missing([row.values for row in known if not row.unreadable])]
+    damage = [] if only else [*_numbers_missing([row.values["number"] for row in known])]
     chosen = [row for row in known if only in ("", row.values["id"])]
     entries = 0
     archived = _archived(direct, workspace)
@@ -127,16 +127,18 @@ def _archive_damage(direct: Direct, row: Mapping[str, Any]) -> Iterator[Damage]:
         )
 
 
-def _numbers_missing(known: Sequence[Mapping[str, Any]]) -> Iterator[Damage]:
+def _numbers_missing(known: Sequence[Any]) -> Iterator[Damage]:
     """Numbers are given out without a gap, so a gap is an incident that was taken away."""
     expected = 1
-    for row in known:
-        last = row["number"] - 1
+    for number in known:
+        if not isinstance(number, int):
+            continue
+        last = number - 1
         if last == expected:
             yield Damage(f"INC-{last}", None, "the whole incident is missing")
         elif last > expected:
             yield Damage(f"INC-{expected} to INC-{last}", None, f"{last - expected + 1} whole incidents are missing")
-        expected = row["number"] + 1
+        expected = number + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,13 @@ GARBAGE = {
 """What SQLite keeps in any column, and PostgreSQL in none of its kind."""
 
 
+def test_an_incident_whose_own_row_cannot_be_read_is_not_told_to_be_missing_too(house_on_file: House) -> None:
+    first = worked(house_on_file)
+    worked(house_on_file, "f2", "search")
+    house_on_file.behind_its_back(f"UPDATE incident SET seq = 'zz' WHERE id = '{first.id}'")
+    assert found(house_on_file) == ["INC-1: the incident's own row cannot be read: its seq is none"]
+
+
 @pytest.mark.parametrize("sabotage", GARBAGE)
 def test_what_cannot_even_be_read_is_named(house_on_file: House, sabotage: str) -> None:
     worked(house_on_file)
