@@ -38,7 +38,7 @@ def _verify(path: Path, ref: str, said: str = "") -> None:
         return found, published(direct, workspace), misfits
 
     with desk_at(path) as desk:
-        only = find(desk, ref).id if ref else ""
+        only = (desk.journal.id_of(ref) or find(desk, ref).id) if ref else ""
         found, heads, misfits = desk.journal.ask_of_one_moment(look)
     wrong = [str(damage) for damage in (*found.damage, *misfits)]
     if said and not any(head.hash == said.lower() for head in heads):

@@ -245,13 +245,13 @@ class Desk:
         if command.by.is_person:
             return ""  # one person declares one incident, and looks for it
         newest = txn.newest()
-        first = txn.incident(newest.announced_with) if newest is not None and newest.announced_with else None
+        first = txn.beside(newest.announced_with) if newest is not None and newest.announced_with else None
         return announcer(newest, first, txn.now, self.policy)
 
     @staticmethod
     def _refresh_announcement(txn: Txn, announcer: str) -> None:
         # Held, because places in its queue are given out here.
-        if txn.incident(announcer) is not None:
+        if txn.beside(announcer) is not None:
             txn.enqueue(announcer, [RefreshCard()])
 
     def _policy(self, txn: Txn, command: Command) -> Policy:

@@ -67,6 +67,7 @@ class Hands:
             f"{item.firing} firing  {one_line(item.title)}"
             for item in incidents
         ]
+        rows += map(str, journal.unreadable(SHOWN if words.get("all") else 0))
         return "\n".join(rows) or "No incident is open."
 
     def _timeline(self, words: Words) -> str:

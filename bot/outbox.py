@@ -18,7 +18,7 @@ from bot.incident.commands import RecordReceipt
 from bot.incident.effects import EFFECT_NAMES, CallSecond, Effect, Page, PageEffect, StopPaging
 from bot.incident.events import DeliveryFailed, Event
 from bot.incident.people import BOT
-from bot.journal import Busy, Job, Txn
+from bot.journal import Busy, Job, Txn, Unreadable
 from bot.journal.clock import elapsed
 from bot.journal.servers import LEASE
 
@@ -41,6 +41,8 @@ LONGEST_REST: Final = timedelta(seconds=LONGEST_WISH_S + 1)
 LONGEST_PAUSE_OF_A_PAGE_S: Final = 10.0
 """Once the pager answers again, nobody should sleep on for a minute."""
 
+READ_AGAIN_AFTER: Final = timedelta(seconds=5)
+"""How soon an effect of an incident that this version cannot read is looked at again: another server may be newer."""
 AGAIN_AFTER: Final = timedelta(seconds=1)
 """How soon it is tried again what the journal's own trouble kept from being tried."""
 DROPPED: Final = "the journal did not answer"
@@ -177,7 +179,11 @@ class Outbox:
         if job is None:
             return
         one.claimed = True
-        incident = self._journal.incident(job.incident)
+        try:
+            incident = self._journal.incident(job.incident)
+        except Unreadable as unreadable:
+            self._journal.write(partial(_leave, job=job, why=str(unreadable))).result()
+            return
         if incident is None:
             raise LookupError(f"outbox job {job.id} belongs to no incident")
         courier = self._couriers.get(job.effect.carrier())
@@ -322,6 +328,10 @@ class Outbox:
         """What shows the incident as it is fails each time in the same way, and is told once."""
         incident = txn.incident(job.incident)
         return job.effect.latest_wins and incident is not None and trouble in incident.troubles
+
+
+def _leave(txn: Txn, job: Job, why: str) -> None:
+    txn.put_back(job, txn.now + READ_AGAIN_AFTER, why)
 
 
 def _pages(job: Job) -> bool:

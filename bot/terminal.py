@@ -89,7 +89,9 @@ def at_host() -> Iterator[None]:
 
 
 def find(desk: Any, ref: str) -> Incident:
-    incident: Incident | None = desk.journal.find(ref)
+    """The incident of this name; what cannot be found, or read, ends the command with a sentence."""
+    with at_host():
+        incident: Incident | None = desk.journal.find(ref)
     if incident is None:
         archived = desk.journal.archived(ref)
         raise click.ClickException(plain(str(archived or f"there is no incident {ref[:40]}; fixfirst list shows them")))

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from bot.audit.findings import Check, Facts, Finding, Unpaged, find, takes_no_write, turning, unpaged
+from bot.audit.findings import Check, Facts, Finding, Unpaged, find, takes_no_write, turning, unpaged, unreadable
 from bot.audit.heartbeat import Heartbeat
 from bot.incident.policy import Policy
 from bot.incident.timeline import span
@@ -71,7 +71,12 @@ class Auditor:
         now = self._journal.clock()
         before = self.last.findings if self.last else ()
         try:
-            findings = (*find(self._facts(now), now), *self._pressure(), *self._kept())
+            findings = (
+                *find(self._facts(now), now),
+                *unreadable(self._journal.unreadable()),
+                *self._pressure(),
+                *self._kept(),
+            )
         except Exception as error:
             # Whatever keeps the auditor from looking is itself a finding, and what it knew is still to be assumed.
             known = isinstance(error, Busy)  # a database that is away is no bug of ours

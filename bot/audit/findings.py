@@ -1,6 +1,6 @@
 """What should have happened by now and has not: from facts to findings, pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,6 +12,7 @@ from bot.incident.failover import WHY
 from bot.incident.policy import Policy
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import count, span
+from bot.journal import Unreadable
 from bot.journal.audit import Waiting
 
 TURN_WITHIN: Final = timedelta(seconds=10)
@@ -31,6 +32,7 @@ class Check(StrEnum):
     PAGES = "pages"
     OUTBOX = "outbox"
     INBOX = "inbox"
+    INCIDENTS = "incidents"
     JOURNAL = "journal"
     PRESSURE = "pressure"
     FAILOVER = "failover"
@@ -107,6 +109,13 @@ def turning(turned_at: datetime | None, now: datetime) -> Iterator[Finding]:
         yield Finding(Check.ENGINE, "", "The clock was set back, and the engine has completed no turn since.")
     elif now - turned_at > TURN_WITHIN:
         yield Finding(Check.ENGINE, "", f"The engine last completed a turn {span(now - turned_at)} ago.")
+
+
+def unreadable(incidents: Iterable[Unreadable]) -> Iterator[Finding]:
+    """The incidents that are on, and that nobody works in here."""
+    for one in incidents:
+        text = f"{one} Nothing is done or told for it here; what its alerts say waits."
+        yield Finding(Check.INCIDENTS, one.ref, text)
 
 
 def takes_no_write(why: str) -> Finding:

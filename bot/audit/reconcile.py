@@ -96,7 +96,10 @@ class Reconciler:
     def _pages(self, record: Record) -> Iterator[str]:
         assert self.pages is not None
         live = {one.page_key(one.generation): one for one in self.desk.journal.live() if one.generation in one.pages}
+        unreadable = {one.incident_id for one in self.desk.journal.unreadable()}
         for page in self.pages(list(live)):
+            if page.key.removeprefix(f"{self.desk.journal.workspace}:").rpartition(":")[0] in unreadable:
+                continue
             incident = live.get(page.key)
             if incident is not None:
                 yield from self._brought_in(page, incident, record)
@@ -128,9 +131,9 @@ class Reconciler:
         said = self.told(list(rooms))
         for message in said:
             where = rooms.get(message.channel, "the intake channel")
-            if journal.incident(message.incident) is None and journal.archived(message.incident) is None:
+            if journal.id_of(message.incident) is None and journal.archived(message.incident) is None:
                 yield f"in {where}, something about an incident this record has lost: “{message.text}”"
-            elif message.entry and journal.entry(message.entry) is None:
+            elif message.entry and not journal.has_entry(message.entry):
                 yield f"in {where}, something this record has lost: “{message.text}”"
         for mark, times in Counter(message.mark for message in said).items():
             if times > 1:

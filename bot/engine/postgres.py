@@ -28,7 +28,7 @@ from bot.desk import Desk
 from bot.engine.leaving import queue_of
 from bot.engine.local import Chore, LocalEngine
 from bot.engine.work import Work
-from bot.journal import Busy
+from bot.journal import Busy, Unreadable
 from bot.journal.errands import DELIVER, DRAIN
 from bot.outbox import Outbox
 
@@ -216,6 +216,8 @@ class Jobs:
             await work
         except Busy as busy:
             log.warning("journal_busy", reason=str(busy))
+        except Unreadable:
+            pass  # the audit names it, and the sweep tries again
         except Exception as bug:
             log.error("engine_bug", exc_info=bug)
 

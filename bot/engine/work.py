@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -11,7 +12,7 @@ import structlog
 
 from bot.desk import Desk
 from bot.incident.effects import Effect, Page, PageEffect, pager_named
-from bot.journal import Busy, Job, Txn
+from bot.journal import Busy, Job, Txn, Unreadable
 from bot.outbox import LONGEST_REST, Outbox
 
 log = structlog.get_logger()
@@ -47,8 +48,9 @@ Run = Callable[[Callable[[], object]], object]
 
 
 def plainly(work: Callable[[], object]) -> None:
-    """Trouble is the caller's."""
-    work()
+    """Trouble is the caller's, save that of an incident that cannot be read: what it is about waits."""
+    with suppress(Unreadable):
+        work()
 
 
 def safely(work: Callable[[], object]) -> bool:
@@ -60,6 +62,8 @@ def safely(work: Callable[[], object]) -> bool:
         work()
     except Busy as busy:
         log.warning("journal_busy", reason=str(busy))
+    except Unreadable:
+        pass  # the audit names it; what it is about waits, and is tried again
     except Exception as bug:
         log.error("engine_bug", exc_info=bug)
     else:

@@ -109,8 +109,11 @@ def move_old(journal: Journal, folder: Path, before: datetime) -> Iterator[Moved
     """
     after = 0
     while over := journal.ask(partial(_over, before=before, after=after)):
-        for incident_id, after in over:  # noqa: B007 - the last one is where the next page begins
-            yield _move(journal, folder, before, incident_id)
+        for incident_id, after in over:
+            try:
+                yield _move(journal, folder, before, incident_id)
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                yield Left(f"INC-{after}", f"it cannot be read by this version: {error}")
 
 
 def _over(direct: Direct, workspace: str, before: datetime, after: int) -> list[tuple[str, int]]:

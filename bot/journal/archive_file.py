@@ -21,6 +21,13 @@ from bot.journal.codec import canonical, time_out
 FORMAT: Final = "fixfirst archive"
 VERSION: Final = 1
 KINDS: Final = ("entry", "text", "alert", "evidence")
+_TEXT: Final = str | None
+NEEDED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "entry": {"id": str, "seq": int, "kind": str, "prev_hash": str, "hash": str},
+    "text": {"digest": str, "salt": _TEXT, "text": _TEXT},
+    "evidence": {"id": str, "part": str, "content": _TEXT},
+}
+"""What a proof goes by; all else of an entry is covered by its hash."""
 COUNTED: Final = ("entries", "texts", "alerts")
 HOW: Final = (
     "An entry's hash is SHA-256 (hex) of: its prev_hash, a newline, and the entry as JSON without hash and prev_hash, "
@@ -127,6 +134,10 @@ def read(file: Path) -> Content:
         # Before there was evidence, nobody counted it.
         if [len(part) for part in parts.values()] != [*(head[name] for name in COUNTED), head.get("evidence", 0)]:
             raise BadArchive(f"{file} is not whole: it lacks lines that its first one counts")
+        for kind, needed in NEEDED.items():
+            for nth, row in enumerate(parts[kind], start=1):
+                if not _has(row, needed):
+                    raise BadArchive(f"{file} is no archive of ours: {kind} {nth} cannot be read")
         return Content(
             workspace=head["workspace"],
             incident=head["incident"],
@@ -140,8 +151,12 @@ def read(file: Path) -> Content:
         )
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BadArchive(f"{file} is damaged: {error}") from error
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise BadArchive(f"{file} is no archive of ours: {error!r}") from error
+
+
+def _has(row: object, needed: Mapping[str, Any]) -> bool:
+    return isinstance(row, Mapping) and all(isinstance(row.get(name, ...), kind) for name, kind in needed.items())
 
 
 def _names_to_disk(folder: Path) -> None:

@@ -4,19 +4,26 @@ import os
 import sqlite3
 import stat
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, inspect, select
 
 from bot.journal.chains import Examined, examine
 from bot.journal.database import NewerSchema, migrate, open_engine
 from bot.journal.direct import Direct
 from bot.journal.epoch import put_restore_on_record
+from bot.journal.heads import examine_heads
+from bot.journal.logbook import examine_logbook
+from bot.journal.tables import incident
 
 BESIDE: Final = ("-wal", "-shm")
 """What SQLite keeps beside a database in WAL mode."""
+_LOOKS: Final = ((frozenset({"head", "archive"}), examine_heads), (frozenset({"logbook"}), examine_logbook))
+"""What is examined beside the chains, and the tables that takes."""
+_WORKSPACES: Final = select(incident.c.workspace).distinct()
 ONLY_OURS: Final = 0o600
 """A copy holds all that people wrote, also for whoever may read the folder that it is put in."""
 
@@ -76,7 +83,13 @@ def _examined(file: Path, workspace: str) -> Examined:
     engine = create_engine(f"sqlite:///{file}")
     try:
         with engine.connect() as connection:
-            return examine(Direct(connection), workspace)
+            direct = Direct(connection)
+            found = examine(direct, workspace)
+            # An early version had neither of the two, and a head is read from the archives too.
+            there = set(inspect(connection).get_table_names())
+            looks = (look for tables, look in _LOOKS if tables <= there)
+            misfits = tuple(damage for look in looks for damage in look(direct, workspace))
+            return replace(found, damage=(*found.damage, *misfits))
     finally:
         engine.dispose()
 
@@ -89,11 +102,12 @@ def restore(backup: Path, database: Path, workspace: str, now: datetime) -> tupl
     Gives what was found in it and where the old one is. Raises NoBackup.
     """
     _look_through(backup)
+    database = database.resolve()  # where it is a link, the journal stays on the volume that the link leads to
     database.parent.mkdir(parents=True, exist_ok=True)
     fresh = database.with_name(f"{database.name}.restoring")
     _copy(backup, fresh)
     _bring_up_to_date(fresh)
-    _put_on_record(fresh, workspace, backup.name, now)
+    _put_on_record(fresh, backup.name, now, workspace)
     examined = prove(fresh, workspace)
     if database.exists():
         fresh.chmod(stat.S_IMODE(database.stat().st_mode))
@@ -127,11 +141,14 @@ def _bring_up_to_date(fresh: Path) -> None:
         engine.dispose()
 
 
-def _put_on_record(fresh: Path, workspace: str, backup: str, now: datetime) -> None:
+def _put_on_record(fresh: Path, backup: str, now: datetime, workspace: str) -> None:
+    """For every workspace of the file: each of them lacks what came after the backup."""
     engine = open_engine(f"sqlite:///{fresh}")
     try:
         with engine.begin() as connection:
-            put_restore_on_record(Direct(connection), workspace, backup, now)
+            direct = Direct(connection)
+            for whose in sorted({workspace, *map(str, direct.scalars(_WORKSPACES))}):
+                put_restore_on_record(direct, whose, backup, now)
     finally:
         engine.dispose()
     with closing(sqlite3.connect(fresh)) as copy:

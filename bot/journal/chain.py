@@ -10,7 +10,7 @@ from bot.journal.codec import canonical
 
 def entry_hash(envelope: Mapping[str, Any], prev_hash: str) -> str:
     """SHA-256 over the previous entry's hash and the canonical JSON of everything that is stored about this one."""
-    return hashlib.sha256(f"{prev_hash}\n{canonical(envelope)}".encode()).hexdigest()
+    return _sha256(f"{prev_hash}\n{canonical(envelope)}")
 
 
 def new_salt() -> str:
@@ -20,4 +20,9 @@ def new_salt() -> str:
 
 def text_digest(salt: str, text: str) -> str:
     """What stands in the event in place of a free text."""
-    return hashlib.sha256(f"{salt}\n{text}".encode()).hexdigest()
+    return _sha256(f"{salt}\n{text}")
+
+
+def _sha256(text: str) -> str:
+    """Half a character, which no journal of ours holds, must not keep anybody from examining the one that holds it."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

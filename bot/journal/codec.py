@@ -101,8 +101,12 @@ def event_out(event: Event, keep: Keep) -> tuple[str, dict[str, Any]]:
 
 
 def event_in(name: str, body: Mapping[str, Any], find: Find) -> Event:
-    """The event that `event_out` stored. KeyError for a name this version does not know."""
-    kind = EVENTS[name]
+    """The event that `event_out` stored. ValueError for a name this version does not know, and for what has no body."""
+    kind = EVENTS.get(name)
+    if kind is None:
+        raise ValueError(f"no event {name} is known")
+    if not isinstance(body, Mapping):
+        raise ValueError("it has no body")
     values: dict[str, Any] = {}
     for item, hint, free in _shape(kind):
         if item.name not in body:

@@ -5,21 +5,24 @@ is the difference between a click that is answered at once and one that waits fo
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, NoReturn
 
 from sqlalchemy import (
     JSON,
     Column,
+    ColumnElement,
     Connection,
     Dialect,
     Insert,
     Select,
     String,
     Text,
+    TypeDecorator,
     bindparam,
     cast,
     func,
@@ -142,6 +145,39 @@ def _reader(kind: Any, dialect: Dialect) -> Convert | None:
     return convert
 
 
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """A row as far as it can be read: `unreadable` says of the first misfit which column it is in; else it is empty."""
+
+    values: Mapping[str, Any]
+    unreadable: str = ""
+
+
+def _salvage(columns: Sequence[ColumnElement[Any]], convert: Mapping[int, Convert], row: Sequence[Any]) -> Salvaged:
+    values: dict[str, Any] = {}
+    unreadable = ""
+    for place, (column, value) in enumerate(zip(columns, row, strict=True)):
+        name = column.key or ""
+        try:
+            values[name] = convert[place](value) if place in convert else value
+            fits = _fits(column, values[name])
+        except (ValueError, TypeError, AttributeError, RecursionError):  # what converters say of what is none of theirs
+            values[name], fits = value, False
+        if not fits:
+            unreadable = unreadable or f"its {name} is none"
+    return Salvaged(values, unreadable)
+
+
+def _fits(column: ColumnElement[Any], value: object) -> bool:
+    """Whether it is what the column is declared to hold. What JSON holds is for its reader to judge."""
+    kind = column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
+    if isinstance(kind, JSON):
+        return True
+    if value is None:
+        return not isinstance(column, Column) or bool(column.nullable)
+    return isinstance(value, kind.python_type)
+
+
 class Direct:
     """A connection for prepared statements. Raises what SQLAlchemy raises: DBAPIError and its kinds.
 
@@ -176,6 +212,31 @@ class Direct:
         """Every row by the names of its columns."""
         names = self._ready(statement, given).names
         return [dict(zip(names, row, strict=True)) for row in self.all(statement, given)]
+
+    def salvaged(self, statement: Select[Any], given: Mapping[str, Any] = NOTHING) -> list["Salvaged"]:
+        """As `named`, for whoever examines what may have been written past us: every row, whatever its columns hold.
+
+        SQLite keeps any value in any column, and PostgreSQL a JSON of any shape.
+        """
+        prepared = self._ready(statement, given)
+        convert = dict(prepared.results)
+        columns = list(statement.selected_columns)
+        with self._any_text():
+            fetched = self._execute(prepared.sql, prepared.parameters(given)).fetchall()
+        return [_salvage(columns, convert, row) for row in fetched]
+
+    @contextmanager
+    def _any_text(self) -> Iterator[None]:
+        """SQLite's bytes that are no UTF-8 come as what no hash fits, instead of ending the whole query."""
+        connection: Any = self._driver.dbapi_connection
+        if self.database != "sqlite":
+            yield
+            return
+        before, connection.text_factory = connection.text_factory, partial(str, encoding="utf-8", errors="replace")
+        try:
+            yield
+        finally:
+            connection.text_factory = before
 
     def run(self, statement: Statement, given: Mapping[str, Any] = NOTHING) -> int:
         """Carries a change out; gives the number of rows it touched."""

@@ -53,7 +53,11 @@ def standing_on_record(direct: Direct, workspace: str) -> Standing:
 def put_restore_on_record(direct: Direct, workspace: str, backup: str, now: datetime) -> None:
     """The journal is that of a backup from now on, and lacks whatever came after that."""
     direct.run(_DOUBT, {"whose": workspace})
-    body = {"epoch": standing_on_record(direct, workspace).epoch, "backup": backup}
+    try:
+        epoch = standing_on_record(direct, workspace).epoch
+    except (AttributeError, LookupError, TypeError, ValueError):
+        epoch = ""  # a damaged record must not keep this one from being made; whoever examines the logbook names it
+    body = {"epoch": epoch, "backup": backup}
     logbook.append(direct, workspace, Kind.RESTORED, by=BOT, body=body, now=now)
 
 

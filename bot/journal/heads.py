@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, insert, null, select, update
 
 from bot.journal.chains import Damage
 from bot.journal.codec import time_in
-from bot.journal.direct import Direct
+from bot.journal.direct import Direct, Salvaged
 from bot.journal.tables import archive, event, head
 
 if TYPE_CHECKING:
@@ -52,17 +52,37 @@ _ARCHIVED: Final = select(archive.c.incident, archive.c.hashes).where(
     archive.c.first_at < bindparam("until"),
 )
 _PUBLISH: Final = insert(head)
+_UNSAID: Final = (
+    select(head.c.at, head.c.entries, head.c.hash, head.c.due_at)
+    .where(head.c.workspace == bindparam("workspace"), head.c.due_at.is_not(None))
+    .order_by(head.c.at.desc())
+    .limit(1)
+)
+_TAKE: Final = (
+    update(head)
+    .where(head.c.workspace == bindparam("whose"), head.c.at == bindparam("which"), head.c.due_at <= bindparam("now"))
+    .values(due_at=bindparam("until"))
+)
+_SAID: Final = (
+    update(head)
+    .where(head.c.workspace == bindparam("whose"), head.c.at <= bindparam("which"), head.c.due_at.is_not(None))
+    .values(due_at=null())
+)
 _NOT_LONG: Final = "SET LOCAL lock_timeout = '200ms'"
 """Who begins to write waits behind us while we wait, so we give up soon, and try again."""
 
 
 def published(direct: Direct, workspace: str) -> list[Head]:
     """Every head that was published, oldest first."""
-    return [Head(*row) for row in direct.all(_PUBLISHED, {"workspace": workspace})]
+    return [Head(**row.values) for row in _rows(direct, workspace) if not row.unreadable]
+
+
+def _rows(direct: Direct, workspace: str) -> list[Salvaged]:
+    return direct.salvaged(_PUBLISHED, {"workspace": workspace})
 
 
 def publish(txn: "Txn", at: datetime) -> Head | None:
-    """Makes the head at a full hour, for whoever asks first; that one tells the world.
+    """Makes the head at a full hour, for whoever asks first; from now on it is to be said.
 
     None when there is one of then already, or nothing new was written since the last. Nothing that it should cover is
     on its way meanwhile, and what comes later is recorded later.
@@ -78,8 +98,24 @@ def publish(txn: "Txn", at: datetime) -> Head | None:
     if new.entries == (last.entries if last else 0):
         return None
     values = {"workspace": txn.workspace, "at": new.at, "entries": new.entries, "hash": new.hash}
-    txn.direct.run(_PUBLISH, values)
+    txn.direct.run(_PUBLISH, {**values, "due_at": txn.now})
     return new
+
+
+def unsaid(direct: Direct, workspace: str, now: datetime) -> Head | None:
+    """The latest head that nobody has said, when it is time to; those before it are covered by it."""
+    row = direct.first(_UNSAID, {"workspace": workspace})
+    return None if row is None or row[3] > now else Head(*row[:3])
+
+
+def take(txn: "Txn", which: Head, until: datetime) -> bool:
+    """Whether it is ours to say until then; if that does not succeed, somebody tries again after that."""
+    return txn.direct.run(_TAKE, {"whose": txn.workspace, "which": which.at, "now": txn.now, "until": until}) == 1
+
+
+def said(txn: "Txn", which: Head) -> None:
+    """The head was said, and with it all before."""
+    txn.direct.run(_SAID, {"whose": txn.workspace, "which": which.at})
 
 
 def earliest(direct: Direct, workspace: str) -> datetime:
@@ -101,12 +137,21 @@ def unchanged(direct: Direct, workspace: str) -> None:
 def examine_heads(direct: Direct, workspace: str) -> Iterator[Damage]:
     """The hours whose head does not fit what the journal says of them now."""
     last: Head | None = None
-    for said in published(direct, workspace):
-        found = _after(direct, workspace, last, said.at)
-        if found != said:
-            now = "others stand there now" if found.entries == said.entries else f"{found.entries} stand there now"
-            yield Damage(f"head of {said.at:%Y-%m-%d %H:%M} UTC", None, f"it was made of {said.entries} entries, {now}")
-        last = said
+    for row in _rows(direct, workspace):
+        if row.unreadable:
+            yield Damage(f"head of {row.values['at']}", None, f"cannot be read: {row.unreadable}")
+            continue
+        told = Head(**row.values)
+        ref = f"head of {told.at:%Y-%m-%d %H:%M} UTC"
+        try:
+            found = _after(direct, workspace, last, told.at)
+        except (TypeError, ValueError):
+            yield Damage(ref, None, "what it was made of cannot be read")
+        else:
+            if found != told:
+                now = "others stand there now" if found.entries == told.entries else f"{found.entries} stand there now"
+                yield Damage(ref, None, f"it was made of {told.entries} entries, {now}")
+        last = told
 
 
 def _after(direct: Direct, workspace: str, last: Head | None, at: datetime) -> Head:

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, false, insert, select, true, update
 from bot.incident.logbook import Kind, Record
 from bot.incident.people import Actor
 from bot.journal.chain import entry_hash
-from bot.journal.chains import Damage
+from bot.journal.chains import Damage, hash_of
 from bot.journal.codec import actor_in, actor_out
 from bot.journal.direct import Direct, one_of
 from bot.journal.rows import envelope
@@ -18,7 +18,13 @@ from bot.journal.tables import logbook
 _OURS: Final = logbook.c.workspace == bindparam("workspace")
 _SAID: Final = [column for column in logbook.c if column.name not in ("told", "due_at")]
 _ALL: Final = select(*_SAID).where(_OURS).order_by(logbook.c.seq)
-_LAST: Final = select(logbook.c.seq, logbook.c.hash).where(_OURS).order_by(logbook.c.seq.desc()).limit(1)
+# To SQLite a word that somebody wrote into the column is more than any number; there is nothing to count on from.
+_LAST: Final = (
+    select(logbook.c.seq, logbook.c.hash)
+    .where(_OURS, logbook.c.seq <= 2**31 - 1)
+    .order_by(logbook.c.seq.desc())
+    .limit(1)
+)
 _OF_KINDS: Final = {database: _ALL.where(among) for database, among in one_of(logbook.c.kind, "kinds").items()}
 _LATEST_OF: Final = {
     database: query.order_by(None).order_by(logbook.c.seq.desc()).limit(1) for database, query in _OF_KINDS.items()
@@ -88,9 +94,15 @@ def told(direct: Direct, workspace: str, seq: int) -> None:
 def examine_logbook(direct: Direct, workspace: str) -> Iterator[Damage]:
     """The records that are not what was once written. An end that was cut off does not show: compare with the log."""
     previous, expected = "", 1
-    for row in direct.named(_ALL, {"workspace": workspace}):
+    for found in direct.salvaged(_ALL, {"workspace": workspace}):
+        row = found.values
+        if found.unreadable:
+            seq = row["seq"] if isinstance(row["seq"], int) else None
+            yield Damage("logbook", seq, f"{'' if seq else 'a record '}cannot be read: {found.unreadable}")
+            previous, expected = row["hash"], (seq or expected) + 1
+            continue
         fits = row["seq"] == expected and row["prev_hash"] == previous
-        if not fits or entry_hash(envelope(row), previous) != row["hash"]:
+        if not fits or hash_of(row, previous) != row["hash"]:
             yield Damage("logbook", row["seq"], "was changed, or one before it is missing")
         previous, expected = row["hash"], row["seq"] + 1
 

@@ -81,7 +81,11 @@ def ahead(earlier: Any) -> tuple[ColumnElement[bool], ...]:
 
 
 _TURN_CAME: Final = ~exists().where(*ahead(_EARLIER), _EARLIER.c.state == _SAID)
-_READY_NOW: Final = (_WAITING, outbox.c.due_at <= bindparam("now"), _FREE, _TURN_CAME)
+_KNOWN: Final[ColumnElement[bool]] = literal_column(
+    f"outbox.kind IN ({', '.join(repr(name) for name in sorted(EFFECTS))})"
+)
+"""What a newer version has left waits for it, and so does all of its lane."""
+_READY_NOW: Final = (_WAITING, _KNOWN, outbox.c.due_at <= bindparam("now"), _FREE, _TURN_CAME)
 COURIERS: Final = sorted(
     {effect.courier for effect in EFFECTS.values()}, key=lambda name: (name != PageEffect.courier, name)
 )

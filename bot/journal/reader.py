@@ -10,6 +10,7 @@ from sqlalchemy import Select
 
 from bot.incident.entry import Entry
 from bot.incident.events import TextRedacted
+from bot.incident.people import Refused
 from bot.incident.state import Incident, evolve
 from bot.journal import statements as sql
 from bot.journal.codec import digests_in
@@ -20,6 +21,22 @@ LIVE_ONES: Final = 4_000
 OVER: Final = 256
 """Folded incidents kept in memory, some 100 KB each. Everybody asks for all that are live, so of these all are kept:
 were they one more than is kept, each would have been forgotten by the time it is asked for."""
+
+
+_NO_ENTRIES_OF_OURS: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading and folding say of what is none of theirs; what a database says of itself is not among these."""
+
+
+class Unreadable(Refused):
+    """An incident with an entry that this version cannot read: a newer one wrote it, or somebody damaged it.
+
+    Nothing can be decided about it here; every other incident goes on. The message is a sentence that names it.
+    """
+
+    def __init__(self, incident_id: str, ref: str, why: str) -> None:
+        super().__init__(f"{ref} cannot be read by this version: {why}.")
+        self.incident_id = incident_id
+        self.ref = ref
 
 
 class Memory:
@@ -60,7 +77,7 @@ class Reader:
         self._memory = memory
 
     def incident(self, incident_id: str) -> Incident | None:
-        """The incident as of now; from memory when nothing was added since."""
+        """The incident as of now; from memory when nothing was added since. Raises Unreadable, as all of these do."""
         return self.glimpse(incident_id)
 
     def glimpse(self, incident_id: str) -> Incident | None:
@@ -70,6 +87,13 @@ class Reader:
 
     def _as_of(self, incident_id: str, head: str) -> Incident | None:
         """The incident whose chain ends with this hash, or went on meanwhile."""
+        try:
+            return self._folded(incident_id, head)
+        except _NO_ENTRIES_OF_OURS as error:
+            number = self.direct.scalar(sql.NUMBER_OF, {"incident_id": incident_id})
+            raise Unreadable(incident_id, f"INC-{number}", _why(error)) from error
+
+    def _folded(self, incident_id: str, head: str) -> Incident | None:
         before, known = self._memory.get(incident_id) or (None, "")
         if before is not None and known == head:
             return before
@@ -94,7 +118,7 @@ class Reader:
         # All of its texts in one go, or those of a few entries.
         texts = self.direct.all(sql.TEXTS_OF, its) if not after else self.texts(rows)
         found: dict[str, str] = dict(texts)
-        return tuple(entry_from_row(row, found) for row in rows)
+        return tuple(_entry(row, found) for row in rows)
 
     def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         """The texts of these rows that still exist, by digest."""
@@ -103,10 +127,34 @@ class Reader:
 
     def one(self, query: Select[str, str], **values: Any) -> Incident | None:
         """The incident that a query for id and head finds in this workspace."""
-        return next(iter(self.many(query, **values)), None)
+        row = self.direct.first(query, {"workspace": self.workspace, **values})
+        return None if row is None else self._as_of(*row)
 
     def many(self, query: Select[str, str], **values: Any) -> tuple[Incident, ...]:
-        """As `one`, all of them."""
-        rows = self.direct.all(query, {"workspace": self.workspace, **values})
-        found = (self._as_of(incident_id, head) for incident_id, head in rows)
-        return tuple(item for item in found if item is not None)
+        """As `one`, all of them that can be read."""
+        found, _ = self.sorted_out(query, **values)
+        return found
+
+    def sorted_out(self, query: Select[str, str], **values: Any) -> tuple[tuple[Incident, ...], tuple[Unreadable, ...]]:
+        """As `many`, and apart from them those that cannot be read."""
+        found: list[Incident] = []
+        unreadable: list[Unreadable] = []
+        for incident_id, head in self.direct.all(query, {"workspace": self.workspace, **values}):
+            try:
+                item = self._as_of(incident_id, head)
+            except Unreadable as error:
+                unreadable.append(error)
+            else:
+                found += [item] if item is not None else []
+        return tuple(found), tuple(unreadable)
+
+
+def _why(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _entry(row: Mapping[str, Any], texts: Mapping[str, str]) -> Entry:
+    try:
+        return entry_from_row(row, texts)
+    except _NO_ENTRIES_OF_OURS as error:
+        raise ValueError(f"entry {row['seq']} ({row['kind']}): {error}") from error

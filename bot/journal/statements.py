@@ -34,6 +34,8 @@ def _newest(*where: Any) -> Select[str, str]:
 HEAD_OF: Final = select(incident.c.head_hash).where(_ITS, _HERE)
 LOCKED_HEAD_OF: Final = HEAD_OF.with_for_update()
 END_OF: Final = select(incident.c.seq, incident.c.head_hash).where(_ITS)
+NUMBER_OF: Final = select(incident.c.number).where(_ITS)
+IS_LIVE: Final = select(incident.c.live).where(_ITS)
 BY_ID: Final = _newest(_ITS)
 BY_NUMBER: Final = _newest(incident.c.number == bindparam("number"))
 BY_CHANNEL: Final = _newest(incident.c.channel == bindparam("channel"))
@@ -73,6 +75,7 @@ ENTRIES_OF: Final = (
     .order_by(event.c.seq)
 )
 ENTRY: Final = select(event).where(event.c.id == bindparam("entry_id"))
+HAS_ENTRY: Final = select(event.c.id).where(event.c.id == bindparam("entry_id"))
 SEEN: Final = select(event.c.incident).where(
     event.c.workspace == bindparam("workspace"), event.c.key == bindparam("key")
 )

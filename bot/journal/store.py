@@ -18,7 +18,7 @@ from bot.journal.chain import entry_hash
 from bot.journal.direct import Direct
 from bot.journal.epoch import Epoch
 from bot.journal.ids import new_id
-from bot.journal.reader import Memory, Reader
+from bot.journal.reader import Memory, Reader, Unreadable
 from bot.journal.rows import Archived, Job, entry_from_row, envelope
 from bot.journal.trouble import in_trouble
 from bot.journal.txn import DueAt, JournalBatch, Txn
@@ -126,15 +126,28 @@ class Journal:
             texts: dict[str, str] = dict(reader.texts(rows))
             return entry_from_row(rows[0], texts) if rows else None
 
+    def has_entry(self, entry_id: str) -> bool:
+        """Whether there is an entry of this id, also in an incident that cannot be read."""
+        with self._reading() as reader:
+            return reader.direct.scalar(sql.HAS_ENTRY, {"entry_id": entry_id}) is not None
+
     def find(self, ref: str) -> Incident | None:
-        """By what people call it: `INC-42`, `inc-42`, `42`, or the id."""
+        """By what people call it: `INC-42`, `inc-42`, `42`, or the id. Raises Unreadable."""
+        incident_id = self.id_of(ref)
+        return None if incident_id is None else self.incident(incident_id)
+
+    def id_of(self, ref: str) -> str | None:
+        """The id of the incident that `find` finds, also of one that cannot be read."""
         called = _called(ref)
         if called is None:
             return None
         with self._reading() as reader:
+            ours = {"workspace": self.workspace}
             if isinstance(called, int):
-                return reader.one(sql.BY_NUMBER, number=called)
-            return reader.one(sql.BY_ID, incident_id=called)
+                row = reader.direct.first(sql.BY_NUMBER, {**ours, "number": called})
+            else:
+                row = reader.direct.first(sql.BY_ID, {**ours, "incident_id": called})
+            return None if row is None else str(row[0])
 
     def archived(self, ref: str) -> Archived | None:
         """What is left of an incident that was archived, by its number or id as in `find`."""
@@ -162,14 +175,22 @@ class Journal:
             return reader.one(sql.BY_GROUP, group_key=group_key)
 
     def live(self) -> tuple[Incident, ...]:
-        """Every incident that is not over, newest first."""
+        """Every incident that is not over and can be read, newest first."""
         with self._reading() as reader:
             return reader.many(sql.LIVE)
 
     def recent(self, limit: int = 20) -> tuple[Incident, ...]:
-        """The newest incidents, over or not."""
+        """The newest incidents, over or not, that can be read."""
         with self._reading() as reader:
             return reader.many(sql.RECENT, most=limit)
+
+    def unreadable(self, newest: int = 0) -> tuple[Unreadable, ...]:
+        """The incidents that are on and that this version cannot read; and those among so many of the newest."""
+        with self._reading() as reader:
+            _, live = reader.sorted_out(sql.LIVE)
+            _, recent = reader.sorted_out(sql.RECENT, most=newest)
+        found = {one.ref: one for one in (*live, *recent)}
+        return tuple(found.values())
 
     def announced_with(self, incident: Incident) -> tuple[Incident, ...]:
         """The incidents that are shown in this one's announcement, in the order in which they opened."""

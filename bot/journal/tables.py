@@ -187,7 +187,8 @@ evidence = Table(
     Column("redacted_at", UtcTime),
 )
 
-# What was said outside about all chains together, at the full hour.
+# What is said outside about all chains together, at the full hour; `due_at` is when somebody should (again), NULL once
+# it was said.
 head = Table(
     "head",
     metadata,
@@ -195,6 +196,7 @@ head = Table(
     Column("at", UtcTime, primary_key=True),
     Column("entries", Integer, nullable=False),
     Column("hash", String(64), nullable=False),
+    Column("due_at", UtcTime),
 )
 
 # What is left of an incident whose entries were moved to a file, beside its own row. `hashes` are [recorded_at, hash]

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
+import structlog
+
 from bot.incident.alert import Alert, GroupState
 from bot.incident.brake import ABOUT, BRAKED, Brake, brake
 from bot.incident.change import Change
@@ -24,8 +26,10 @@ from bot.journal.codec import actor_out, event_out
 from bot.journal.direct import Direct
 from bot.journal.epoch import Epoch, Glance
 from bot.journal.ids import new_id
-from bot.journal.reader import Memory, Reader
+from bot.journal.reader import Memory, Reader, Unreadable
 from bot.journal.rows import Job, entry_from_row, envelope
+
+log = structlog.get_logger()
 
 DueAt = Callable[[Incident], datetime | None]
 
@@ -81,12 +85,31 @@ class Txn(Reader):
         return int(self.direct.scalar(sql.HIGHEST_NUMBER, {"workspace": self.workspace}) or 0) + 1
 
     def latest_in_group(self, group_key: str) -> Incident | None:
-        """The group's latest incident, over or not, held until the commit."""
-        return self.one(sql.LOCKED_BY_GROUP, group_key=group_key)
+        """The group's latest incident, over or not, held until the commit.
+
+        None also when that one is over and cannot be read: its alerts have to wake somebody, in an incident of their
+        own. While it is on, Unreadable: a group has one live incident, and its news wait for a version that can read.
+        """
+        row = self.direct.first(sql.LOCKED_BY_GROUP, {"workspace": self.workspace, "group_key": group_key})
+        if row is None:
+            return None
+        try:
+            return self._as_of(*row)
+        except Unreadable:
+            if self.direct.scalar(sql.IS_LIVE, {"incident_id": row[0]}):
+                raise
+            return None
 
     def newest(self) -> Incident | None:
-        """The incident that opened last."""
-        return self.one(sql.RECENT, most=1)
+        """The incident that opened last; None when it cannot be read."""
+        return next(iter(self.many(sql.RECENT, most=1)), None)
+
+    def beside(self, incident_id: str) -> Incident | None:
+        """As `incident`, for another one than it is all about: None also when it cannot be read."""
+        try:
+            return self.incident(incident_id)
+        except Unreadable:
+            return None
 
     def append(self, command: Command, what: Event, nth: int) -> tuple[Incident, Entry]:
         """Adds one entry, the `nth` of its command, with its projection. The only place where truth is written."""
@@ -258,7 +281,11 @@ class Txn(Reader):
         What has been added to meanwhile has its deadline from whoever added it.
         """
         for incident_id, seq, head, known in self.direct.all(sql.UNFINISHED, {"workspace": self.workspace}):
-            item = self._as_of(incident_id, head)
+            try:
+                item = self._as_of(incident_id, head)
+            except Unreadable as unreadable:
+                log.error("incident_unreadable", incident=unreadable.ref, reason=str(unreadable))
+                continue  # its deadline stays, for whoever can read it
             due_at = None if item is None else self._journal.due_at(item)
             if due_at != known:
                 self.direct.run(sql.DUE_ANEW, {"incident_id": incident_id, "as_of": seq, "due_at": due_at})

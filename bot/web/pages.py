@@ -19,7 +19,7 @@ from bot.hands import Hands
 from bot.incident.links import Links, links_of
 from bot.incident.policy import Policy
 from bot.incident.state import Incident
-from bot.journal import Busy, Journal
+from bot.journal import Busy, Journal, Unreadable
 from bot.postmortem.shelf import Shelf, TooLarge, number_of
 from bot.postmortem.story import People, story
 from bot.web import views
@@ -60,7 +60,7 @@ def pages_app(
             *hands_routes(hands, clock),
         ],
         middleware=[Middleware(Guard, hosts)],
-        exception_handlers={HTTPException: _problem, Busy: _away},
+        exception_handlers={HTTPException: _problem, Busy: _away, Unreadable: _unreadable},
     )
 
 
@@ -103,6 +103,10 @@ def _away(_: Request, busy: Exception) -> Response:
     return answer
 
 
+def _unreadable(_: Request, error: Exception) -> Response:
+    return page("problem.html", HTTPStatus.CONFLICT, here="", title="Not readable here", text=str(error), back=True)
+
+
 class _Pages:
     """The handlers with what they read from."""
 
@@ -141,7 +145,10 @@ class _Pages:
             return RedirectResponse(f"/incidents/{incident.ref}")
         now = self._clock()
         entries = self._journal.entries(incident.id)
-        before = self._journal.incident(incident.recurs) if incident.recurs else None
+        try:
+            before = self._journal.incident(incident.recurs) if incident.recurs else None
+        except Unreadable:
+            before = None  # this page is about another one
         return page(
             "incident.html",
             elsewhere=links_of(incident, self._links),

@@ -132,8 +132,10 @@ def test_numbers_chains_and_heads_still_add_up(house: House, tmp_path: Path) -> 
     ("sabotage", "told"),
     [
         ("UPDATE incident SET head_hash = 'x' WHERE number = 1", "INC-1: what its archive was sealed with was changed"),
-        ("DELETE FROM archive", "INC-1: entry 1 is missing"),
+        ("DELETE FROM archive", "INC-1: entries 1 to "),
         ("UPDATE archive SET hashes = '[]'", "INC-1: what its archive was sealed with was changed"),
+        ("UPDATE archive SET hashes = 'null'", "INC-1: what its archive was sealed with cannot be read"),
+        ("UPDATE archive SET hashes = '[[1, 2]]'", "INC-1: what its archive was sealed with cannot be read"),
     ],
 )
 def test_what_seals_an_archive_cannot_be_changed_unnoticed(

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from bot.incident import commands as cmd
 from bot.journal.backup import NoBackup, back_up, prove, restore
 from bot.journal.chains import Examined
 from bot.journal.database import sqlite_url
+from bot.journal.epoch import put_restore_on_record, standing_on_record
 from tests.journal.conftest import MAYA, House
 
 NOW = datetime(2026, 11, 21, 4, 5, 6, tzinfo=UTC)
@@ -77,6 +79,68 @@ def test_a_journal_that_is_damaged_is_copied_and_the_damage_said(house: House, t
     house.behind_its_back("UPDATE event SET source = 'cli' WHERE seq = 2")
     examined = back_up(database(house), tmp_path / "one.db", "test")
     assert [str(damage) for damage in examined.damage] == ["INC-1: entry 2 was changed"]
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "told"),
+    [
+        ("UPDATE event SET body = 'null' WHERE seq = 2", "INC-1: entry 2 was changed"),
+        ("UPDATE event SET body = 'x' WHERE seq = 2", "INC-1: entry 2 cannot be read: its body is none"),
+        ("UPDATE event SET kind = 'evidence.frozen' WHERE seq = 2", "INC-1: entry 2 was changed"),
+        ("UPDATE event SET at = 'x' WHERE seq = 2", "INC-1: entry 2 cannot be read: its at is none"),
+        ("UPDATE event SET seq = 'x' WHERE seq = 2", "INC-1: an entry cannot be read: its seq is none"),
+        ("UPDATE incident SET number = 3000000", "INC-1 to INC-2999999: 2999999 whole incidents are missing"),
+        ("UPDATE logbook SET body = 'null'", "logbook: entry 1 was changed, or one before it is missing"),
+        ("UPDATE logbook SET body = 'x'", "logbook: entry 1 cannot be read: its body is none"),
+        ("UPDATE logbook SET seq = 'x'", "logbook: a record cannot be read: its seq is none"),
+        (
+            "INSERT INTO head (workspace, at, entries, hash) VALUES ('test', 'x', 1, 'y')",
+            "head of x: cannot be read: its at is none",
+        ),
+    ],
+)
+def test_whatever_was_done_to_the_journal_there_is_a_copy_and_a_way_back_and_the_damage_is_said(
+    house: House, tmp_path: Path, types: "Type", sabotage: str, told: str
+) -> None:
+    note(house, "looking")
+    house.journal.write(lambda txn: put_restore_on_record(txn.direct, "test", "before", NOW)).result()
+    house.journal.close()
+    house.behind_its_back(sabotage)
+    copy = str(tmp_path / "one.db")
+    for words in (("backup", copy), ("restore", copy)):
+        said = types(*words)
+        assert told in said.stderr.splitlines()
+        assert said.stderr.splitlines()[-1] == "The copy is as the journal was: it was damaged before."
+        assert "holds 1 incident with " in said.stdout
+        assert said.exit_code == 1
+
+
+def test_a_journal_behind_a_link_is_restored_where_the_link_leads(house: House, tmp_path: Path) -> None:
+    back_up(database(house), tmp_path / "one.db", "test")
+    house.journal.close()
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "journal.db").write_bytes(database(house).read_bytes())
+    database(house).unlink()
+    database(house).symlink_to(volume / "journal.db")
+    _, kept = restore(tmp_path / "one.db", database(house), "test", NOW)
+    assert database(house).readlink() == volume / "journal.db"
+    assert kept == volume / "journal.db.20261121T040506Z"
+    assert prove(volume / "journal.db", "test") == Examined(1, 2, ())
+
+
+def test_a_restore_freezes_every_workspace_of_the_file(house: House, tmp_path: Path) -> None:
+    house.behind_its_back(
+        "INSERT INTO incident SELECT 'other', 'other', 1, status, 0, '', generation, 0, '', '', detected_at,"
+        " NULL, NULL, NULL, NULL, NULL FROM incident"
+    )
+    back_up(database(house), tmp_path / "one.db", "test")
+    house.journal.close()
+    restore(tmp_path / "one.db", database(house), "test", NOW)
+    house.open()
+    for workspace in ("test", "other"):
+        of = partial(lambda direct, _, whose: standing_on_record(direct, whose), whose=workspace)
+        assert house.journal.ask(of).frozen
 
 
 def test_a_restore_brings_back_that_moment_and_keeps_what_was_there(house: House, tmp_path: Path) -> None:

@@ -107,3 +107,16 @@ def test_the_newest_schema_is_what_the_tables_say(empty: str) -> None:
         assert context.get_current_revision() == newest_schema() == REVISIONS[-1]
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+def test_a_journal_from_which_somebody_took_an_incident_comes_up_to_date_all_the_same(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path)
+    leave_behind(url, "0012")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM incident"))
+    engine.dispose()
+    up_to_date(url)
+    house = House(tmp_path, url)
+    assert any("the incident's own row is missing" in str(damage) for damage in house.journal.ask(examine).damage)
+    house.journal.close()
