@@ -25,7 +25,8 @@ def audit() -> None:
     """Show whether the journal is what was once written."""
 
 
-def _verify(path: Path, ref: str, said: str = "") -> None:
+def _verify(path: Path, ref: str, said: str = "", *, archives: bool = False) -> None:
+    from bot.journal.archive import examine_files
     from bot.journal.chains import examine
     from bot.journal.heads import examine_heads, published
     from bot.journal.logbook import examine_logbook
@@ -35,6 +36,8 @@ def _verify(path: Path, ref: str, said: str = "") -> None:
         if only:
             return found, [], []
         misfits = [*examine_heads(direct, workspace), *examine_logbook(direct, workspace)]
+        if archives:
+            misfits += examine_files(direct, workspace, config_at(path, load_for_terminal).archive_dir)
         return found, published(direct, workspace), misfits
 
     with desk_at(path) as desk:
@@ -58,11 +61,12 @@ def _verify(path: Path, ref: str, said: str = "") -> None:
 @click.option(
     "--head", default="", help="A head that was said in the log or in chat; it must be one of this journal's."
 )
-def audit_verify(path: Path, ref: str, head: str) -> None:
+@click.option("--archives", is_flag=True, help="Read the files of archived incidents too.")
+def audit_verify(path: Path, ref: str, head: str, *, archives: bool) -> None:
     """Check an incident's chain of hashes, or all; what was changed, deleted, swapped or cut off is named."""
-    if ref and head:
-        raise click.UsageError("a head is about all incidents; leave one of the two out")
-    _verify(path, ref, head)
+    if ref and (head or archives):
+        raise click.UsageError("a head and the archives are about all incidents; leave the one out")
+    _verify(path, ref, head, archives=archives)
 
 
 @audit.command(name="logbook")
@@ -227,7 +231,10 @@ def archive_run(path: Path, days: int | None) -> None:
 @archive.command(name="verify")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def archive_verify(files: tuple[Path, ...]) -> None:
-    """Check archived incidents by their files alone: every entry, every text, and that nothing is missing."""
+    """Check archived incidents by their files alone: every entry, every text, and that nothing is missing in between.
+
+    Whether the end is there, and every file, only the journal knows: audit verify --archives.
+    """
     from bot.journal.archive_file import BadArchive, read
 
     broken = 0

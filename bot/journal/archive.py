@@ -17,7 +17,8 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from bot.incident.alert import AlertStatus
 from bot.incident.state import fold
 from bot.incident.timeline import line
-from bot.journal.archive_file import Content, plain, write
+from bot.journal.archive_file import BadArchive, Content, plain, read, write
+from bot.journal.chains import Damage
 from bot.journal.codec import time_in
 from bot.journal.direct import Direct
 from bot.journal.heads import unchanged
@@ -87,6 +88,12 @@ _ITS_ALERTS: Final = (
 )
 _ALERTS: Final = select(alert).where(*_ITS_ALERTS).order_by(alert.c.source, alert.c.fingerprint)
 
+_SEALED: Final = (
+    select(incident.c.id, incident.c.number, incident.c.seq, incident.c.head_hash, archive.c.file)
+    .join_from(incident, archive, archive.c.incident == incident.c.id)
+    .where(incident.c.workspace == bindparam("workspace"))
+    .order_by(incident.c.number)
+)
 _SEAL: Final = insert(archive)
 _MARK: Final = update(incident).where(_ITS)
 _FORGET_ENTRIES: Final = delete(event).where(event.c.incident == bindparam("incident_id"))
@@ -100,6 +107,24 @@ _FORGET_NEWS: Final = delete(inbox).where(
     inbox.c.group_key == bindparam("group"),
     inbox.c.drained_at < bindparam("before"),
 )
+
+
+def examine_files(direct: Direct, workspace: str, folder: Path) -> Iterator[Damage]:
+    """What is wrong with the files of archived incidents, or gone from them.
+
+    A file proves itself but for its end: where that was cut off and its first line changed to fit, only the incident's
+    own row knows better.
+    """
+    for row in direct.named(_SEALED, {"workspace": workspace}):
+        ref = f"INC-{row['number']}"
+        try:
+            content = read(folder / row["file"])
+        except (BadArchive, OSError) as error:
+            yield Damage(ref, None, f"its archive cannot be read: {error}")
+            continue
+        yield from content.damage()
+        if (content.incident, len(content.entries), content.head) != (row["id"], row["seq"], row["head_hash"]):
+            yield Damage(ref, None, f"its archive {row['file']} does not end as it did when it was made")
 
 
 def move_old(journal: Journal, folder: Path, before: datetime) -> Iterator[Moved | Left]:

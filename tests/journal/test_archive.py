@@ -1,8 +1,11 @@
 """Incidents that are long over leave the journal for files of their own: nothing is lost, and all of it adds up."""
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from bot.journal.chains import examine
 from bot.journal.heads import examine_heads, publish
 from tests.hands import HandClock
 from tests.journal.conftest import MAYA, House
+from tests.journal.test_audit import types
 from tests.migrations.fill import fill, redacts
 
 
@@ -336,3 +340,57 @@ def test_the_file_of_another_database_is_not_written_over(house: House, tmp_path
         archives(house, tmp_path)
     assert read(theirs).workspace == "theirs"
     assert house.journal.find("INC-1") is not None
+
+
+def cut_off(file: Path) -> None:
+    """As somebody would who wants the end forgotten: the file is whole in itself."""
+    whole = read(file)
+    entries = whole.entries[:-1]
+    # What is sealed in it is written as it was, with one entry fewer.
+    said = ["" for _ in entries]
+    file.unlink()
+    write(file, replace(whole, entries=entries, head=entries[-1]["hash"]), said, file.parent)
+    assert read(file).damage() == []
+
+
+def gone(file: Path) -> None:
+    file.unlink()
+
+
+def anothers(file: Path) -> None:
+    shutil.copy(file.with_name("INC-2.jsonl.gz"), file)
+
+
+@pytest.mark.parametrize(
+    ("happens", "told"),
+    [
+        (cut_off, "INC-1: its archive 2026/INC-1.jsonl.gz does not end as it did when it was made"),
+        (anothers, "INC-1: its archive 2026/INC-1.jsonl.gz does not end as it did when it was made"),
+        (gone, "INC-1: its archive cannot be read: "),
+    ],
+)
+def test_what_became_of_archives_is_seen_by_the_journal(
+    house: House, tmp_path: Path, happens: Callable[[Path], None], told: str
+) -> None:
+    for number in (1, 2):
+        over(house, f"f{number}", labels={"model": str(number)}, group_key=f"v1:model={number}")
+    house.clock.after(days=400)
+    archives(house, tmp_path)
+    look = partial(archiving.examine_files, folder=tmp_path)
+    assert house.journal.ask(lambda direct, workspace: list(look(direct, workspace))) == []
+    happens(tmp_path / "2026" / "INC-1.jsonl.gz")
+    found = house.journal.ask(lambda direct, workspace: list(look(direct, workspace)))
+    assert [str(damage)[: len(told)] for damage in found] == [told]
+
+
+def test_a_command_reads_the_archives_too_where_it_is_asked_to(house: House) -> None:
+    over(house)
+    house.clock.after(days=400)
+    (moved,) = move_old(house.journal, house.folder / "archive", house.clock.now - timedelta(days=100))
+    assert isinstance(moved, Moved)
+    assert types(house, "audit", "verify", "--archives").exit_code == 0
+    (house.folder / "archive" / moved.file).unlink()
+    assert types(house, "audit", "verify").exit_code == 0
+    said = types(house, "audit", "verify", "--archives")
+    assert said.exit_code == 1
+    assert said.stderr.startswith("INC-1: its archive cannot be read: ")
