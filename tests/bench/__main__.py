@@ -124,7 +124,7 @@ def on_postgresql(folder: Path) -> list[report.Line]:
 def _intake(folder: Path, outside: int, databases: PostgreSQL) -> list[report.Line]:
     intakes: dict[str, list[Pair]] = defaultdict(list)
     with house.product(folder / "reach", outside, databases.new()) as bot:
-        reached = measure.reach(bot.port, outside)
+        reached = measure.reach(bot.port, outside, every_s=measure.SELDOM_S)
     with (
         house.floor(folder / "keeper", databases.empty()) as keeper,
         house.product(folder / "product", outside, databases.new()) as bot,
@@ -135,7 +135,7 @@ def _intake(folder: Path, outside: int, databases: PostgreSQL) -> list[report.Li
                 for concurrency in measure.CONCURRENCY:
                     pair = measure.intake(keeper, bot.port, traffic, concurrency)
                     intakes[f"PostgreSQL: durable intake, {kind}, c={concurrency}"].append(pair)
-    return [*rates(intakes), *ways(reached, "PostgreSQL: ")]
+    return [*rates(intakes), *ways(reached, "PostgreSQL, two a second: ")]
 
 
 def rates(intakes: Mapping[str, Sequence[Pair]]) -> list[report.Line]:
