@@ -25,7 +25,7 @@ STORMS: Final = 4
 CARDS: Final = 100
 CARDS_EVERY_S: Final = 0.15
 SELDOM_S: Final = 0.5
-"""On PostgreSQL, beside its own server and the load on two cores, one process opens five incidents a second for long."""
+"""For PostgreSQL: the pace above piles up there where its server and the load share two cores with us."""
 
 
 @dataclass(frozen=True)
