@@ -238,7 +238,8 @@ def test_a_service_that_sends_us_on_for_ever_or_nowhere_has_not_heard(where: byt
 
     def sends_on(connection: socket.socket) -> None:
         asked.append(connection.recv(65_536))
-        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: " + where + b"\r\nContent-Length: 0\r\n\r\n")
+        head = b"HTTP/1.1 302 Found\r\nConnection: close\r\nContent-Length: 0\r\nLocation: "
+        connection.sendall(head + where + b"\r\n\r\n")
 
     with raw_server(sends_on) as port, capture_logs() as lines:
         Heartbeat(Settings(f"http://127.0.0.1:{port}/{SECRET}")).beat()
