@@ -76,8 +76,9 @@ class Reckoning:
         with opened(self.fought.servers.database) as database:
             for group, number in database.execute(select(alert.c.group_key, alert.c.changes)):
                 changes[group] += number
-            for group, at, facts in database.execute(select(inbox.c.group_key, inbox.c.drained_at, inbox.c.payload)):
-                news[group].append(rules.News(at, facts["began"], facts["ended"]))
+            told = select(inbox.c.group_key, inbox.c.received_at, inbox.c.drained_at, inbox.c.payload)
+            for group, came, at, facts in database.execute(told):
+                news[group].append(rules.News(came, at, facts["began"], facts["ended"]))
         without = set(changes) - {incident.group_key for incident in self.incidents}
         return frozenset(group for group in without if rules.was_never_seen_burning(changes[group], news[group]))
 

@@ -47,17 +47,24 @@ ACK, OVER, AGAIN = ev.Acknowledged(), ev.Resolved("it is over"), ev.Reopened(2, 
 
 def test_a_group_that_always_ended_before_it_was_worked_in_opens_nothing() -> None:
     assert was_never_seen_burning(0, [])
-    assert was_never_seen_burning(2, [News(at(3), 1, 0), News(at(3), 0, 1)])
-    assert was_never_seen_burning(4, [News(at(9), 0, 1), News(at(3), 1, 0), News(at(9), 1, 0), News(at(3), 0, 1)])
+    together = [News(at(1), at(3), 1, 0), News(at(2), at(3), 0, 1)]
+    assert was_never_seen_burning(2, together)
+    assert was_never_seen_burning(4, [*together, News(at(8), at(9), 0, 1), News(at(7), at(9), 1, 0)])
+
+
+def test_an_end_that_came_in_between_two_glances_of_one_look_was_seen_by_it() -> None:
+    assert was_never_seen_burning(2, [News(at(2), at(3), 1, 0), News(at(3), at(3.03), 0, 1)])
 
 
 @pytest.mark.parametrize(
     "news",
     [
         pytest.param([], id="news that were lost"),
-        pytest.param([News(at(3), 1, 0)], id="the end's news that were lost"),
-        pytest.param([News(at(3), 1, 0), News(at(5), 0, 1)], id="news of a fire that were worked in while it burnt"),
-        pytest.param([News(at(3), 1, 0), News(None, 0, 1)], id="news that were never worked in"),
+        pytest.param([News(at(1), at(3), 1, 0)], id="the end's news that were lost"),
+        pytest.param(
+            [News(at(1), at(3), 1, 0), News(at(4), at(5), 0, 1)], id="news of a fire that were worked in while it burnt"
+        ),
+        pytest.param([News(at(1), at(3), 1, 0), News(at(2), None, 0, 1)], id="news that were never worked in"),
     ],
 )
 def test_any_other_group_without_an_incident_is_a_loss(news: list[News]) -> None:
