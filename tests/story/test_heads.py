@@ -36,12 +36,16 @@ def test_an_hour_without_news_is_not_spoken_of(night: Night) -> None:
     assert len(logged(night)) == len(heads(night)) == 1
 
 
-def test_a_chat_that_is_down_hears_of_it_when_it_is_back_and_only_once(night: Night) -> None:
+def makes_a_head_without_chat(night: Night) -> None:
     night.burns()
     night.after(hours=1, minutes=1)
     night.foretold.add("internal_error")
     night.bench.workspace.faults.plan(Fault.SERVER_ERROR, "chat.postMessage")
     night.app.herald.publish()
+
+
+def test_a_chat_that_is_down_hears_of_it_when_it_is_back_and_only_once(night: Night) -> None:
+    makes_a_head_without_chat(night)
     assert heads(night) == []
     assert [line["event"] for line in night.logs][-1] == "journal_head_not_told"
     for _ in range(3):
@@ -51,11 +55,7 @@ def test_a_chat_that_is_down_hears_of_it_when_it_is_back_and_only_once(night: Ni
 
 
 def test_of_several_hours_without_chat_the_latest_head_is_said_for_covers_the_others(night: Night) -> None:
-    night.burns()
-    night.after(hours=1, minutes=1)
-    night.foretold.add("internal_error")
-    night.bench.workspace.faults.plan(Fault.SERVER_ERROR, "chat.postMessage")
-    night.app.herald.publish()
+    makes_a_head_without_chat(night)
     night.types(MAYA, "/incident ack", night.incident.channel)
     night.after(hours=1)
     for _ in range(3):
