@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bot.terminal import CONFIG, Reach, at_host, desk_at, hands_at, me, say, the_one_here
+from bot.terminal import CONFIG, WITHIN_S, Reach, at_host, desk_at, hands_at, me, say, the_one_here
 
 SERVER = click.option(
     "--server",
@@ -138,11 +138,11 @@ def break_glass(path: Path, reason: str, name: str, take_back: str) -> None:
 
     with desk_at(path) as desk, at_host():
         if take_back:
-            taken = desk.write(lambda txn: glass.shut(txn, the_one_here(), take_back)).result(30)
+            taken = desk.soon(lambda txn: glass.shut(txn, the_one_here(), take_back), WITHIN_S)
             click.echo(f"The key {taken.id} of {taken.name} opens nothing any more.")
             return
         key = glass.new_key()
-        made = desk.write(lambda txn: glass.break_glass(txn, the_one_here(), name or me(), reason, key)).result(30)
+        made = desk.soon(lambda txn: glass.break_glass(txn, the_one_here(), name or me(), reason, key), WITHIN_S)
     click.echo(f"The key {made.id} is good until {made.until:%H:%M} UTC, and the owner is told. Shown once:", err=True)
     click.echo(key)
     click.echo("Where it is used: export FIXFIRST_SERVER=https://... and FIXFIRST_KEY, then fixfirst ack REF", err=True)

@@ -8,10 +8,9 @@ import click
 
 from bot.config import YOUNGEST_ARCHIVED, Config, load_for_terminal
 from bot.incident import commands as cmd
-from bot.incident.people import Refused
 from bot.incident.plain import hanging, plain
 from bot.incident.timeline import count
-from bot.terminal import CONFIG, by_me, config_at, desk_at, find, say
+from bot.terminal import CONFIG, WITHIN_S, at_host, by_me, config_at, desk_at, find, say
 
 if TYPE_CHECKING:
     from bot.journal import Txn
@@ -175,10 +174,8 @@ def redact(path: Path, ref: str, entry: int, reason: str) -> None:
                 told.append(desk.execute(txn, command).incident.ref)
             return told
 
-        try:
-            _, *others = desk.journal.write(job).result(30)
-        except Refused as refused:
-            raise click.ClickException(plain(str(refused))) from refused
+        with at_host():
+            _, *others = desk.soon(job, WITHIN_S)
         after = with_words_of_alerts(desk.journal.entries(incident.id))
     file = file_of(config_at(path, load_for_terminal).database)
     if file is not None:

@@ -24,7 +24,7 @@ from bot.incident.state import Incident
 from bot.intake.alerts import Message, take_in
 from bot.intake.reading import Reading
 from bot.intake.tally import Heard, Known, Tally, merely_repeats
-from bot.journal import Busy, Journal, News, Txn, changes
+from bot.journal import Journal, News, Txn, changes, in_time
 from bot.journal.brake import begun_since, pull, release
 from bot.journal.ids import new_id
 
@@ -69,11 +69,9 @@ class Desk:
         return self._write(lambda txn: self.execute(txn, command), urgent=True)
 
     def handle(self, command: Command, timeout: float = PATIENCE_S) -> Outcome:
-        """`submit`, waited for. Raises Refused; Busy when the journal does not answer in time (seconds)."""
-        try:
-            return self.submit(command).result(timeout)
-        except TimeoutError as late:
-            raise Busy("the journal did not answer in time") from late
+        """`submit`, waited for. Raises Refused; Busy when the journal does not answer in time (seconds), Unsure when
+        it may have been carried out all the same."""
+        return in_time(self.submit(command), timeout)
 
     def confirm(self, by: Actor, timeout: float = PATIENCE_S) -> bool:
         """A person vouches for the database after a fail-over; False when nothing waited for that. Raises Refused."""
@@ -93,11 +91,8 @@ class Desk:
         return self.soon(lambda txn: release(txn, by, seq), timeout)
 
     def soon(self, job: Callable[[Txn], T], timeout: float = PATIENCE_S) -> T:
-        """`write`, waited for. Raises what the job raises; Busy when the journal does not answer in time (seconds)."""
-        try:
-            return self._write(job, urgent=True).result(timeout)
-        except TimeoutError as late:
-            raise Busy("the journal did not answer in time") from late
+        """`write`, waited for. Raises what the job raises; Busy and Unsure as `handle` does."""
+        return in_time(self._write(job, urgent=True), timeout)
 
     def receive(self, messages: Sequence[Message]) -> Future[list[int]]:
         """First stage of intake: the ledger and the inbox, no incident. Resolves to each message's groups with news.

@@ -19,7 +19,7 @@ from bot.intake.alerts import Delivery, Message
 from bot.intake.reading import Reading, first
 from bot.integrations import alertmanager
 from bot.integrations.http.switch import Switch
-from bot.journal import Busy
+from bot.journal import Busy, in_time
 from bot.journal import drill as record
 from bot.settings import Table
 
@@ -196,10 +196,7 @@ class Drills:
             )
             for alert in self._alerts(scenario, now)
         )
-        try:
-            self.desk.receive([Message(SOURCE, deliveries)]).result(PATIENCE_S)
-        except TimeoutError as late:
-            raise Busy("the journal did not answer in time") from late
+        in_time(self.desk.receive([Message(SOURCE, deliveries)]), PATIENCE_S)
 
     def _alerts(self, scenario: Scenario, now: datetime) -> list[Delivery]:
         """What the bot fires by itself, as a monitor would."""

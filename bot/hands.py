@@ -20,7 +20,7 @@ from bot.incident.run import Run, RunStatus, StepRun, StepStatus
 from bot.incident.runs import current_step
 from bot.incident.state import Incident
 from bot.incident.timeline import line, span
-from bot.journal import Busy, Txn
+from bot.journal import Txn
 from bot.journal.brake import brake_on_record, pull, release
 from bot.journal.epoch import standing_on_record
 from bot.journal.ids import new_id
@@ -193,10 +193,7 @@ class Hands:
         return self._write(act)
 
     def _write(self, job: Callable[[Txn], Any]) -> Any:
-        try:
-            return self.desk.write(job).result(PATIENCE_S)
-        except TimeoutError as late:
-            raise Busy("the journal did not answer in time") from late
+        return self.desk.soon(job, PATIENCE_S)
 
     def _find(self, words: Words) -> Incident:
         incident = self.desk.journal.find(words["ref"])

@@ -37,6 +37,8 @@ CONFIG = click.option(
 KEY: Final = "FIXFIRST_KEY"
 PATIENCE_S: Final = 40.0
 """A little longer than the server waits for its own journal."""
+WITHIN_S: Final = 30.0
+"""For one write, on the host of the database."""
 LARGEST_ANSWER: Final = 4 * 1024 * 1024
 
 

@@ -24,7 +24,7 @@ from bot.incident.state import Incident, Status
 from bot.incident.timeline import count
 from bot.intake.alerts import Message
 from bot.integrations import alertmanager, pagerduty
-from bot.journal import Busy, Txn, logbook
+from bot.journal import Busy, Txn, in_time, logbook
 from bot.journal.census import firing_here
 from bot.slack.census import Told
 
@@ -63,7 +63,7 @@ class Reconciler:
             for incident in journal.live():
                 txn.enqueue(incident.id, list(_shown_anew(incident)))
 
-        self.desk.write(write).result(PATIENCE_S)
+        self.desk.soon(write, PATIENCE_S)
 
     def _asked(self, name: str, connected: object, ask: Callable[[], Iterator[str]]) -> list[str]:
         if connected is None:
@@ -84,7 +84,7 @@ class Reconciler:
     def _alerts(self) -> Iterator[str]:
         assert self.firing is not None
         message = self.firing()
-        (news,) = self.desk.receive([message]).result(PATIENCE_S)
+        (news,) = in_time(self.desk.receive([message]), PATIENCE_S)
         if news:
             yield f"alerts of {count(news, 'group')} burn that were missing here; they are brought in."
         burning = {delivery.fingerprint for delivery in message.deliveries}

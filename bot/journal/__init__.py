@@ -5,6 +5,6 @@ from bot.journal.reader import Unreadable
 from bot.journal.rows import Archived, Job
 from bot.journal.store import Journal
 from bot.journal.txn import Txn
-from bot.journal.writer import Busy
+from bot.journal.writer import Busy, Unsure, in_time
 
-__all__ = ["Archived", "Busy", "Job", "Journal", "News", "Txn", "Unreadable"]
+__all__ = ["Archived", "Busy", "Job", "Journal", "News", "Txn", "Unreadable", "Unsure", "in_time"]

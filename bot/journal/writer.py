@@ -31,12 +31,33 @@ Task = tuple[Callable[[Any], Any], "Future[Any]"]
 SERIALIZATION, DEADLOCK, LOCK_NOT_TO_BE_HAD, STOOD_STILL = "40001", "40P01", "55P03", "25P03"
 """PostgreSQL's words for: try the whole transaction again, since somebody else was faster, or we were too slow and it
 was ended for us before its commit (its manual, appendix A)."""
+NOT_SAID: Final = "the journal does not say whether this was recorded; look before you do it again"
 TRIES: Final = 8
 PAUSE_S: Final = 0.02
 
 
 class Busy(Exception):
     """The journal cannot take more right now, or cannot be written at all; the sender should try again."""
+
+
+class Unsure(Busy):
+    """Nobody can tell yet whether it was written; a person should look before doing it again."""
+
+
+def in_time(written: Future[T], seconds: float) -> T:
+    """What a job gave, waited for so long at most. Raises what the job raised.
+
+    Raises Busy when its turn did not come: it was taken back, and will never be written. Raises Unsure when it is under
+    way by then.
+    """
+    try:
+        return written.result(seconds)
+    except TimeoutError as late:
+        if written.cancel():
+            raise Busy("the journal did not answer in time; nothing was recorded") from late
+        if not written.done():
+            raise Unsure(NOT_SAID) from late
+    return written.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +199,12 @@ class Writer:
                     raise  # and the connection is given up with it
                 transaction.rollback()
                 return partial(future.set_exception, error)
+            try:
+                transaction.commit()
+            except DBAPIError as error:
+                if error.connection_invalidated and not _again(error):
+                    raise Unsure(f"{NOT_SAID} ({error})") from error
+                raise
         batch.keep()
         batch.committed()
         return partial(future.set_result, result)
@@ -185,7 +212,7 @@ class Writer:
 
 class _CutOff(Exception):
     """The connection was lost while nothing was to be committed yet: on a new one, all can be done as if for the first
-    time. A commit that gets no answer is another matter."""
+    time. A commit that gets no answer leaves us Unsure."""
 
     def __init__(self, why: DBAPIError) -> None:
         super().__init__(str(why))
@@ -255,6 +282,8 @@ def _again(error: DBAPIError) -> bool:
 
 
 def _as_busy(error: Exception) -> Busy:
+    if isinstance(error, Busy):
+        return error
     busy = Busy(f"the journal could not be written: {error}")
     busy.__cause__ = error
     return busy

@@ -23,7 +23,7 @@ from bot.contracts import Transient
 from bot.desk import Desk
 from bot.incident import commands as cmd
 from bot.incident.people import Actor, Refused
-from bot.journal import Busy
+from bot.journal import Busy, Unsure
 from bot.slack import cards, modals
 from bot.slack.actions import Do
 from bot.slack.client import Refusal, call, respond_at
@@ -41,6 +41,9 @@ TURN: Final = "turn"
 """Where Bolt's context of a request holds what may be taken once, by whoever answers it; a socket has none."""
 Turn = Semaphore | None
 BUSY: Final = Reply(problem="The journal is busy and nothing was recorded; please try again in a moment.")
+UNSURE: Final = Reply(
+    problem="The journal does not say yet whether this was kept. Look with `/incident list` before you do it again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,7 @@ class Listeners:
             if door.turn is None or door.turn.acquire(blocking=False):
                 door.at_once(reply)
             else:
+                acknowledge()  # nobody hears it any more, but Bolt would take the request for one without a listener
                 door.later(reply)
             return
         acknowledge()
@@ -161,7 +165,7 @@ class Listeners:
             error = None if future.cancelled() else future.exception()
             if isinstance(error, Busy):
                 log.warning("journal_busy", reason=str(error))
-                reply = BUSY
+                reply = UNSURE if isinstance(error, Unsure) else BUSY
             elif error is not None:
                 reply = _broken("slack_follow_up_bug", error)
             if error is not None and tell is not None:
@@ -363,6 +367,8 @@ def _caught(work: Callable[[], Reply]) -> Reply:
         return work()
     except Refused as refused:
         return Reply(problem=str(refused))
+    except Unsure:
+        return UNSURE
     except Busy:
         return BUSY
 

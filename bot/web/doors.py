@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import structlog
 from starlette.applications import Starlette
@@ -115,7 +115,7 @@ class Doors:
 
     SLACK_AT_ONCE: Final = 64
     """Each has a thread: one may wait 2.5 s for a commit, and Slack gives up on the next one after 3."""
-    SLACK_WITHIN_S: Final = 2.7
+    SLACK_WITHIN_S: ClassVar = 2.7
     """Longer than for a commit, which says itself that it was not to be had; a question to a database that hangs
     does not."""
 

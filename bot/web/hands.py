@@ -23,7 +23,7 @@ from starlette.routing import Route
 from bot.hands import ACTS, READS, Hands, Unknown, Words
 from bot.incident.glass import Glass
 from bot.incident.people import Refused
-from bot.journal import Busy, Txn
+from bot.journal import Busy, Txn, Unsure
 from bot.journal.glass import WrongKey, glass_of_key
 
 log = structlog.get_logger()
@@ -109,6 +109,11 @@ async def _answer(work: Callable[[str, Request, Words], str], request: Request) 
         return _text(
             "That key opens nothing; after so many wrong ones, wait a minute to be told why.",
             HTTPStatus.TOO_MANY_REQUESTS,
+        )
+    except Unsure:
+        return _text(
+            "The journal does not say whether this was recorded; look before you do it again.",
+            HTTPStatus.SERVICE_UNAVAILABLE,
         )
     except Busy:
         return _text("The journal cannot be written right now; try again.", HTTPStatus.SERVICE_UNAVAILABLE)

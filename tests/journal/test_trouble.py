@@ -1,18 +1,24 @@
 """A database in trouble is said to be busy, whatever its driver calls that; and it is asked again, not given up."""
 
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg.errors import lookup
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from bot.incident import commands as cmd
-from bot.journal import Busy
+from bot.incident.events import NoteAdded
+from bot.journal import Busy, Txn, Unsure, in_time
 from bot.journal.audit import try_out
 from bot.journal.trouble import in_trouble
+from bot.journal.writer import WAYS
 from tests.databases import only_to_be_read
 from tests.journal.conftest import MAYA, House
 
@@ -20,6 +26,27 @@ from tests.journal.conftest import MAYA, House
 def note(house: House, text: str) -> None:
     (incident,) = house.journal.live()
     house.desk.handle(cmd.AddNote(incident=incident.id, by=MAYA, at=house.clock(), key=text, source="slack", text=text))
+
+
+def notes(house: House) -> list[str]:
+    (incident,) = house.journal.live()
+    return [entry.event.text for entry in house.journal.entries(incident.id) if isinstance(entry.event, NoteAdded)]
+
+
+@contextmanager
+def cut_off_at_the_commit(house: House) -> Iterator[None]:
+    """Each connection ends when its commit goes out. For whoever asked, that might as well be just after it."""
+    engine = house.journal._engine
+
+    def cut(connection: Any) -> None:
+        pid = connection.connection.dbapi_connection.info.backend_pid
+        house.behind_its_back(f"SELECT pg_terminate_backend({pid}, 5000)")
+
+    event.listen(engine, "commit", cut)
+    try:
+        yield
+    finally:
+        event.remove(engine, "commit", cut)
 
 
 WRITES: dict[str, Callable[[House], object]] = {
@@ -110,3 +137,42 @@ def test_what_is_written_a_moment_after_all_connections_were_cut_is_written_on_a
     house.drain()
     (incident,) = house.journal.live()
     assert incident.firing == 2
+
+
+@pytest.mark.parametrize("house", ["postgresql"], indirect=True)
+def test_a_commit_whose_answer_never_came_is_not_said_to_have_failed(house: House) -> None:
+    house.receive(house.alert("f1"))
+    house.drain()
+    with cut_off_at_the_commit(house), pytest.raises(Unsure, match="look before you do it again"):
+        note(house, "we look")
+    note(house, "we look")
+    assert notes(house) == ["we look"]
+
+
+def test_what_did_not_get_its_turn_in_time_is_never_written_and_what_did_is_not_said_to_have_failed(
+    house: House,
+) -> None:
+    house.receive(house.alert("f1"))
+    house.drain()
+    go_on, begun = threading.Semaphore(0), threading.Semaphore(0)
+
+    def held(_: Txn) -> str:
+        begun.release()
+        go_on.acquire(timeout=20)
+        return "done"
+
+    threads = WAYS[house.journal._engine.dialect.name].threads
+    under_way = [house.journal.write(held) for _ in range(threads)]
+    for _ in under_way:
+        assert begun.acquire(timeout=10)
+    (incident,) = house.journal.live()
+    said = cmd.AddNote(incident=incident.id, by=MAYA, at=house.clock(), key="late", source="slack", text="too late")
+    with pytest.raises(Busy, match="nothing was recorded") as refused:
+        house.desk.handle(said, 0.05)
+    assert not isinstance(refused.value, Unsure)
+    with pytest.raises(Unsure):
+        in_time(under_way[0], 0.05)
+    go_on.release(threads)
+    assert [in_time(one, 10) for one in under_way] == ["done"] * threads
+    note(house, "in time")
+    assert notes(house) == ["in time"]
