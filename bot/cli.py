@@ -34,8 +34,9 @@ def main() -> None:
 @click.option("--plain/--json", "plain", default=sys.stderr.isatty(), help="How log lines look.")
 def serve(path: Path, plain: bool) -> None:
     """Run the bot."""
-    from bot.app import AlreadyRunning, serve
+    from bot.app import serve
     from bot.journal.database import NewerSchema, Unreachable
+    from bot.opening import AlreadyRunning
     from bot.web.listen import PortTaken
 
     loglines.begin(plain=plain)

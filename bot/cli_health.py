@@ -59,10 +59,10 @@ def health(path: Path, about: str, full: bool, picture: Path | None, rated: bool
 
 def _told(config: "Config", model: str) -> "tuple[Sequence[Change], str]":
     """What pipelines told the server of that may be behind it, and why that could not be read."""
-    from bot.app import NoJournal, open_journal
     from bot.desk import Desk
     from bot.journal import Busy
     from bot.journal.database import NewerSchema, Unreachable, reaching
+    from bot.opening import NoJournal, open_journal
 
     try:
         with closing(open_journal(config, make=False)) as journal, reaching(config.database):

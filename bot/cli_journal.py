@@ -103,9 +103,9 @@ def _database_file(config: Config) -> Path:
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(path: Path, file: Path) -> None:
     """Copy the journal into a new file while the bot runs, and prove that the copy is whole."""
-    from bot.app import NoJournal
     from bot.journal.backup import NoBackup, back_up
     from bot.journal.database import is_there
+    from bot.opening import NoJournal
 
     config = config_at(path, load_for_terminal)
     database = _database_file(config)
@@ -123,9 +123,9 @@ def backup(path: Path, file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(path: Path, file: Path) -> None:
     """Put a backup in the place of the journal; the bot must be stopped. The old journal is kept beside it."""
-    from bot.app import AlreadyRunning, alone
     from bot.journal import backup as backups
     from bot.journal.clock import wall_clock
+    from bot.opening import AlreadyRunning, alone
 
     config = config_at(path, load_for_terminal)
     database = _database_file(config)

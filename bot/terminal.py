@@ -64,9 +64,9 @@ def desk_at(path: Path) -> Iterator[Any]:
     Where there is no journal it makes none. It needs no secrets but the database's address: at 3 AM, on a terminal,
     with chat down, nobody has them in the environment.
     """
-    from bot.app import NoJournal, open_journal
     from bot.desk import Desk
     from bot.journal.database import NewerSchema, Unreachable
+    from bot.opening import NoJournal, open_journal
 
     config = config_at(path, load_for_terminal)
     try:

@@ -11,8 +11,8 @@ from typing import Any
 
 import psycopg
 
-import bot.app
 import bot.engine.postgres
+import bot.opening
 from bot.cli import main
 from bot.engine.local import LocalEngine
 from bot.journal.direct import Direct
@@ -50,6 +50,6 @@ class Listening(LocalEngine):
 
 
 if __name__ == "__main__":
-    bot.app.Leaving = Notifying  # type: ignore[attr-defined,assignment]
+    bot.opening.Leaving = Notifying  # type: ignore[attr-defined,assignment]
     bot.engine.postgres.PostgresEngine = Listening  # type: ignore[misc,assignment]
     main()

@@ -13,9 +13,9 @@ from typing import Final
 
 import pytest
 
-from bot.app import open_journal
 from bot.config import load
 from bot.incident import events as ev
+from bot.opening import open_journal
 from bot.workbench.launch import Options, Workbench
 from bot.workbench.pagerduty.service import CALLS_KEPT
 from bot.workbench.server import Servers, Site, bind

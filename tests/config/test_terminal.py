@@ -13,7 +13,6 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
-from bot.app import open_journal
 from bot.cli import main
 from bot.config import DATABASE, Config, load
 from bot.desk import Desk
@@ -21,6 +20,7 @@ from bot.incident.events import Severity
 from bot.intake.alerts import Delivery, Message
 from bot.journal import Journal
 from bot.journal.database import conninfo
+from bot.opening import open_journal
 from bot.settings import SecretOf
 from tests.databases import PostgreSQL
 from tests.servers import free_ports

@@ -11,12 +11,13 @@ import pytest
 import yaml
 from starlette.routing import Mount, Route
 
-from bot.app import App, open_journal
+from bot.app import App
 from bot.cli import main
 from bot.config import DATABASE, Config, read
 from bot.desk import Desk
 from bot.incident.policy import Policy
 from bot.integrations import CHANGES, SOURCES
+from bot.opening import open_journal
 from bot.runbook.library import Library
 from bot.runbook.shelf import load as load_runbooks
 from bot.slack.cards import Context

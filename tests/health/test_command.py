@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from bot.app import open_journal
 from bot.cli import main
 from bot.config import load
 from bot.desk import Desk
@@ -16,6 +15,7 @@ from bot.incident import events as ev
 from bot.incident.change import Change, ChangeKind
 from bot.incident.events import Severity
 from bot.incident.people import BOT, Actor, ActorKind, Right
+from bot.opening import open_journal
 from tests.health.conftest import Past
 from tests.servers import free_port
 

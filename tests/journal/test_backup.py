@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from bot.app import AlreadyRunning, alone
 from bot.cli import main
 from bot.incident import commands as cmd
 from bot.journal.backup import NoBackup, back_up, prove, restore
 from bot.journal.chains import Examined
 from bot.journal.database import sqlite_url
 from bot.journal.epoch import put_restore_on_record, standing_on_record
+from bot.opening import AlreadyRunning, alone
 from tests.journal.conftest import MAYA, House
 
 NOW = datetime(2026, 11, 21, 4, 5, 6, tzinfo=UTC)
