@@ -4,7 +4,6 @@ A time-out of requests begins anew with each address, each redirect and each byt
 thread for ever. Everything else is as requests has it, proxies and certificates of the environment included.
 """
 
-import io
 import socket
 import time
 from contextvars import ContextVar
@@ -17,6 +16,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
 from urllib3.util.connection import allowed_gai_family, create_connection
+
+from bot.until import Until
 
 _OVER: Final[ContextVar[float]] = ContextVar("over")
 """When the request of this thread is over, by `time.monotonic()`."""
@@ -106,7 +107,7 @@ class _Line(HTTPConnection):
         self, sock: socket.socket, *args: Any, **more: Any
     ) -> HTTPResponse:
         """What http.client calls to read an answer, a proxy's too."""
-        return HTTPResponse(cast(socket.socket, _InTime(sock, _OVER.get())), *args, **more)
+        return HTTPResponse(cast(socket.socket, Until(sock, _OVER.get())), *args, **more)
 
 
 class _SafeLine(_Line, HTTPSConnection):
@@ -122,36 +123,6 @@ class _SafePool(HTTPSConnectionPool):
 
 
 _POOLS: Final = {"http": _Pool, "https": _SafePool}
-
-
-class _InTime(io.RawIOBase):
-    """Reads a socket up to a moment of `time.monotonic()`.
-
-    Holds the socket until it is closed itself, as what `socket.makefile` gives does: http.client closes its connection
-    when the head of the last answer is read.
-    """
-
-    def __init__(self, sock: socket.socket, over: float) -> None:
-        self._socket = sock
-        self._raw = sock.makefile("rb", buffering=0)
-        self._over = over
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._over - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._socket.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
 
 
 def _left() -> float:

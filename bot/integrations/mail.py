@@ -25,8 +25,8 @@ from bot.incident.redact import redact
 from bot.incident.timeline import count
 from bot.integrations.fallback import Notice, Word, timeout_of
 from bot.integrations.line import open_line
-from bot.integrations.until import Until
 from bot.settings import Secret, Table
+from bot.until import Until
 
 PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
 """By how the connection is protected: submission (RFC 6409), submissions (RFC 8314), plain."""

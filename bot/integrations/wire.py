@@ -16,8 +16,8 @@ from bot.contracts import Permanent, Transient
 from bot.incident.plain import one_line
 from bot.incident.redact import redact
 from bot.integrations.line import line_to
-from bot.integrations.until import Until
 from bot.settings import Secret
+from bot.until import Until
 
 MAX_ANSWER = 64 * 1024
 _LATER = frozenset({408, 425, 429})

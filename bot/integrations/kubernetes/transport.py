@@ -1,6 +1,5 @@
 """Carries the client's requests over one connection, all of them over by one moment; imported only when needed."""
 
-import io
 import re
 import socket
 import ssl
@@ -12,7 +11,7 @@ import httpx2
 
 from bot.contracts import Permanent, Transient
 from bot.integrations.line import line_to
-from bot.integrations.until import Until
+from bot.until import Until
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
 """Bytes: a list of all pods of a large node is one or two million."""
@@ -30,7 +29,6 @@ class Bounded(httpx2.BaseTransport):
         self._deadline = deadline
         self._context = context
         self._connection: HTTPConnection | None = None
-        self._held: io.BufferedIOBase | None = None
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """The whole answer. Raises Transient, Permanent."""
@@ -64,9 +62,6 @@ class Bounded(httpx2.BaseTransport):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._held is not None:
-            self._held.close()
-            self._held = None
 
     def _left(self) -> float:
         return max(0.001, self._deadline - time.monotonic())
@@ -87,10 +82,6 @@ class Bounded(httpx2.BaseTransport):
         return connection
 
     def _response(self, sock: socket.socket, method: str | None = None) -> HTTPResponse:
-        # Where the answer is the last one, the connection closes its socket before it is read: a file keeps it open.
-        if self._held is not None:
-            self._held.close()
-        self._held = sock.makefile("rb")
         return HTTPResponse(cast(socket.socket, Until(sock, self._deadline)), method=method)
 
     def _reason(self, error: Exception) -> str:

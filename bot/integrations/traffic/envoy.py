@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from bot.contracts import Permanent, Transient
 from bot.incident.redact import redact
 from bot.integrations.traffic.target import Route, Target
-from bot.integrations.until import Until
+from bot.until import Until
 
 MAX_ANSWER: Final = 4 * 1024 * 1024
 """All runtime keys of a large proxy."""

@@ -13,7 +13,7 @@ from typing import Final
 from bot.contracts import Permanent, Transient
 from bot.incident.redact import redact
 from bot.integrations.traffic.target import WORD, Route, Target
-from bot.integrations.until import Until
+from bot.until import Until
 
 MAX_ANSWER: Final = 4 * 1024 * 1024
 """All servers of a large backend, or a large map."""
