@@ -204,11 +204,13 @@ class Desk:
         return Outcome(incident, tuple(entries))
 
     def _note_change(self, txn: Txn, change: Change) -> tuple[bool, tuple[str, ...]]:
-        if not txn.keep_change(change):
-            return False, ()
+        new = txn.keep_change(change)
         if not self._counts(change) or txn.now - change.at > self.policy.changes_within:
-            return True, ()
+            return new, ()
         meant = [one for one in txn.live() if concerns(change, one.service, one.model)]
+        if not new:  # whoever missed our first answer gets the same
+            noted_before = (one for one in meant if txn.seen(_noting(one, change, live=True).key))
+            return False, tuple(one.ref for one in noted_before)
         noted = [self.execute(txn, _noting(one, change, live=True)) for one in meant]
         return True, tuple(outcome.incident.ref for outcome in noted if outcome.entries)
 

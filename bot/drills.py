@@ -84,7 +84,10 @@ def _recorded(table: Table, base: Path) -> bytes:
         return b""
     try:
         body = (base / name).read_bytes()
-        if not any(delivery.firing for delivery in alertmanager.parse(body, Reading()).deliveries):
+        message = alertmanager.parse(body, Reading())
+        if message.fault:
+            raise Malformed(message.fault)
+        if not any(delivery.firing for delivery in message.deliveries):
             table.fault("recorded", f"{name} holds no alert that fires; record a webhook of Alertmanager that does")
     except OSError as error:
         table.fault("recorded", f"{name} cannot be read ({error.strerror}); name a file beside fixfirst.toml")

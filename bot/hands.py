@@ -26,6 +26,8 @@ from bot.journal.epoch import standing_on_record
 from bot.journal.ids import new_id
 
 PATIENCE_S: Final = 30.0
+ANSWER: Final = "FixFirst-Answer"
+"""A header of what we say ourselves over HTTP: what stands between may answer 200 with a page to log in."""
 """Nobody at a terminal is cut off after three seconds, as Slack does."""
 SHOWN: Final = 50
 LONGEST_REF: Final = 40

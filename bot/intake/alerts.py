@@ -36,11 +36,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one request of a monitor brought. `truncated` counts alerts the sender left out to keep it short."""
+    """What one request of a monitor brought. `truncated` counts alerts the sender left out to keep it short; `fault`
+    says what is wrong with those that could not be read, and is empty when all could."""
 
     source: str
     deliveries: tuple[Delivery, ...]
     truncated: int = 0
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,11 @@ class Reading:
     group_by: tuple[str, ...] = ("cluster", "namespace", "service", "model")
     storm_groups: int = 10
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All labels that mean something."""
+        return (*self.severity, *self.service, *self.model, *self.host, *self.runbook, *self.group_by)
+
     def severity_of(self, labels: Mapping[str, str]) -> Severity:
         """By the table; an unknown word is the default, never dropped."""
         return self.severities.get(first(labels, self.severity).lower(), self.default_severity)

@@ -3,9 +3,10 @@
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 from bot.contracts import Malformed, Permanent, Transient
@@ -16,8 +17,10 @@ from bot.intake.reading import Reading, first
 from bot.settings import Secret, Table
 
 SOURCE: Final = "alertmanager"
+TITLES: Final = ("summary", "message", "title")
+"""Annotations that say what it is about; the first that is there counts."""
 MAX_LABELS: Final = 256
-"""Labels per alert. Prometheus has no limit of its own; ours keeps one alert from being a document."""
+"""Labels kept of an alert. Prometheus has no limit of its own; ours keeps one alert from being a document."""
 MAX_NAME: Final = 200
 MAX_TITLE: Final = 300
 MAX_VALUE: Final = 1_000
@@ -26,7 +29,9 @@ MAX_SHOWN: Final = 60
 
 
 def parse(body: bytes, reading: Reading) -> Message:
-    """The alerts of one webhook, their texts redacted. Raises Malformed with a sentence that says where it is wrong.
+    """The alerts of one webhook, their texts redacted; one that cannot be read keeps no other from being taken in.
+
+    Raises Malformed with a sentence that says where it is wrong, when nothing of it can be read.
 
     A firing alert has `endsAt` 0001-01-01 (measured on 0.25), so its end is None. What is absent from the message is
     not resolved: Alertmanager cuts it short by `max_alerts` and says so in `truncatedAlerts`.
@@ -44,7 +49,25 @@ def parse(body: bytes, reading: Reading) -> Message:
     truncated = data.get("truncatedAlerts", 0)
     if not isinstance(truncated, int) or truncated < 0:
         raise Malformed("truncatedAlerts must be a whole number")
-    return Message(SOURCE, tuple(_alert(item, f"alerts[{n}]", reading) for n, item in enumerate(alerts)), truncated)
+    deliveries, fault = _readable(alerts, reading)
+    return Message(SOURCE, deliveries, truncated, fault)
+
+
+def _readable(items: Sequence[Any], reading: Reading) -> tuple[tuple[Delivery, ...], str]:
+    """What can be read, and what is wrong with the rest. Raises Malformed when that is all of it."""
+    deliveries: list[Delivery] = []
+    faults: list[Malformed] = []
+    for n, item in enumerate(items):
+        try:
+            deliveries.append(_alert(item, f"alerts[{n}]", reading))
+        except Malformed as fault:
+            faults.append(fault)
+    if not faults:
+        return tuple(deliveries), ""
+    if not deliveries:
+        raise faults[0]
+    more = f"; {len(faults)} such alerts" if len(faults) > 1 else ""
+    return tuple(deliveries), f"{faults[0]}{more}"
 
 
 def _alert(item: Any, where: str, reading: Reading) -> Delivery:
@@ -56,10 +79,10 @@ def _alert(item: Any, where: str, reading: Reading) -> Delivery:
     fingerprint = item.get("fingerprint")
     if not isinstance(fingerprint, str) or not 1 <= len(fingerprint) <= 80:
         raise Malformed(f"{where}.fingerprint is missing or longer than 80 characters")
-    labels = _texts(item.get("labels"), f"{where}.labels")
-    notes = _texts(item.get("annotations", {}), f"{where}.annotations")
+    labels = _texts(item.get("labels"), f"{where}.labels", ("alertname", *reading.names))
+    notes = _texts(item.get("annotations") or {}, f"{where}.annotations", (*TITLES, *reading.runbook))
     name = labels.get("alertname", "alert")[:MAX_NAME]
-    title = notes.get("summary") or notes.get("message") or notes.get("title") or name
+    title = first(notes, TITLES) or name
     ends_at = _time(item.get("endsAt"), f"{where}.endsAt") if status == "resolved" else None
     return Delivery(
         fingerprint=fingerprint,
@@ -76,11 +99,13 @@ def _alert(item: Any, where: str, reading: Reading) -> Delivery:
     )
 
 
-def _texts(value: Any, where: str) -> Mapping[str, str]:
+def _texts(value: Any, where: str, wanted: Sequence[str]) -> Mapping[str, str]:
+    """MAX_LABELS of them at most: first what is wanted, then as they come."""
     if not isinstance(value, dict):
         raise Malformed(f"{where} must be an object of texts")
     if len(value) > MAX_LABELS:
-        raise Malformed(f"{where} holds {len(value)} entries; at most {MAX_LABELS} are accepted")
+        kept = {**{key: value[key] for key in wanted if key in value}, **value}
+        value = dict(islice(kept.items(), MAX_LABELS))
     for key, text in value.items():
         if not isinstance(text, str):
             raise Malformed(f"{where}.{_shown(key)} must be a text")
@@ -163,8 +188,8 @@ def firing(settings: Settings, reading: Reading) -> Message:
     if not isinstance(alerts, list):
         raise Malformed("its answer is no list of alerts")
     ours = [item for item in alerts if isinstance(item, dict) and _is_for(item, settings.receiver)]
-    deliveries = (_alert({**item, "status": "firing"}, f"alerts[{n}]", reading) for n, item in enumerate(ours))
-    return Message(SOURCE, tuple(deliveries))
+    deliveries, fault = _readable([{**item, "status": "firing"} for item in ours], reading)
+    return Message(SOURCE, deliveries, fault=fault)
 
 
 def _is_for(item: Mapping[str, Any], receiver: str) -> bool:

@@ -57,12 +57,19 @@ def parse(body: bytes, now: datetime) -> Change:
     kind = _kind(data.get("kind", ChangeKind.DEPLOY.value))
     if kind is not ChangeKind.INFRA and not (texts["service"] or texts["model"]):
         raise Malformed("service and model are both missing: one of them says whom the change concerns")
-    if texts["url"] and urlsplit(texts["url"]).scheme not in ("http", "https"):
-        raise Malformed("url must begin with https:// or http://")
+    if texts["url"] and not _is_web(texts["url"]):
+        raise Malformed("url must be an address that begins with https:// or http://")
     at = _time(data.get("at"), now)
     settings, diff = _config(data.get("config"))
     identity = texts.pop("id") or _digest(data, now)
     return Change(identity, SOURCE, at, kind, **texts, settings=settings, diff=diff)
+
+
+def _is_web(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in ("http", "https")
+    except ValueError:  # brackets that hold no address
+        return False
 
 
 def _text(data: Mapping[str, Any], name: str) -> str:

@@ -41,7 +41,14 @@ class Busy(Exception):
 
 
 class Unsure(Busy):
-    """Nobody can tell yet whether it was written; a person should look before doing it again."""
+    """Nobody can tell yet whether it was written; a person should look before doing it again.
+
+    `written` is the job that is under way still; None when its answer was lost.
+    """
+
+    def __init__(self, message: str, written: "Future[Any] | None" = None) -> None:
+        super().__init__(message)
+        self.written = written
 
 
 def in_time(written: Future[T], seconds: float) -> T:
@@ -56,7 +63,7 @@ def in_time(written: Future[T], seconds: float) -> T:
         if written.cancel():
             raise Busy("the journal did not answer in time; nothing was recorded") from late
         if not written.done():
-            raise Unsure(NOT_SAID) from late
+            raise Unsure(NOT_SAID, written) from late
     return written.result()
 
 

@@ -16,6 +16,7 @@ from slack_bolt import App, BoltRequest
 from bot.settings import Secret
 from bot.slack.listeners import TURN
 from bot.slack.modals import first_input
+from bot.slack.replies import PRESS_AGAIN
 
 log = structlog.get_logger()
 
@@ -29,10 +30,6 @@ Answer = tuple[int, Mapping[str, str], bytes]
 WAIT: Final = (
     "The journal does not answer yet. I go on trying, and tell you here what came of it. If it cannot wait: "
     "acknowledge in the pager itself, or with `fixfirst ack` on the server."
-)
-PRESS_AGAIN: Final = (
-    "The journal does not answer yet, so nobody knows whether this was kept. Press again in a moment, as it stands: "
-    "twice counts once."
 )
 
 

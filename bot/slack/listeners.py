@@ -28,7 +28,7 @@ from bot.slack import cards, modals
 from bot.slack.actions import Do
 from bot.slack.client import Refusal, call, respond_at
 from bot.slack.directory import Directory
-from bot.slack.replies import Asked, Reply
+from bot.slack.replies import BUSY, PRESS_AGAIN, Asked, Reply, came_of, not_known
 from bot.slack.settings import Settings
 from bot.slack.text import heard
 from bot.slack.verbs import Verbs
@@ -40,10 +40,6 @@ DIRECT_THREADS: Final = 8
 TURN: Final = "turn"
 """Where Bolt's context of a request holds what may be taken once, by whoever answers it; a socket has none."""
 Turn = Semaphore | None
-BUSY: Final = Reply(problem="The journal is busy and nothing was recorded; please try again in a moment.")
-UNSURE: Final = Reply(
-    problem="The journal does not say yet whether this was kept. Look with `/incident list` before you do it again."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +161,7 @@ class Listeners:
             error = None if future.cancelled() else future.exception()
             if isinstance(error, Busy):
                 log.warning("journal_busy", reason=str(error))
-                reply = UNSURE if isinstance(error, Unsure) else BUSY
+                reply = not_known(error) if isinstance(error, Unsure) else BUSY
             elif error is not None:
                 reply = _broken("slack_follow_up_bug", error)
             if error is not None and tell is not None:
@@ -200,7 +196,9 @@ class Listeners:
 
     def _follow_up(self, reply: Reply, trigger: str, say: Callable[[Reply], None]) -> None:
         """What a reply still needs from Slack or from slow sources: a modal to open, a report to wait for."""
-        view, slow = reply.view, reply.slow
+        view, slow, unsure = reply.view, reply.slow, reply.unsure
+        if unsure is not None and unsure.written is not None:
+            unsure.written.add_done_callback(lambda written: self._later(lambda: say(came_of(written))))
         if view is not None:
             self._later(lambda: self._open(trigger, view, say), say)
         if slow is not None:
@@ -260,15 +258,20 @@ class Listeners:
             asked = Asked(actor, "", "", self._desk.journal.clock(), key)
             return self._verbs.form(str(view.get("callback_id")), str(view.get("private_metadata", "")), values, asked)
 
+        def whisper(reply: Reply) -> None:
+            self._whisper(str(user.get("id", "")), str(view.get("private_metadata", "")), reply)
+
         def at_once(reply: Reply) -> None:
             if reply.problem:
-                ack(response_action="errors", errors={reply.field or modals.first_input(view): reply.problem})
+                problem = PRESS_AGAIN if reply.unsure else reply.problem
+                ack(response_action="errors", errors={reply.field or modals.first_input(view): problem})
             else:
                 ack()
 
         def later(reply: Reply) -> None:
             if reply.problem:
-                self._whisper(str(user.get("id", "")), str(view.get("private_metadata", "")), reply)
+                whisper(reply)
+                self._follow_up(reply, "", whisper)
 
         self._serve(str(user.get("id", "")), str(user.get("team_id", "")), work, Door(at_once, later, turn), ack)
 
@@ -302,10 +305,10 @@ class Listeners:
 
     def _pin(self, event: Mapping[str, Any], event_id: str) -> None:
         channel, ts, user = event["item"]["channel"], event["item"]["ts"], str(event["user"])
-        incident = self._desk.journal.by_channel(channel)
-        if incident is None:
-            return
         try:
+            incident = self._desk.journal.by_channel(channel)
+            if incident is None:
+                return
             actor = self._directory.look_up(user)
             message = self._message(channel, ts)
             link = call(self._client.chat_getPermalink, channel=channel, message_ts=ts).get("permalink", "")
@@ -322,6 +325,9 @@ class Listeners:
                     link=str(link),
                 )
             )
+        except Unsure:
+            again = "The journal does not say whether that message is in the timeline. React once more: it counts once."
+            self._say_alone(channel, user, text=again)
         except (Refused, Busy, Transient, Refusal) as failure:
             self._say_alone(channel, user, text=f"That message did not make it into the timeline: {failure}")
 
@@ -367,8 +373,8 @@ def _caught(work: Callable[[], Reply]) -> Reply:
         return work()
     except Refused as refused:
         return Reply(problem=str(refused))
-    except Unsure:
-        return UNSURE
+    except Unsure as unsure:
+        return not_known(unsure)
     except Busy:
         return BUSY
 

@@ -27,9 +27,10 @@ from bot.contracts import Malformed
 from bot.desk import Desk
 from bot.incident.people import Refused
 from bot.incident.state import Incident
+from bot.incident.timeline import count
 from bot.intake.alerts import Message
 from bot.integrations import CHANGES, SOURCES, Parse, ParseChange, pagerduty
-from bot.journal import Busy
+from bot.journal import Busy, Unreadable
 from bot.settings import Secret
 from bot.web.bodies import Bodies, TooLarge
 from bot.web.intake import COMMIT_WITHIN_S, Intake
@@ -178,7 +179,7 @@ class Doors:
                 return _refuse(request, 413, str(error))
             except Malformed as error:
                 return _refuse(request, 400, str(error))
-            except Busy as error:
+            except (Busy, Unreadable) as error:  # another server may be newer, and a later one will be
                 self._told_busy(request.url.path, str(error))
                 return JSONResponse({"error": "busy, try again"}, 503, headers={"Retry-After": "5"})
             except ClientDisconnect:
@@ -193,6 +194,9 @@ class Doors:
         async with self._alert_bodies.read(request) as body:
             message = await self._parsed(parse, body)
         news = 0 if self._desk.knows(message) else await self._taken_in(message)
+        if message.fault:
+            kept = count(len(message.deliveries), "alert")
+            return _refuse(request, 400, f"{message.fault}; taken in of the same message: {kept}")
         return Accepted(len(message.deliveries), news)
 
     def _unknown(self, source: str, request: Request) -> Response | None:
@@ -256,6 +260,8 @@ class Doors:
             return
         try:
             await _committed(self._desk.submit(command))
+        except Unreadable:
+            raise
         except Refused as refused:
             log.info("pagerduty_refused", verb=inbound.verb, incident=incident.ref, reason=str(refused))
 

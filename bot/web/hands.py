@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from bot.hands import ACTS, READS, Hands, Unknown, Words
+from bot.hands import ACTS, ANSWER, READS, Hands, Unknown, Words
 from bot.incident.glass import Glass
 from bot.incident.people import Refused
 from bot.journal import Busy, Txn, Unsure
@@ -140,4 +140,4 @@ def _words(body: bytes) -> Words:
 
 
 def _text(text: str, status: int = HTTPStatus.OK) -> Response:
-    return PlainTextResponse(f"{text}\n", status)
+    return PlainTextResponse(f"{text}\n", status, headers={ANSWER: "1"})

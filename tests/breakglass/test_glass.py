@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from bot.journal import Txn, logbook
 from bot.journal.glass import break_glass, new_key, shut
 from bot.terminal import Remote
 from bot.workbench.server import Servers, Site, bind
+from tests.servers import raw_server
 from tests.story.night import INTAKE, MAYA, Night, measuring, open_night, told
 from tests.story.test_runbooks import CACHED, ERRORS, at_the_preview, run, step
 from tests.web.site import JONAS
@@ -377,6 +379,32 @@ def test_a_server_that_is_not_there_and_one_that_is_not_ours(there: Type) -> Non
     assert gone.stderr == "Error: http://127.0.0.1:9 does not answer (ConnectionRefusedError).\n"
     other = there("list", "--server", "http://localhost:9/nowhere")
     assert other.exit_code == 1
+
+
+LOGIN = b"HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n\r\nSign in"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (LOGIN % b"200 OK", "answered 200, and not as FixFirst does"),
+        (LOGIN % b"504 Gateway Timeout", "answered 504, and not as FixFirst does"),
+        (b"", "does not answer (RemoteDisconnected)"),
+    ],
+)
+def test_where_the_answer_is_lost_or_another_gives_it_nobody_is_told_that_it_is_done(answer: bytes, said: str) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(answer)
+
+    with raw_server(talk) as port:
+        there = {"FIXFIRST_SERVER": f"http://127.0.0.1:{port}", "FIXFIRST_KEY": "ffglass_1"}
+        did = CliRunner().invoke(main, ["ack", "1"], env=there)
+        read = CliRunner().invoke(main, ["list"], env=there)
+    unknown = "; nobody knows whether it was carried out, so look before you do it again"
+    assert (did.exit_code, did.stdout) == (1, "")
+    assert did.stderr == f"Error: http://127.0.0.1:{port} {said}{unknown}.\n"
+    assert (read.exit_code, read.stderr) == (1, f"Error: http://127.0.0.1:{port} {said}.\n")
 
 
 @pytest.mark.parametrize("address", ["http://incidents.example.com", "http://10.0.0.7:8081", "ftp://x", "x"])

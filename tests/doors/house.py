@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from bot.app import App
 from bot.config import Config, read
+from bot.journal.reader import Memory
 from bot.workbench.server import Servers, Site, bind
 from tests.hands import Afterwards
 
@@ -112,6 +113,14 @@ class House(Street):
         """Works in what has come in."""
         while self.app.engine.turn():
             """until nothing is left to do now"""
+
+    def spoils(self, body: str) -> str:
+        """Writes over the second entry there is, behind the bot's back; gives what it was."""
+        with closing(sqlite3.connect(self.app.config.data_dir / "fixfirst.db")) as database, database:
+            ((before,),) = database.execute("SELECT body FROM event WHERE seq = 2")
+            database.execute("UPDATE event SET body = ? WHERE seq = 2", (body,))
+        self.app.journal.memory = Memory()
+        return str(before)
 
     @contextmanager
     def stuck(self) -> Iterator[None]:

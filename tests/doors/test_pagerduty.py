@@ -44,3 +44,13 @@ def test_an_event_of_an_unknown_incident_is_welcome_and_does_nothing(quiet_house
     before = quiet_house.rows()
     assert quiet_house.pager(pager_event("incident.acknowledged", "01X", id="QNEVERSEEN")).status == 202
     assert quiet_house.rows() == before
+
+
+def test_what_is_done_to_an_incident_that_cannot_be_read_here_is_to_be_told_again(house: House) -> None:
+    follow(house, "incident.triggered", "01T")
+    entry = house.spoils("{}")
+    answer = house.pager(pager_event("incident.acknowledged", "01A", NOW + timedelta(seconds=1)))
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+    house.spoils(entry)
+    follow(house, "incident.acknowledged", "01A")
+    assert only(house).status is Status.ACKNOWLEDGED

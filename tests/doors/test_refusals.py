@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bot.incident.events import Severity
 from tests.doors.house import (
     ALERTS,
     JSON_TYPE,
@@ -76,11 +77,6 @@ REFUSED: dict[str, tuple[Knock, int, str]] = {
     "no status": (without("status"), 400, "alerts[0].status is None, but must be firing or resolved"),
     "no labels": (without("labels"), 400, "alerts[0].labels must be an object of texts"),
     "a number as label": (changed(labels={"alertname": 7}), 400, "alerts[0].labels.'alertname' must be a text"),
-    "10,000 labels": (
-        changed(labels={f"l{n}": "" for n in range(10_000)}),
-        400,
-        "alerts[0].labels holds 10000 entries; at most 256 are accepted",
-    ),
     "no time": (without("startsAt"), 400, "alerts[0].startsAt is None, but must be a time"),
     "a time before time": (changed(startsAt="0001-01-01T00:00:00+23:00"), 400, "alerts[0].startsAt is"),
     "a time after time": (changed(startsAt="9999-12-31T23:59:59-23:00"), 400, "alerts[0].startsAt is"),
@@ -176,6 +172,26 @@ def test_a_refusal_says_why_and_leaves_no_trace(quiet_house: House, name: str) -
     seen = f"{house.lines!r} {answer!r}"
     assert "canary" not in seen
     assert not any(secret in seen for secret in (OLD_SECRET, NEW_SECRET, OLD_TOKEN, NEW_TOKEN))
+
+
+def test_one_alert_that_cannot_be_read_keeps_no_other_from_being_taken_in(house: House) -> None:
+    good = [alert(f"good-{name}", labels={"alertname": name, "service": name}) for name in ("A", "B")]
+    answer = house.alerts(webhook([good[0], alert(fingerprint=""), good[1], "boo"]))
+    assert answer.status == 400, "nobody sends it again, so it is said"
+    first = "alerts[1].fingerprint is missing or longer than 80 characters"
+    assert answer.error == f"{first}; 2 such alerts; taken in of the same message: 2 alerts"
+    house.turn()
+    assert {incident.service for incident in house.app.journal.live()} == {"A", "B"}
+    assert len(house.logged("door_refused")) == 1
+
+
+def test_an_alert_with_too_many_labels_keeps_those_that_mean_something(house: House) -> None:
+    many = {f"a{n:04}": "x" for n in range(10_000)}
+    named = {"alertname": "Burns", "severity": "critical", "service": "chat"}
+    assert house.alerts(webhook([alert(labels={**many, **named}, annotations=None)])).status == 200
+    house.turn()
+    (incident,) = house.app.journal.live()
+    assert (incident.title, incident.service, incident.severity) == ("Burns", "chat", Severity.SEV1)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ def test_the_same_change_twice_is_one(night: Night) -> None:
     night.burns()
     first, again = deploys(night), deploys(night)
     assert (first["new"], again["new"]) == (True, False)
+    assert first["incidents"] == again["incidents"] == ["INC-1"], "whoever missed the first answer gets the same"
     assert len(entries(night)) == 1
     assert len(night.said("Changed while you were looking")) == 1
 
@@ -297,7 +298,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model": "m", "revision": "r" * 201}, "revision has 201 characters"),
     ({"model": "m", "at": "yesterday"}, "at must be a time"),
     ({"model": "m", "at": "2046-11-21T03:04:05Z"}, "at is 2046-11-21T03:04:05Z, which is still to come"),
-    ({"model": "m", "url": "javascript:alert(1)"}, "url must begin with https://"),
+    ({"model": "m", "url": "javascript:alert(1)"}, "url must be an address that begins with https://"),
+    ({"model": "m", "url": "http://[bad"}, "url must be an address"),
     ({"model": "m", "config": {"from": {}}}, "config must be the text of a diff"),
     ({"model": "m", "config": {"before": [], "after": 3}}, "config.after must be an object"),
 ]
