@@ -18,8 +18,6 @@ log = structlog.get_logger()
 
 LONGEST_TIMEOUT: Final = timedelta(seconds=10)
 """As for any call outside; an audit waits for it."""
-REDIRECTS: Final = 3
-"""All within the time-out of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,6 @@ class Heartbeat:
 
         try:
             with Punctual() as session:
-                session.max_redirects = REDIRECTS
                 session.headers["User-Agent"] = "FixFirst"
                 with session.get(self._settings.url, timeout=self._settings.timeout, stream=True) as answer:
                     return "" if answer.ok else f"it answered {answer.status_code}"
