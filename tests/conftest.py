@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.databases import PostgreSQL, postgresql
 
@@ -84,6 +84,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 CHROMIUM = Path("/usr/bin/chromium")
+SEEN_WITHIN_MS = 30_000
+"""Only against waiting for ever; Playwright's own five seconds are short for a busy machine."""
 CHROMIUM_FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -107,6 +109,7 @@ def browser() -> Iterator[Browser]:
     """One Chromium for all tests: Playwright allows one of its own kind in a process."""
     if not CHROMIUM.exists():
         pytest.skip("needs chromium")
+    expect.set_options(timeout=SEEN_WITHIN_MS)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
         yield started

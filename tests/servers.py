@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from bot.workbench.server import bind_for_later
 
-STARTS_WITHIN_S = 20.0
+STARTS_WITHIN_S = 60.0
 
 
 def program(name: str, package: str) -> str:

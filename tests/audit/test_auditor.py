@@ -19,6 +19,7 @@ from bot.incident.policy import Policy
 from bot.outbox import Outbox
 from bot.workbench.server import bind
 from tests.audit.service import SECRET, Service
+from tests.clocked import by_the_clock
 from tests.databases import only_to_be_read
 from tests.servers import drip, free_port, raw_server
 from tests.story.night import MAYA, Night, alert
@@ -209,6 +210,7 @@ def test_a_service_that_does_not_answer_is_waited_for_only_so_long() -> None:
     assert [line["reason"] for line in lines] == ["ReadTimeout"]
 
 
+@by_the_clock
 def test_a_service_whose_answer_drips_ends_neither_audits_nor_signs_of_life(site: Site) -> None:
     answers: list[Callable[[socket.socket], None]] = [partial(drip, first=b"HTTP/1.1 200 OK\r\nX: "), well]
 

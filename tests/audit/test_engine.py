@@ -14,7 +14,7 @@ from bot.journal.audit import try_out
 from tests.doors.house import House, open_house
 from tests.web.site import Site
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 def until(happened: Callable[[], object]) -> None:

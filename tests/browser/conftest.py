@@ -14,9 +14,10 @@ from playwright.sync_api import Browser, Locator, Page
 
 from bot.workbench.launch import Options, Workbench
 from bot.workbench.settings import Ports
+from tests.clocked import patient_slack
 
 ANY = Ports(**dict.fromkeys(Ports.__dataclass_fields__, 0))
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PICTURES = Path(__file__).parents[2] / "artifacts" / "first-minute"
 
@@ -27,7 +28,7 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
     for program, package in (("prometheus", "prometheus"), ("prometheus-alertmanager", "prometheus-alertmanager")):
         if not shutil.which(program):
             pytest.skip(f"needs {package}")
-    with Workbench(Options(ports=ANY, directory=tmp_path)) as running:
+    with patient_slack(), Workbench(Options(ports=ANY, directory=tmp_path)) as running:
         yield running
 
 
@@ -85,7 +86,7 @@ class Newcomer:
 @pytest.fixture
 def quiet_bench(tmp_path: Path) -> Iterator[Workbench]:
     """The same without alerts: what happens is what people declare."""
-    with Workbench(Options(ports=ANY, directory=tmp_path, monitoring=False)) as running:
+    with patient_slack(), Workbench(Options(ports=ANY, directory=tmp_path, monitoring=False)) as running:
         yield running
 
 

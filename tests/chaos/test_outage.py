@@ -139,7 +139,7 @@ def test_a_page_that_somebody_made_needless_while_it_waited_is_not_sent(night: N
     assert "triggered" not in [status for _, status in night.pages()]
 
 
-def eventually(holds: Callable[[], object], within: float = 15.0) -> None:
+def eventually(holds: Callable[[], object], within: float = 60.0) -> None:
     deadline = time.monotonic() + within
     while not holds():
         assert time.monotonic() < deadline, f"did not come true within {within} s"

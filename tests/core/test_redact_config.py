@@ -92,4 +92,4 @@ BAITS = (
 def test_a_text_made_to_be_slow_is_read_in_one_go(bait: str) -> None:
     began = time.process_time()
     redact_config((bait * 40_000)[:40_000])
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 4, "0.15 s on an idle machine"

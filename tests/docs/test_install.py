@@ -96,7 +96,7 @@ def test_what_the_dockerfile_installs_serves_both_listeners(installed: Path, tmp
     )
     bot.start()
     try:
-        bot.wait_ready(30)
+        bot.wait_ready(90)
         for path in ("/", "/postmortems", "/runbooks", "/static/pages.css", "/health/ready", "/metrics"):
             assert is_up(f"http://127.0.0.1:{pages}{path}", timeout=5), bot.log_tail()
     finally:

@@ -19,6 +19,7 @@ import pytest
 from bot.workbench.launch import Options, Workbench
 from bot.workbench.settings import Ports
 from bot.workbench.slack.model import Channel, Message
+from tests.clocked import patient_slack
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
@@ -26,6 +27,7 @@ ANY = Ports(**dict.fromkeys(Ports.__dataclass_fields__, 0))
 INTAKE = "C0INCIDENTS"
 MAYA = "U0MAYA"
 POLL_S = 0.02
+BUSY = 4
 READS_S = 1.0
 """Nobody reads a message and answers it in less; Slack's limit of a message a second counts on that too."""
 
@@ -83,10 +85,11 @@ class Shift:
     relay: Relay
 
     def eventually(self, look: Callable[[], Found | None], what: str, seconds: float) -> Found:
-        """What `look` finds, as soon as it finds anything true; the test fails after so many seconds."""
-        deadline = time.monotonic() + seconds
+        """What `look` finds, as soon as it finds anything true; the test fails after so many seconds, which is what an
+        idle machine never needs, and a busy one has some times over."""
+        deadline = time.monotonic() + BUSY * seconds
         while not (found := look()):
-            assert time.monotonic() < deadline, f"within {seconds:.0f} s no {what}\n{self.bench.bot.log_tail(20)}"
+            assert time.monotonic() < deadline, f"in {BUSY * seconds:.0f} s no {what}\n{self.bench.bot.log_tail(20)}"
             time.sleep(POLL_S)
         return found
 
@@ -182,7 +185,7 @@ def shift(tmp_path: Path) -> Iterator[Shift]:
         webhook_url = f"http://127.0.0.1:{server.server_address[1]}/"
         bench.monitoring.config = replace(bench.monitoring.config, webhook_url=webhook_url)
         try:
-            with bench:
+            with patient_slack(), bench:
                 yield Shift(bench, relay)
         finally:
             server.shutdown()

@@ -85,9 +85,11 @@ def test_who_was_cut_off_and_dies_with_what_it_claimed_is_replaced_all_the_same(
 
 
 def test_who_waits_for_the_row_that_a_silent_server_claims_does_not_get_it_after_that(
-    tmp_path: Path, postgres: PostgreSQL
+    tmp_path: Path, postgres: PostgreSQL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a statement that waits for a row sees of other rows, beats too, is from before it waited."""
+    for limit in ("IDLE_TIMEOUT_MS", "LOCK_TIMEOUT_MS", "STATEMENT_TIMEOUT_MS"):
+        monkeypatch.setattr(f"bot.journal.database.{limit}", 60_000)
     with servers_of(tmp_path, postgres.new()) as (silent, lives):
         page = paged(silent)
         both_known(silent, lives)
@@ -98,7 +100,7 @@ def test_who_waits_for_the_row_that_a_silent_server_claims_does_not_get_it_after
         def claims(txn: Txn) -> Job | None:
             taken = txn.claim(page.id, txn.now + LEASE)
             theirs.append(lives.journal.write(lambda other: other.claim(page.id, other.now + LEASE)))
-            until(lambda: txn.direct.raw("SELECT count(*) FROM pg_locks WHERE NOT granted", {}), within_s=1.5)
+            until(lambda: txn.direct.raw("SELECT count(*) FROM pg_locks WHERE NOT granted", {}))
             beat(txn.direct, txn.workspace, silent.journal.server, txn.now)
             return taken
 

@@ -15,16 +15,17 @@ from bot.incident.events import AckDeadlineMissed
 from bot.incident.policy import Policy
 from bot.incident.state import Incident
 from bot.journal import Job, Txn
-from bot.journal.servers import LEASE
+from bot.journal.servers import DEAD_AFTER, LEASE
 from bot.outbox import LONGEST_REST, LONGEST_WISH_S, Outbox
 from tests.engine.replica import Cluster, Replica, until
 from tests.journal.conftest import House
 
-ANSWER_WITHIN_S = 1.0
+ANSWER_WITHIN_S = 10.0
+"""Seconds, on a busy machine; what hangs does so until the alerts are in."""
 MORE_THAN_IS_LOOKED_AT = 40
 """Jobs of one courier that one look takes: 32."""
-LATE_AT_MOST_S = 3.0
-"""A sweep a second on each server, and what a busy machine takes to run the test."""
+LATE_AT_MOST_S = DEAD_AFTER.total_seconds()
+"""Each server sweeps every second, and nobody waits until one that went is given up."""
 
 
 def test_news_become_an_incident_that_is_paged_and_shown(servers: Cluster) -> None:

@@ -144,12 +144,15 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-def test_whatever_is_lost_of_the_queue_the_sweep_does_the_work(queued: Cluster, loss: str) -> None:
+def test_whatever_is_lost_of_the_queue_the_sweep_does_the_work(
+    queued: Cluster, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.engine.postgres.POLL_EVERY_S", 600.0)
     server = queued.joins().start()
     with capture_logs() as lines:
         queued.sql(loss)
         server.fires("chat")
-        until(lambda: {"Page", "Tell"} <= set(queued.world.kinds()), within_s=4)
+        until(lambda: {"Page", "Tell"} <= set(queued.world.kinds()))
     assert [line for line in lines if "bug" in line["event"]] == []
     assert len([line for line in lines if line["event"] == "queue_broken"]) <= 1
 
@@ -163,7 +166,7 @@ def test_a_worker_whose_connections_are_cut_begins_anew(queued: Cluster) -> None
     )
     server.fires("chat")
     until(lambda: {"Page", "Tell"} <= set(queued.world.kinds()))
-    until(lambda: queued.sql("SELECT count(*) FROM procrastinate_jobs") == [(0,)], within_s=25)
+    until(lambda: queued.sql("SELECT count(*) FROM procrastinate_jobs") == [(0,)], within_s=60)
 
 
 def freed(queued: Cluster, server: Replica, at: Callable[[App], object] = lambda _: None) -> int:

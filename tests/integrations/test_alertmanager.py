@@ -11,6 +11,7 @@ from bot.contracts import Malformed, Permanent, Transient
 from bot.intake.reading import Reading
 from bot.integrations.alertmanager import Settings, firing
 from bot.settings import Secret
+from tests.clocked import by_the_clock
 from tests.servers import drip, raw_server
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -50,6 +51,7 @@ def stalls(connection: socket.socket) -> None:
         (answers(HEAD + b"Content-Length: 6\r\n\r\n<html>"), Malformed, "not JSON"),
     ],
 )
+@by_the_clock
 def test_what_goes_wrong_is_over_in_its_time_and_is_a_failure_that_others_know(
     talk: Callable[[socket.socket], None], kind: type[Exception], words: str
 ) -> None:

@@ -14,6 +14,7 @@ from bot.incident import commands as cmd
 from bot.incident import effects as ef
 from bot.incident import events as ev
 from bot.integrations.fallback import Fallback, Voice
+from tests.clocked import by_the_clock
 from tests.core.case import START, Case
 from tests.integrations.fallbacks import BRIDGE, MAIL, burning, voice, word
 from tests.integrations.postbox import Postbox
@@ -119,6 +120,7 @@ def dripping(first: bytes) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("table", [{**MAIL, "security": "none"}, BRIDGE], ids=["mail", "webhook"])
+@by_the_clock
 def test_however_slowly_it_is_answered_a_word_is_over_in_its_time(table: dict[str, Any]) -> None:
     with dripping(b"220-" if table["kind"] == "mail" else b"HTTP/1.1 200 OK\r\nX: ") as port:
         where = {"port": port} if table["kind"] == "mail" else {"url": f"http://127.0.0.1:{port}/page"}

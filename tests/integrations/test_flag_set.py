@@ -63,7 +63,7 @@ def evaluated(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def comes_to(client: Any, wanted: str) -> bool:
-    limit, pause = time.monotonic() + 5, threading.Event()
+    limit, pause = time.monotonic() + 30, threading.Event()
     while (found := client.get_string_value("serve-from-cache", "nothing")) != wanted and time.monotonic() < limit:
         pause.wait(0.02)
     return bool(found == wanted)

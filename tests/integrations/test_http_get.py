@@ -48,7 +48,7 @@ def gateway() -> Iterator[Gateway]:
 
 
 def get_of(gateway: Gateway, path: str = "/v1/models/{model}") -> Get:
-    table = {"method": "GET", "url": gateway.address + path, "token_env": "GATEWAY_TOKEN", "timeout": "2s"}
+    table = {"method": "GET", "url": gateway.address + path, "token_env": "GATEWAY_TOKEN", "timeout": "9s"}
     endpoint, faults = Endpoint.from_toml("gateway", table, {"GATEWAY_TOKEN": TOKEN}.get)
     assert faults == []
     assert endpoint is not None

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from bot.contracts import Observed, Permanent, Transient
 from bot.incident.run import Risk
 from bot.integrations.http import Endpoint, HttpRequest
+from tests.clocked import by_the_clock
 from tests.servers import Answering, http_server
 
 TOKEN = "canary-7f3a"
@@ -237,7 +238,7 @@ def test_true_is_not_taken_for_one(service: DeployService) -> None:
 
 def test_an_endpoint_that_cannot_be_observed_says_so_and_stays_unknown(service: DeployService) -> None:
     blind = endpoint_of(
-        {"method": "PUT", "url": f"{service.address}/flush/{{cache}}", "token_env": "DEPLOY_TOKEN", "timeout": "2s"}
+        {"method": "PUT", "url": f"{service.address}/flush/{{cache}}", "token_env": "DEPLOY_TOKEN", "timeout": "9s"}
     )
     act = HttpRequest({"flush": blind})
     plan = act.plan({"endpoint": "flush", "cache": "answers"})
@@ -476,6 +477,7 @@ def fall_silent(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("talk", [drip, fall_silent])
+@by_the_clock
 def test_a_slow_server_cannot_hold_the_call_beyond_its_time(talk: Callable[[socket.socket], None]) -> None:
     with closing_server(talk) as address:
         slow = {"url": f"{address}/x", "token_env": "DEPLOY_TOKEN", "timeout": "1s"}

@@ -15,6 +15,7 @@ from bot.integrations.fallback import Notice
 from bot.integrations.names import FRESH_S, PATIENCE_S, Address, Names
 from bot.integrations.pagerduty import Integration
 from bot.settings import Secret
+from tests.clocked import by_the_clock
 from tests.core.case import START
 from tests.integrations.bridge import Bridge, open_bridge
 from tests.integrations.fallbacks import BRIDGE, MAIL, burning, voice, word
@@ -68,16 +69,16 @@ class Service:
 
 def said_by_pagerduty(bridge: Bridge, _: Postbox) -> None:
     bridge.answer = (202, b'{"status": "success", "dedup_key": "k"}')
-    pager = Integration("spare", Secret("f" * 32), f"http://{HOST}:{bridge.port}", 2.0)
+    pager = Integration("spare", Secret("f" * 32), f"http://{HOST}:{bridge.port}", 4.0)
     pager.tell(Notice("k", "it burns", START))
 
 
 def said_by_webhook(bridge: Bridge, _: Postbox) -> None:
-    voice(BRIDGE, url=f"http://{HOST}:{bridge.port}/page", timeout="2s").say(word(burning().inc))
+    voice(BRIDGE, url=f"http://{HOST}:{bridge.port}/page", timeout="4s").say(word(burning().inc))
 
 
 def said_by_mail(_: Bridge, box: Postbox) -> None:
-    voice(MAIL, host=HOST, port=box.port, security="none", timeout="2s").say(word(burning().inc))
+    voice(MAIL, host=HOST, port=box.port, security="none", timeout="4s").say(word(burning().inc))
 
 
 @pytest.mark.parametrize("say", [said_by_pagerduty, said_by_webhook, said_by_mail])
@@ -115,6 +116,7 @@ def test_without_a_name_service_what_was_known_before_is_used(bridge: Bridge, mo
     assert (len(bridge.heard), service.asked) == (2, 2)
 
 
+@by_the_clock
 def test_a_name_service_that_hangs_holds_up_what_is_known_for_no_more_than_a_moment() -> None:
     service = Service(at("127.0.0.1", 80))
     service.names.addresses(HOST, 80, 1)
@@ -134,7 +136,7 @@ def test_a_lookup_that_takes_longer_than_a_page_has_serves_the_next_try(
     service = Service(at("127.0.0.1", bridge.port))
     service.stands.clear()
     monkeypatch.setattr(line, "NAMES", service.names)
-    with pytest.raises(Transient, match="no answer in 2 s"):
+    with pytest.raises(Transient, match="no answer in 4 s"):
         said_by_webhook(bridge, Postbox())
     service.stands.set()
     said_by_webhook(bridge, Postbox())

@@ -26,7 +26,7 @@ def server() -> Iterator[Server]:
 
 
 def loki(url: str, **keys: str) -> Loki:
-    settings, faults = Settings.from_toml({"url": url, "timeout": "2s", **keys}, {"LOKI_TOKEN": "t0ken-of-loki"}.get)
+    settings, faults = Settings.from_toml({"url": url, "timeout": "9s", **keys}, {"LOKI_TOKEN": "t0ken-of-loki"}.get)
     assert settings is not None, faults
     return Loki(settings, ANY, 20)
 

@@ -9,6 +9,7 @@ import pytest
 from bot.contracts import Attempt, Permanent, TakenOver, Transient
 from bot.incident import effects as ef
 from bot.integrations.pagerduty import Courier, Settings
+from tests.clocked import by_the_clock
 from tests.core.case import START, Case
 from tests.integrations.bridge import Bridge
 
@@ -27,6 +28,7 @@ def silent() -> Iterator[Courier]:
         courier.close()
 
 
+@by_the_clock
 def test_a_later_try_that_looks_first_still_leaves_its_lane_within_four_seconds(silent: Courier) -> None:
     incident = Case().alerts(firing=1, new=1).inc
     began = time.monotonic()

@@ -67,7 +67,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _wait_until_ready(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     pause = threading.Event()
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -259,7 +259,7 @@ def test_a_closed_port_is_transient_at_once() -> None:
     began = time.monotonic()
     with pytest.raises(Transient, match="cannot be reached"):
         Prometheus(Settings(address)).measure("up", "> 0")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4, "its time-out is 5 s"
 
 
 def test_a_silent_prometheus_is_given_up_after_the_timeout() -> None:
@@ -275,7 +275,7 @@ def test_one_that_drips_is_given_up_after_the_timeout_too(first: bytes) -> None:
         began = time.monotonic()
         with pytest.raises(Transient, match=r"did not answer in 0\.3 s"):
             Prometheus(Settings(f"http://127.0.0.1:{port}", 0.3)).measure("up", "> 0")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5, "it drips for ten"
 
 
 def test_an_expectation_that_is_none_is_refused_before_anything_is_asked() -> None:

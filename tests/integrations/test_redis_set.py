@@ -16,6 +16,7 @@ from bot.incident.run import Risk
 from bot.integrations.redis import Set, Target
 from bot.runbook.kinds import KINDS
 from bot.runbook.shelf import check
+from tests.clocked import by_the_clock
 from tests.servers import certificate_in, drip, free_port, program, raw_server, running
 
 PASSWORD = "canary-7f3a"
@@ -29,7 +30,7 @@ def target_at(port: int, **changes: Any) -> Target:
         "user": "fixfirst",
         "password_env": "CACHE_PASSWORD",
         "prefixes": ["fallback:", "shed:"],
-        "timeout": "2s",
+        "timeout": "9s",
     } | changes
     target, faults = Target.from_toml("answers", table, {"CACHE_PASSWORD": PASSWORD}.get)
     assert faults == []
@@ -401,6 +402,7 @@ def nonsense(connection: Any) -> None:
         (lambda _: None, Transient, "cannot be reached, or hung up"),
     ],
 )
+@by_the_clock
 def test_another_side_that_is_no_redis_or_slow_ends_in_a_sentence(
     talk: Callable[[Any], None], kind: type[Exception], words: str
 ) -> None:

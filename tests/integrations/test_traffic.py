@@ -17,6 +17,7 @@ import pytest
 
 from bot.contracts import Observed, Permanent, Plan, Transient
 from bot.integrations.traffic import Shed, Shift, Target
+from tests.clocked import by_the_clock
 from tests.servers import Answering, drip, free_port, free_ports, http_server, program, raw_server, running
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters"
@@ -70,7 +71,7 @@ def backends() -> Iterator[dict[str, int]]:
 
 
 def target_of(table: dict[str, Any]) -> Target:
-    target, faults = Target.from_toml("edge", {"timeout": "2s"} | table, lambda _: None)
+    target, faults = Target.from_toml("edge", {"timeout": "9s"} | table, lambda _: None)
     assert faults == []
     assert target is not None
     return target
@@ -406,6 +407,7 @@ def gone(connection: Any) -> None:
         (drip, Transient, "no answer in 1 s"),
     ],
 )
+@by_the_clock
 def test_another_side_that_is_no_proxy_or_slow_ends_in_a_sentence(
     proxy: str, talk: Callable[[Any], None], kind: Any, words: str
 ) -> None:

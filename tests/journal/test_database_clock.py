@@ -13,8 +13,9 @@ from bot.journal.database import ASK_EVERY_S, DatabaseClock, open_engine
 from tests.databases import PostgreSQL
 from tests.hands import suspended
 
-STALL_S = 4.0
-QUICK = timedelta(seconds=1)
+STALL_S = 40.0
+QUICK = timedelta(seconds=10)
+"""What a busy machine may take from one line of a test to the next; less than what these tests are about."""
 """More than a question takes here."""
 
 

@@ -194,21 +194,28 @@ def test_a_server_that_is_frozen_in_a_transaction_holds_the_others_up_only_so_lo
     incident = opened(first)
     frozen = Frozen(first, incident)
     click = cmd.Acknowledge(incident=incident.id, by=MAYA, at=second.clock(), key="slack:act:1", source="slack")
-    assert len(second.desk.handle(click, 4).entries) == 1
+    assert len(second.desk.handle(click, 20).entries) == 1
     assert frozen.let_go() is None, "it has lost its transaction, and begun it anew"
     for house in (first, second):
         house.journal.close()
 
 
-def test_a_server_begins_while_another_is_frozen_in_the_middle_of_its_work(replicas: list[House]) -> None:
-    first, second, _ = replicas
+def test_a_server_begins_while_another_is_frozen_in_the_middle_of_its_work(
+    tmp_path: Path, postgres: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "IDLE_TIMEOUT_MS", 60_000)
+    url = postgres.new()
+    first, second = House(tmp_path, url), House(tmp_path, url)
     frozen = Frozen(first, opened(first))
     engine = LocalEngine(second.desk, Outbox(second.desk, {}))
     began = time.monotonic()
     engine.start()
-    assert time.monotonic() - began < 2
+    took = time.monotonic() - began
     frozen.let_go()
     engine.stop()
+    for house in (first, second):
+        house.journal.close()
+    assert took < database.LOCK_TIMEOUT_MS / 1000, "whoever waits for a lock does so for longer"
 
 
 def test_a_server_that_begins_with_other_settings_reckons_the_deadlines_anew(replicas: list[House]) -> None:

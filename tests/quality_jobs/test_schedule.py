@@ -1,5 +1,6 @@
 """Canaries in the running bot: one round a slot whatever the number of servers, within the day's tokens, and kept."""
 
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -123,17 +124,22 @@ def test_what_is_not_answered_in_time_counts_against_the_days_tokens_too(house: 
 
 
 def test_one_model_that_hangs_holds_up_no_other(house: House, server: Scripted) -> None:
-    from tests.quality_jobs.models import dripping
     from tests.servers import raw_server
 
-    with raw_server(dripping) as port:
-        hangs = Canary("hangs", Endpoint(f"http://127.0.0.1:{port}/v1", "m", timeout=3), (HELLO,), every=TEN)
+    over = threading.Event()
+
+    def silent(_: socket.socket) -> None:
+        over.wait(60)
+
+    with raw_server(silent) as port:
+        hangs = Canary("hangs", Endpoint(f"http://127.0.0.1:{port}/v1", "m", timeout=60), (HELLO,), every=TEN)
         canaries = Canaries(house.journal, [hangs, canary(server)])
         canaries.look()
         quick = next(thread for thread in threading.enumerate() if thread.name == "canary-chat")
-        quick.join(2)
+        quick.join(20)
         assert not quick.is_alive()
         assert [one.canary for one in last_rounds(house.journal)] == ["chat"]
+        over.set()
         landed()
     assert {one.canary: one.pass_ratio for one in last_rounds(house.journal)} == {"chat": 1.0, "hangs": 0.0}
 

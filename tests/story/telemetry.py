@@ -98,7 +98,7 @@ def watched(folder: Path, url: str, more: str = "") -> Iterator[Night]:
     settings = {
         "[prometheus]\n": f"{more}[prometheus]\n",
         "[prometheus]\nurl = ": f'[prometheus]\nurl = "{url}"  # and not ',
-        'timeout = "5s"': 'timeout = "2s"',
+        'timeout = "5s"': 'timeout = "8s"',
         '[health]\nwindow = "30s"\nmemory = "6m"': '[health]\nwindow = "5m"',
         '[proof]\nquiet = "30s"': '[proof]\nquiet = "5m"',
     }

@@ -17,9 +17,11 @@ from bot.workbench.slack.faults import Fault
 from tests.story.night import ANY_PORTS, INTAKE, MAYA, Night, alert, open_night, webhook
 
 OPENING = "apps.connections.open"
+SOON_S = 6.0
+"""Seconds, on a busy machine; the call itself may last 8."""
 
 
-def eventually(holds: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+def eventually(holds: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     limit, pause = time.monotonic() + seconds, threading.Event()
     while not holds():
         assert time.monotonic() < limit, f"within {seconds:.0f} s not {what}"
@@ -70,7 +72,7 @@ def test_a_server_that_starts_without_slack_pages_and_hears_slack_when_it_is_bac
     with Workbench(options) as bench:
         bench.workspace.faults.down = True
         bench.bot.start()
-        bench.bot.wait_ready(30)
+        bench.bot.wait_ready(90)
         bearer = {"Authorization": f"Bearer {bench.secrets.alertmanager_token}"}
         url = f"{bench.ports.url('doors')}/hooks/alertmanager"
         burning = urllib.request.Request(url, json.dumps(webhook(alert())).encode(), bearer, method="POST")
@@ -81,7 +83,7 @@ def test_a_server_that_starts_without_slack_pages_and_hears_slack_when_it_is_bac
         eventually(lambda: [c for c in bench.workspace.calls if c.method == OPENING][1:], "tried again")
         assert bench.bot.running
         bench.workspace.faults.clear()
-        eventually(lambda: bench.workspace.state.sockets.connected, "connected", 40)
+        eventually(lambda: bench.workspace.state.sockets.connected, "connected", 90)
         bench.workspace.command(MAYA, INTAKE, "/incident ack INC-1")
         eventually(lambda: bench.pagerduty.incidents[0].status == "acknowledged", "acknowledged")
 
@@ -90,11 +92,11 @@ def test_a_slack_that_hangs_holds_up_neither_the_start_nor_the_end(night: Night)
     night.bench.workspace.faults.plan(Fault.HANG, OPENING)
     began = time.monotonic()
     with listening(night) as hang_up:
-        assert time.monotonic() - began < 2, "the call itself may last 8 s"
+        assert time.monotonic() - began < SOON_S
         eventually(lambda: asked(night), "asked")
         began = time.monotonic()
         hang_up()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < SOON_S
     night.bench.workspace.faults.release()
 
 
@@ -106,7 +108,7 @@ def test_a_slack_that_asks_to_slow_down_is_left_alone_and_nobody_waits_for_that(
         assert asked(night) == 1
         began = time.monotonic()
         hang_up()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < SOON_S
     assert lines(night, "slack_socket_not_open") == ["Slack asks us to slow down"]
 
 
@@ -131,7 +133,7 @@ def test_a_wrong_token_is_named_and_the_rest_goes_on(night: Night) -> None:
 def test_a_socket_that_slack_ends_is_opened_anew_and_clicks_go_on(
     night: Night, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack.socket.PING_EVERY_S", 0.2)
+    monkeypatch.setattr("bot.slack.socket.PING_EVERY_S", 1.0)
     with listening(night):
         sockets = night.bench.workspace.state.sockets
         eventually(lambda: sockets.connected, "connected")
@@ -140,7 +142,7 @@ def test_a_socket_that_slack_ends_is_opened_anew_and_clicks_go_on(
             sockets.disconnect()
         else:
             sockets.stop()
-        eventually(lambda: asked(night) >= 3 and sockets.connected, "connected again", 30)
+        eventually(lambda: asked(night) >= 3 and sockets.connected, "connected again", 90)
         night.alerts(alert())
         night.clicks(MAYA, night.card, Do.ACK, night.incident.channel)
         assert night.stands(Status.ACKNOWLEDGED)

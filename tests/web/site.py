@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +135,7 @@ class Site:
     journal: Journal = field(init=False)
     app: Starlette = field(init=False)
     count: int = 0
+    writes_within_s: float = 30.0
 
     def __post_init__(self) -> None:
         engine = open_engine(self.url or sqlite_url(self.folder))
@@ -160,9 +160,12 @@ class Site:
             policy=self.policy,
             hands=Hands(self.desk),
             hosts=["127.0.0.1", "localhost", "::1", "incidents.example.com"],
-            vitals=Vitals(self.numbers, partial(try_out, self.journal, 0.2), self.auditor.findings, self.models),
+            vitals=Vitals(self.numbers, self._writes, self.auditor.findings, self.models),
         )
         self.client = TestClient(self.app, base_url=ADDRESS, follow_redirects=False)
+
+    def _writes(self) -> None:
+        try_out(self.journal, self.writes_within_s)
 
     def clock(self) -> datetime:
         return self.now

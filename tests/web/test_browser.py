@@ -86,9 +86,9 @@ def test_a_renewed_incident_keeps_what_was_opened_and_where_one_stood(site: Site
     page.set_viewport_size({"width": 1280, "height": 500})
     page.goto(f"{address}/incidents/INC-1")
     page.get_by_text("3 more checks").click()
-    page.mouse.wheel(0, 300)
-    page.wait_for_function("scrollY > 200")
+    page.evaluate("scrollTo({top: 300, behavior: 'instant'})")
     stood = page.evaluate("scrollY")
+    assert stood > 200
     site.after(minutes=1).do(cmd.Acknowledge)
     page.clock.run_for(ROUND_MS)
     expect(page.get_by_text("Maya Okafor acknowledged")).to_be_attached()

@@ -13,6 +13,7 @@ from bot.intake.alerts import Delivery, Message
 from bot.journal import Busy
 from bot.web import intake as room
 from bot.web.intake import ALERTS_TOGETHER, CAPACITY, Intake
+from tests.clocked import by_the_clock
 
 
 def message(name: str, alerts: int = 1) -> Message:
@@ -81,7 +82,11 @@ def test_what_comes_in_during_a_commit_goes_into_the_next_together() -> None:
     asyncio.run(story())
 
 
-def test_those_who_were_answered_together_are_waited_for_and_written_together() -> None:
+def test_those_who_were_answered_together_are_waited_for_and_written_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "GATHER_S", 60.0)
+
     async def story() -> None:
         disk = Disk()
         intake = Intake(disk.receive)
@@ -195,9 +200,16 @@ def test_after_a_journal_that_did_not_answer_alerts_may_wait_again(monkeypatch: 
     monkeypatch.setattr(room, "MOST_ALERTS", 1_000)
     monkeypatch.setattr(room, "COMMIT_WITHIN_S", 0.05)
 
+    class Once(Intake):
+        """Gives up once; whoever comes then has all the time that a slow machine needs."""
+
+        def _give_up(self, flight: room.Flight) -> None:
+            monkeypatch.setattr(room, "COMMIT_WITHIN_S", 60.0)
+            super()._give_up(flight)
+
     async def story() -> None:
         disk = Disk()
-        intake = Intake(disk.receive)
+        intake = Once(disk.receive)
         late = await come_in(intake, message("a"), message("b", 900))
         assert all(isinstance(said, Busy) for said in await asyncio.gather(*late, return_exceptions=True))
         again = await come_in(intake, message("b", 900), message("c"))
@@ -221,8 +233,9 @@ def test_a_message_larger_than_all_that_may_wait_is_taken_when_nothing_waits(mon
     asyncio.run(story())
 
 
+@by_the_clock
 def test_in_a_storm_the_log_says_now_and_then_what_came_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "TELL_EVERY_S", 0.02)
+    monkeypatch.setattr(room, "TELL_EVERY_S", 0.2)
 
     async def story() -> list[int]:
         disk = Disk()

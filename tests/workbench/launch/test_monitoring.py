@@ -113,7 +113,7 @@ def test_a_bad_deploy_is_an_alert_in_seconds_and_a_rollback_resolves_it(
     with bench:
         assert (bench.monitoring.state("prometheus"), bench.monitoring.state("alertmanager")) == ("up", "up")
         bench.fleet.set_fault("bad-deploy", True)
-        eventually(lambda: kept.has("firing", "LLMErrorRatioHigh"), 15)
+        eventually(lambda: kept.has("firing", "LLMErrorRatioHigh"), 60)
         labels = next(labels for _, labels, _ in kept.alerts if labels["alertname"] == "LLMErrorRatioHigh")
         assert labels == {
             "alertname": "LLMErrorRatioHigh",
@@ -125,5 +125,5 @@ def test_a_bad_deploy_is_an_alert_in_seconds_and_a_rollback_resolves_it(
         assert kept.alerts[0][2]["runbook"] == "rollback-model-deploy"
         assert kept.tokens == {f"Bearer {bench.secrets.alertmanager_token}"}
         bench.fleet.deploy("llama-70b", "r41")
-        eventually(lambda: kept.has("resolved", "LLMErrorRatioHigh"), 40)
+        eventually(lambda: kept.has("resolved", "LLMErrorRatioHigh"), 120)
     assert bench.monitoring.state("prometheus") == "down"

@@ -213,7 +213,7 @@ def test_a_child_that_ignores_the_request_to_end_is_killed(
     child = Child("Stubborn", [sys.executable, "-c", script], log=tmp_path / "log", ready_url="http://127.0.0.1:1/")
     child.start()
     pid = child.pid
-    eventually(lambda: "ready" in child.log.read_text(), 10)
+    eventually(lambda: "ready" in child.log.read_text(), 60)
     child.stop()
     assert pid is not None
     with pytest.raises(ProcessLookupError):

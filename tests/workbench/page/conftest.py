@@ -22,9 +22,10 @@ from starlette.routing import Route
 from bot.workbench.launch import Options, Workbench
 from bot.workbench.server import Servers, Site, bind
 from bot.workbench.settings import Ports
+from tests.clocked import patient_slack
 
 Json = dict[str, Any]
-PATIENCE_MS = 10_000
+PATIENCE_MS = 30_000
 PICTURES = Path(__file__).parents[3] / "artifacts" / "page"
 
 
@@ -69,7 +70,7 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
         paced=False,
         manifest=Path(__file__).with_name("manifest.yaml"),
     )
-    with Workbench(options) as running:
+    with patient_slack(), Workbench(options) as running:
         yield running
 
 

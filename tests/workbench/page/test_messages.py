@@ -70,7 +70,7 @@ def test_every_other_block_is_drawn_and_its_menus_reach_the_bot(desk: Desk, bot:
 
 
 def test_a_button_is_busy_until_the_bot_has_answered(desk: Desk, bot: Bot, gate: Event) -> None:
-    bot.replies["ack"] = lambda _: {} if gate.wait(2) else None
+    bot.replies["ack"] = lambda _: {} if gate.wait(20) else None
     page = desk.open()
     desk.post("SEV2", blocks=card(done=1))
     button = page.get_by_role("button", name="Acknowledge").first

@@ -196,9 +196,9 @@ def api(workspace: Workspace) -> Called:
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until another thread has made something true, five seconds at most."""
+    """Wait until another thread has made something true, half a minute at most."""
     pause = threading.Event()
-    for _ in range(1000):
+    for _ in range(6000):
         if condition():
             return
         pause.wait(0.005)

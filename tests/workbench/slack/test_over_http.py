@@ -134,7 +134,7 @@ def test_a_hanging_call_can_be_released(served: Served) -> None:
         eventually(lambda: bool(served.workspace.calls))
         served.workspace.faults.release()
         with pytest.raises(SlackApiError, match="request_timeout"):
-            hanging.result(5)
+            hanging.result(30)
 
 
 def test_slacks_client_obeys_retry_after(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
