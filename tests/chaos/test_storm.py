@@ -34,7 +34,7 @@ SECONDS: Final = 60 if WHOLE else 6
 A_SECOND: Final = 167
 ALERTS: Final = SECONDS * A_SECOND
 GROUPS: Final = 100 if WHOLE else 20
-MINUTE_S: Final = 50.0
+MINUTE_S: Final = 60.0 if WHOLE else 50.0
 """A short one: a message that a busy machine delays comes closer to the next."""
 TAKES: Final = 1.1 if WHOLE else 2.0
 ACCEPTED_S: Final = 1.0 if WHOLE else 5.0
