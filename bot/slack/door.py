@@ -28,7 +28,7 @@ Answer = tuple[int, Mapping[str, str], bytes]
 
 WAIT: Final = (
     "The journal does not answer yet. I go on trying, and tell you here what came of it. If it cannot wait: "
-    "acknowledge in the pager itself, or with `fixfirst ack` on the server."
+    "acknowledge in the pager itself."
 )
 PRESS_AGAIN: Final = (
     "The journal does not answer yet, so nobody knows whether this was kept. Press again in a moment, as it stands: "
