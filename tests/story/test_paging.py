@@ -99,8 +99,11 @@ def test_when_nobody_comes_whoever_stands_in_for_pagerduty_calls_the_next_too(ou
     night.burns()
     night.through(minutes=5, seconds=10)
     assert [(body["action"], body["level"]) for body in outage.bridge.accepted] == [("trigger", 0), ("trigger", 1)]
-    assert outage.bridge.accepted[1]["news"] == "Nobody has it yet, and the next person is called."
+    assert outage.bridge.accepted[1]["news"] == "Nobody has it yet; escalation 1."
     assert outage.mail.mails == [], "it was never asked"
+    timeline = night.types(MAYA, "/incident timeline", night.incident.channel)
+    assert "Nobody acknowledged in time (escalation 1); asking bridge to call the next person" in timeline
+    assert "policy of PagerDuty" not in timeline, "it has no page to go by"
 
 
 def test_with_everything_dead_people_are_told_that_nobody_was_paged(outage: Outage) -> None:
