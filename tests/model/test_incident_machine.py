@@ -45,7 +45,6 @@ IN_THE_END: Final = AT_LEAST | {
     "health.doubted",
     "pager.page_unanswered",
     "delivery.failed",
-    "delivery.settled",
     "run.step_planned",
     "run.step_asked",
     "run.step_approved",
