@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bot.terminal import CONFIG, WITHIN_S, Reach, at_host, desk_at, hands_at, me, say, the_one_here
+from bot.terminal import CONFIG, WITHIN_S, Reach, at_host, desk_at, hands_at, me, say, the_one_here, who_hears_of_it
 
 SERVER = click.option(
     "--server",
@@ -129,7 +129,7 @@ def start(reach: Reach, reason: str) -> None:
 
 @click.command(name="break-glass")
 @CONFIG
-@click.option("--reason", default="", help="Why; it is kept, and the owner is told.")
+@click.option("--reason", default="", help="Why; it is kept with your name.")
 @click.option("--for", "name", default="", help="Who gets the key, when it is not you.")
 @click.option("--take-back", default="", metavar="KEY-ID", help="End a key before its hour is over.")
 def break_glass(path: Path, reason: str, name: str, take_back: str) -> None:
@@ -143,7 +143,8 @@ def break_glass(path: Path, reason: str, name: str, take_back: str) -> None:
             return
         key = glass.new_key()
         made = desk.soon(lambda txn: glass.break_glass(txn, the_one_here(), name or me(), reason, key), WITHIN_S)
-    click.echo(f"The key {made.id} is good until {made.until:%H:%M} UTC, and the owner is told. Shown once:", err=True)
+    told = who_hears_of_it(path)
+    click.echo(f"The key {made.id} is good until {made.until:%H:%M} UTC; {told}. Shown once:", err=True)
     click.echo(key)
     click.echo("Where it is used: export FIXFIRST_SERVER=https://... and FIXFIRST_KEY, then fixfirst ack REF", err=True)
 

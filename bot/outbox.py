@@ -16,7 +16,7 @@ from bot.contracts import Again, Attempt, Courier, Delivered, Permanent, TakenOv
 from bot.desk import Desk
 from bot.incident.commands import RecordReceipt
 from bot.incident.effects import EFFECT_NAMES, CallSecond, Effect, Page, PageEffect, StopPaging
-from bot.incident.events import DeliveryFailed, Event
+from bot.incident.events import STILL_TRYING, DeliveryFailed, DeliverySettled, Event, PageAccepted
 from bot.incident.people import BOT
 from bot.journal import Busy, Job, Txn, Unreadable
 from bot.journal.clock import elapsed
@@ -249,7 +249,10 @@ class Outbox:
 
         What the core will not take is left out and said to be missing: the act has happened, and to carry it out once
         more would not make its report any better. A database that fails fails the bare end too, so it is no such case.
+        What was told as trouble is taken back with it; that somebody accepted the page says so already.
         """
+        if job.warned and not any(isinstance(event, PageAccepted) for event in happened):
+            happened = (*happened, DeliverySettled(job.effect.carrier(), _name(job.effect)))
         for events, suffix in ((happened, ""), ((_unrecorded(job),), ":unrecorded"), ((), "")):
             try:
                 self._journal.write(partial(self._end, job=job, events=events, suffix=suffix)).result()
@@ -297,7 +300,7 @@ class Outbox:
             return
         until = now + _pause_of(job, failure.retry_after)
         worry = _pages(job) and not job.warned and now - job.created_at > WORRY_AFTER
-        trouble = DeliveryFailed(job.effect.carrier(), _name(job.effect), f"{failure}; still trying")
+        trouble = DeliveryFailed(job.effect.carrier(), _name(job.effect), f"{failure}{STILL_TRYING}", trying=True)
 
         def write(txn: Txn) -> None:
             if not txn.postpone(job, until, str(failure), warned=worry):

@@ -80,6 +80,16 @@ def desk_at(path: Path) -> Iterator[Any]:
         journal.close()
 
 
+def who_hears_of_it(path: Path) -> str:
+    """Who is told of a broken glass by the configuration at `path`, half a sentence; it is the server that tells."""
+    config = config_at(path, load_for_terminal)
+    if config.slack is not None:
+        return "the running server tells the owner" if config.slack.owner else "the running server tells it in the chat"
+    if config.pagerduty is not None:
+        return "the running server tells it by pager"
+    return "nobody is set up to be told"
+
+
 @contextmanager
 def at_host() -> Iterator[None]:
     """What is refused, or cannot be written, is a sentence."""
@@ -158,7 +168,7 @@ def hands_at(reach: Reach) -> Iterator[Handle]:
         from bot.hands import Hands
 
         with desk_at(reach.path) as desk:
-            yield Local(Hands(desk), reach.reason, reach.stands_in)
+            yield Local(Hands(desk), reach.reason, reach.stands_in, reach.path)
 
 
 @dataclass(slots=True)
@@ -168,6 +178,7 @@ class Local:
     hands: "Hands"
     reason: str
     stands_in: bool
+    path: Path
 
     def read(self, word: str, words: "Words") -> str:
         return self.hands.read(word, words)
@@ -184,13 +195,14 @@ class Local:
             self.reason = click.prompt("Why past the chat? It is kept with your name")
             told = self.hands.act(word, words, self._glass(broken))
         if broken:
-            click.echo(f"The glass is broken until {broken[-1].until:%H:%M} UTC, and the owner is told.", err=True)
+            until = f"{broken[-1].until:%H:%M} UTC"
+            click.echo(f"The glass is broken until {until}; {who_hears_of_it(self.path)}.", err=True)
         return told
 
     def _glass(self, newly: "list[Glass]") -> "Broken":
         """By the key in the environment; else the glass that the person here broke within the hour, or a new one.
 
-        Who says another reason breaks it anew: that stands on record, and the owner is told of it as of the first.
+        Who says another reason breaks it anew: that stands on record, and is told as the first was.
         """
         from bot.journal import glass
 

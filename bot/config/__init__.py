@@ -283,6 +283,7 @@ def read(values: Mapping[str, Any], base: Path, secret: SecretOf) -> tuple[Confi
         policy=replace(
             read_deadlines(tables["deadlines"], faults),
             pagers=(pagerduty.NAME, *fallbacks) if paging else (),
+            self_escalating=_self_escalating(paging, fallbacks),
             accept_within=accept_within,
             proof_over=timedelta(seconds=proving.quiet) if metrics and proving.required else None,
             no_proof=Policy().no_proof if proving.required else "no proof is required here",
@@ -302,6 +303,13 @@ def _database(url: str) -> tuple[str, str]:
     if kind == "sqlite":
         return url, ""
     return url, f"must begin with postgresql:// or sqlite:///; for one with a password, set {DATABASE} instead"
+
+
+def _self_escalating(paging: pagerduty.Settings | None, fallbacks: Mapping[str, Voice]) -> frozenset[str]:
+    """The pagers that call the next person by a policy of their own: PagerDuty, where the bot is not told to do it."""
+    spare = {name for name, voice in fallbacks.items() if isinstance(voice, pagerduty.Integration)}
+    first = {pagerduty.NAME} if paging is not None and paging.escalation == "policy" else set()
+    return frozenset(first | spare)
 
 
 def _tokens(source: str, secret: SecretOf, faults: list[str]) -> tuple[Secret, ...]:

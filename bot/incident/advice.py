@@ -23,7 +23,7 @@ class Next(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The step to take now and the reason in one sentence; `due` is when somebody else will be called for it."""
+    """The step to take now and the reason in one sentence; `due` is when it is escalated."""
 
     step: Next
     why: str
@@ -34,11 +34,13 @@ def advise(incident: Incident, policy: Policy) -> Advice:
     """The one thing to do now: fix first, so an untried runbook comes before words, and words before closing."""
     if incident.asks is not None:
         return Advice(Next.WAIT, f"{_who(incident.asks)} wants to resolve it; the telemetry is asked first.")
+    if incident.status is Status.OPEN and incident.severity not in policy.pages:
+        return Advice(Next.ACKNOWLEDGE, f"{incident.severity} pages nobody; it waits for whoever takes it.")
     if incident.status is Status.OPEN and incident.escalations >= policy.max_escalations:
-        return Advice(Next.ACKNOWLEDGE, "Everybody on the list has been called.")
+        return Advice(Next.ACKNOWLEDGE, "Nobody has it, and it is not escalated any further.")
     if incident.status is Status.OPEN:
         by = (incident.escalated_at or incident.opened_at) + policy.ack_within
-        return Advice(Next.ACKNOWLEDGE, f"Somebody else is called at {by:%H:%M:%S} UTC.", by)
+        return Advice(Next.ACKNOWLEDGE, f"Escalates at {by:%H:%M:%S} UTC.", by)
     if not incident.is_live:
         return Advice(Next.POSTMORTEM, "The draft is waiting for the people who were there.")
     recovered = bool(incident.recovered) and not incident.firing

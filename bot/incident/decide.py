@@ -19,7 +19,7 @@ from bot.incident.people import Refused, require_member, require_responder
 from bot.incident.policy import Policy
 from bot.incident.run import OnFail, Run, RunStatus, StepRun, StepStatus
 from bot.incident.runs import advance, undoable
-from bot.incident.state import Incident, Status
+from bot.incident.state import Incident, Status, ends
 
 
 def decide(incident: Incident | None, command: cmd.Command, policy: Policy) -> list[ev.Event]:
@@ -308,6 +308,8 @@ def _still_true(incident: Incident, event: ev.Event) -> bool:
             return status in (StepStatus.WAITING, StepStatus.RUNNING, StepStatus.GOING, StepStatus.VERIFYING)
         case ev.StepUndone(run=run, step=step) | ev.UndoFailed(run=run, step=step):
             return incident.runs[run].step(step).status is StepStatus.UNDOING
+        case ev.DeliverySettled():
+            return any(ends(event, trouble) for trouble in incident.troubles)
         case ev.ChangeFound():
             return incident.is_live and _teaches(incident, Change.found(event))
         case _:

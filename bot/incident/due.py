@@ -26,7 +26,7 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
         yield answered_by, doubt
     if incident.status is Status.OPEN and pages and incident.escalations < policy.max_escalations:
         since = incident.escalated_at or incident.opened_at
-        yield _not_before(answered_by, since + policy.ack_within), ev.AckDeadlineMissed(incident.escalations + 1)
+        yield _not_before(answered_by, since + policy.ack_within), _missed(incident, policy)
     unanswered = _unanswered(incident, policy)
     if unanswered is not None:
         yield _not_before(answered_by, unanswered[0]), unanswered[1]
@@ -56,6 +56,20 @@ def _deadlines(incident: Incident, policy: Policy) -> Iterator[tuple[datetime, e
                 reminder = (step.reminded_at or step.lease_until - (step.spec.lease or ZERO)) + policy.fallback_every
                 if step.lent and incident.is_live and reminder < step.lease_until:
                     yield reminder, ev.FallbackReminded(run.id, step.spec.id)
+
+
+def _missed(incident: Incident, policy: Policy) -> ev.AckDeadlineMissed:
+    """The deadline that passes next, with what comes of it: who is told to call somebody else, and who does unasked."""
+    accepted = incident.generation in incident.pages
+    has_it = dict.fromkeys(policy.pagers[:1], accepted or incident.opened_there)
+    # Once the first one has the page, a stand-in that never had it stays out of it.
+    stand_ins = [one for one in incident.handed_on if one.pager and (one.accepted or not accepted)]
+    has_it |= {one.pager: bool(one.accepted) for one in stand_ins}
+    return ev.AckDeadlineMissed(
+        incident.escalations + 1,
+        asked=tuple(pager for pager in has_it if pager not in policy.self_escalating),
+        left_to=tuple(pager for pager, has in has_it.items() if has and pager in policy.self_escalating),
+    )
 
 
 def _quiet_for_long(incident: Incident, since: datetime, policy: Policy) -> datetime:

@@ -45,9 +45,7 @@ def reason_of(text: str) -> str:
     """The reason as it is kept. Raises NoReason without one."""
     reason = " ".join(text.split())
     if not reason:
-        raise NoReason(
-            'Say why, for example --reason "Slack is down"; it is kept with your name, and the owner is told.'
-        )
+        raise NoReason('Say why, for example --reason "Slack is down"; it is kept with your name.')
     return reason[:LONGEST_REASON]
 
 

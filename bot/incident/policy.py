@@ -17,7 +17,8 @@ class Policy:
     stakeholders hear something this often, by severity; no entry, no reminder. `quiet`: unacknowledged incidents of
     `self_resolving` severities resolve themselves after their alerts have been quiet this long. `pages`: severities
     that wake people. `pagers`: who is asked to wake them, by name and in this order; each is asked when nobody before
-    it has accepted the page for `accept_within`. `announce_every`: an incident that opens this soon after another is
+    it has accepted the page for `accept_within`. `self_escalating`: those of them that call the next person by a policy
+    of their own, so that the bot does not. `announce_every`: an incident that opens this soon after another is
     shown in that one's announcement instead of making its own. `fallback_every`: responders are reminded this often of
     what a runbook has put in force for a time only.
     `proof_over`: how long the telemetry must have been quiet for a resolve to be proven; None where it is not, and
@@ -43,6 +44,7 @@ class Policy:
     self_resolving: frozenset[Severity] = frozenset({Severity.SEV3, Severity.SEV4})
     pages: frozenset[Severity] = frozenset({Severity.SEV1, Severity.SEV2, Severity.SEV3})
     pagers: tuple[str, ...] = ()
+    self_escalating: frozenset[str] = frozenset()
     accept_within: timedelta = timedelta(seconds=60)
     announce_every: timedelta = timedelta(seconds=30)
     fallback_every: timedelta = timedelta(minutes=15)

@@ -63,7 +63,7 @@ def react(incident: Incident, entry: Entry, policy: Policy) -> list[ef.Effect]:
             return [ef.RefreshCard(), *(_tell(entry) if _is_news(entry.event) else [])]
         case ev.EvidenceFrozen():
             return _froze(incident, entry.event)
-        case ev.PictureShown() | ev.VerdictRated():
+        case ev.PictureShown() | ev.VerdictRated() | ev.DeliverySettled():
             return [ef.RefreshCard()]
         case ev.CardPosted() if _came_into_another(incident, entry.event):
             return [ef.RefreshCard()]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bot.incident import events as ev
 from bot.incident.change import Change, merged
-from bot.incident.effects import PageEffect, pager_named
+from bot.incident.effects import EFFECTS, PageEffect, pager_named
 from bot.incident.entry import Entry
 from bot.incident.events import Role, Severity
 from bot.incident.people import Actor
@@ -361,7 +361,9 @@ def _apply(inc: Incident, entry: Entry, event: ev.Event) -> Incident:
             handover = Handover(event.generation, entry.at, event.silent, event.pager, event.seconds)
             return replace(inc, handovers=(*inc.handovers, handover))
         case ev.DeliveryFailed():
-            return replace(inc, troubles=(*inc.troubles, event))
+            return replace(inc, troubles=(*_outlasting(inc, event), event))
+        case ev.DeliverySettled():
+            return replace(inc, troubles=_outlasting(inc, event))
         case ev.PostmortemDrafted():
             return replace(inc, postmortem=event.path)
         case ev.SecondCalled() | ev.StepSaid():
@@ -407,6 +409,23 @@ def _without_queries(report: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _badness(event: ev.EvidenceCollected) -> int:
     return _WORST.index(event.verdict) if event.verdict in _WORST else len(_WORST)
+
+
+def _outlasting(inc: Incident, event: ev.DeliveryFailed | ev.DeliverySettled) -> tuple[ev.DeliveryFailed, ...]:
+    """The troubles without those that the event ends."""
+    return tuple(trouble for trouble in inc.troubles if not ends(event, trouble))
+
+
+def ends(event: ev.DeliveryFailed | ev.DeliverySettled, trouble: ev.DeliveryFailed) -> bool:
+    """Whether the event ends the trouble: of the same effect, and still tried until now.
+
+    What shows the incident as it is makes good, once it gets out, whatever failed before it.
+    """
+    if (trouble.courier, trouble.effect) != (event.courier, event.effect):
+        return False
+    kind = EFFECTS.get(trouble.effect)
+    shown_anew = isinstance(event, ev.DeliverySettled) and kind is not None and kind.latest_wins
+    return trouble.goes_on or shown_anew
 
 
 def _accepted(inc: Incident, event: ev.PageAccepted) -> Incident:

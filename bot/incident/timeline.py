@@ -1,5 +1,6 @@
 """A journal entry as one human line: the same words in Slack, terminal, web page and postmortem."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from bot.incident import events as ev
@@ -37,6 +38,12 @@ def span(length: timedelta) -> str:
 def count(number: int, noun: str) -> str:
     """`1 alert`, `3 alerts`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; at least one."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def kind(event: ev.Event) -> str:
@@ -114,8 +121,10 @@ def line(entry: Entry, incident: Incident, name: str = "") -> str | None:
             return f"{name} told stakeholders: {text}"
         case ev.UpdateReminded():
             return "Asked the responders for an update: stakeholders have heard nothing for too long"
-        case ev.AckDeadlineMissed(level=level):
-            return f"Nobody acknowledged in time; called the next person (escalation {level})"
+        case ev.AckDeadlineMissed(level=level, asked=asked, left_to=left_to):
+            calls = [f"asking {listed(asked)} to call the next person"] if asked else []
+            calls += [f"the next call is left to the policy of {listed(left_to)}"] if left_to else []
+            return "; ".join([f"Nobody acknowledged in time (escalation {level})", *calls])
         case ev.Mitigated(text=text):
             return f"{name} called it mitigated" + (f": {text}" if text else "")
         case ev.Relapsed(firing=firing):
@@ -161,6 +170,8 @@ def line(entry: Entry, incident: Incident, name: str = "") -> str | None:
             return f"{silent} has not accepted the page for {span(timedelta(seconds=seconds))}; {further}"
         case ev.DeliveryFailed(courier=courier, effect=effect, reason=reason):
             return f"Could not deliver {effect.replace('_', ' ')} by {courier}: {reason}"
+        case ev.DeliverySettled(courier=courier, effect=effect):
+            return f"The trouble with {effect.replace('_', ' ')} by {courier} is over"
         case ev.PostmortemDrafted(path=path):
             return f"Drafted the postmortem {path}"
         case ev.ChannelOpened() | ev.CardPosted() | ev.StepAsked() | ev.StepProgressed() | ev.StepApplied(said=""):

@@ -58,7 +58,7 @@ class Word:
             case "trigger" if self.level and taken:
                 return f"{who(taken.by)} has it and wants a second person."
             case "trigger" if self.level:
-                return "Nobody has it yet, and the next person is called."
+                return f"Nobody has it yet; escalation {self.level}."
             case "acknowledge":
                 return f"{who(taken.by)} has it." if taken else "Somebody has it."
             case "resolve":

@@ -12,8 +12,8 @@ import smtplib
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -31,12 +31,18 @@ from bot.until import Until
 PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
 """By how the connection is protected: submission (RFC 6409), submissions (RFC 8314), plain."""
 LONGEST_SUBJECT: Final = 200
+KNOWN_MAILS: Final = 500
+"""Of so many, refused in part, is remembered who has them."""
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One `[[pager.fallback]]` of the kind `mail`. `timeout` is in seconds and covers the whole conversation."""
+    """One `[[pager.fallback]]` of the kind `mail`. `timeout` is in seconds and covers the whole conversation.
+
+    A mail counts when every address has it: whom the server refuses may be the one on call, and then the next pager has
+    to be asked. Until then a repeat goes only to those who have not got it; after a restart once more to all.
+    """
 
     name: str
     host: str
@@ -47,6 +53,8 @@ class Mail:
     sender: str
     to: tuple[str, ...]
     timeout: float
+    _have: dict[str, frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The addresses that have a mail that others were refused, by what tells a repeat of it."""
 
     @classmethod
     def from_table(cls, name: str, table: Table, secret: Callable[[str], str | None]) -> "Mail":
@@ -82,24 +90,40 @@ class Mail:
 
     def say(self, word: Word) -> None:
         """Sends one mail. Raises Transient, Permanent."""
-        self._send(self._written(word))
+        # Opened again by a person it is the same round, and news to all.
+        self._send(self._written(word), f"{word.mark}:{word.incident.opened_at.isoformat()}")
 
     def tell(self, notice: Notice) -> None:
         """Sends one mail. Raises Transient, Permanent."""
         message = self._blank(notice.text.partition("\n")[0], notice.at)
         message["Message-ID"] = self._id_of(notice.key)
         message.set_content(notice.text)
-        self._send(message)
+        self._send(message, notice.key)
 
-    def _send(self, message: EmailMessage) -> None:
+    def _send(self, message: EmailMessage, mark: str) -> None:
+        have = self._have.get(mark, frozenset())
+        to = [address for address in self.to if address not in have]
+        refused = self._sent(message, to)
+        took = have | {address for address in to if address not in refused}
+        if not refused:
+            self._have.pop(mark, None)
+            return
+        if took:
+            self._have[mark] = took
+            while len(self._have) > KNOWN_MAILS:
+                self._have.pop(next(iter(self._have)), None)
+        raise self._refused(refused, took)
+
+    def _sent(self, message: EmailMessage, to: list[str]) -> Mapping[str, tuple[int, bytes]]:
+        """Sends it; whom the server would not take it for, with its answer. Raises Transient, Permanent."""
         try:
             server = self._connect()
             try:
-                self._hand_over(server, message)
+                return self._hand_over(server, message, to)
             finally:
                 server.close()
         except smtplib.SMTPRecipientsRefused as error:
-            raise self._failure(*next(iter(error.recipients.values()))) from error
+            return error.recipients
         except smtplib.SMTPResponseException as error:
             raise self._failure(error.smtp_code, error.smtp_error) from error
         except smtplib.SMTPNotSupportedError as error:
@@ -116,14 +140,15 @@ class Mail:
             return _OverTls(self.timeout, **whom, context=ssl.create_default_context())
         return _Over(self.timeout, **whom)
 
-    def _hand_over(self, server: smtplib.SMTP, message: EmailMessage) -> None:
+    def _hand_over(self, server: smtplib.SMTP, message: EmailMessage, to: list[str]) -> Mapping[str, tuple[int, bytes]]:
         if self.security == "starttls":
             server.starttls(context=ssl.create_default_context())
         if self.user:
             server.login(self.user, self.password.reveal())
-        server.send_message(message, self.sender, self.to)
+        refused = server.send_message(message, self.sender, to)
         with contextlib.suppress(smtplib.SMTPException):
             server.quit()  # the mail is accepted: how we part changes nothing
+        return refused
 
     def _written(self, word: Word) -> EmailMessage:
         first = self._id_of(word.key)
@@ -160,10 +185,30 @@ class Mail:
     def _where(self) -> str:
         return f"{self.name} ({self.host}:{self.port})"
 
+    def _refused(self, refused: Mapping[str, tuple[int, bytes]], took: frozenset[str]) -> Transient | Permanent:
+        """People are named by what stands before the @: a whole address is blanked where the reason is kept."""
+        code, said = min(refused.values(), key=lambda answer: _for_good(answer[0]))
+        whom = f" for {_names(self.to, refused)}" if took else ""
+        rest = f"; {_names(self.to, took)} has it" if took else ""
+        reason = f"{self._where} answered {code}{whom}: {_words(said)}{rest}"
+        kind = Permanent if _for_good(code) else Transient
+        return kind(reason, ambiguous=bool(took))
+
     def _failure(self, code: int, said: bytes | str) -> Transient | Permanent:
-        words = " ".join((said.decode("utf-8", "replace") if isinstance(said, bytes) else said).split())
-        reason = f"{self._where} answered {code}: {redact(words)[:200]}"
-        return Permanent(reason) if 500 <= code < 600 else Transient(reason)  # RFC 5321, 4.2.1
+        reason = f"{self._where} answered {code}: {_words(said)}"
+        return Permanent(reason) if _for_good(code) else Transient(reason)
+
+
+def _for_good(code: int) -> bool:
+    return 500 <= code < 600  # RFC 5321, 4.2.1
+
+
+def _words(said: bytes | str) -> str:
+    return redact(" ".join((said.decode("utf-8", "replace") if isinstance(said, bytes) else said).split()))[:200]
+
+
+def _names(order: Iterable[str], which: Collection[str]) -> str:
+    return ", ".join(address.partition("@")[0] for address in order if address in which)
 
 
 def _lines(word: Word) -> Iterator[str]:

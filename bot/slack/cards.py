@@ -1,7 +1,7 @@
 """The cards: an incident as it stands, at full length and in brief; the command's answers are reached here too."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,7 +13,7 @@ from bot.incident.links import links_of
 from bot.incident.run import StepStatus
 from bot.incident.runs import current_step
 from bot.incident.state import Incident, Status
-from bot.incident.timeline import count, span
+from bot.incident.timeline import count, listed, span
 from bot.slack import steps
 from bot.slack.actions import Do
 from bot.slack.answers import drills_card, help_card, list_card, runbooks_card, timeline_card
@@ -155,12 +155,12 @@ def beside(others: Sequence[Incident], context: Context) -> list[Block | None]:
     if not others:
         return []
     ordered = sorted(others, key=lambda one: (list(STATUS_MARKS).index(one.status), one.severity, one.number))
-    listed, rest = ordered[:LISTED_MAX], ordered[LISTED_MAX:]
+    shown, rest = ordered[:LISTED_MAX], ordered[LISTED_MAX:]
     words = f"*{count(len(others), 'more incident')} opened with it*"
     standing = Counter(one.status for one in rest)
     left = ", ".join(f"{number} {status}" for status, number in standing.items())
     everything = link(f"{context.pages_url.rstrip('/')}/", "all incidents")
-    return [divider(), section(words), *map(_in_one_line, listed), small(f"and {left} · {everything}" if rest else "")]
+    return [divider(), section(words), *map(_in_one_line, shown), small(f"and {left} · {everything}" if rest else "")]
 
 
 def _in_one_line(incident: Incident) -> Block | None:
@@ -179,7 +179,7 @@ def _headlines(incident: Incident, others: Sequence[Incident]) -> str:
 
 def _why(advice: Advice) -> str:
     """The reason for the next step, its time as each reader's own clock shows it."""
-    return f"Somebody else is called at {clock(advice.due)}." if advice.due else advice.why
+    return f"Escalates at {clock(advice.due)}." if advice.due else advice.why
 
 
 def _last_update(incident: Incident) -> str:
@@ -275,26 +275,21 @@ def _other_pagers(incident: Incident) -> str:
     asked = incident.handed_on
     taken = {one.pager: line(one.accepted, 80) for one in asked if one.accepted}
     if incident.generation in incident.pages:
-        return f":pager: Paged by {_listed(taken.values())} too" if taken else ""
+        return f":pager: Paged by {listed(taken.values())} too" if taken else ""
     if not asked or (incident.acknowledged and not taken):
         return ""
     if taken:
-        now = f"paged by {_listed(taken.values())}"
+        now = f"paged by {listed(taken.values())}"
     else:
         now = f"now asking {line(asked[-1].pager, 40)}" if asked[-1].pager else "there is no other pager to ask"
     late = [line(one.silent, 40) for one in asked if one.silent not in taken]
     waited = span(timedelta(seconds=asked[0].seconds))
-    return f":pager: {_listed(late)} {'has' if len(late) == 1 else 'have'} not accepted the page for {waited}; {now}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
+    return f":pager: {listed(late)} {'has' if len(late) == 1 else 'have'} not accepted the page for {waited}; {now}"
 
 
 def _troubles(incident: Incident) -> Block | None:
-    return small(*(trouble(failed) for failed in incident.troubles[-2:]))
+    latest = list(dict.fromkeys(reversed(incident.troubles)))[:2]
+    return small(*(trouble(failed) for failed in reversed(latest)))
 
 
 def _links(incident: Incident, context: Context) -> Block | None:

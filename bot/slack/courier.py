@@ -8,8 +8,8 @@ from slack_sdk import WebClient
 
 from bot.contracts import Attempt, Delivered, OnCall, Permanent
 from bot.incident import effects as ef
-from bot.incident.events import CardPosted, DeliveryFailed, Event, StepShown
-from bot.incident.state import Incident
+from bot.incident.events import CardPosted, DeliveryFailed, DeliverySettled, Event, StepShown
+from bot.incident.state import Incident, ends
 from bot.slack import cards, messages
 from bot.slack.channels import Channels
 from bot.slack.entries import EntryMessages
@@ -70,6 +70,7 @@ class Courier:
         posted: list[Event] = []
         full = cards.incident_card(incident, self._context)
         has_channel = bool(incident.channel)
+        whole = True
         if incident.channel:
             try:
                 posted += self._show("incident", incident.channel, full, incident, attempt)
@@ -86,9 +87,10 @@ class Courier:
                 reason = f"in the intake channel: {refused}"
                 if not has_channel:
                     raise Permanent(reason) from refused
+                whole = False
                 posted += self._admit(reason, posted, incident, attempt)
         self._entries.bring_up_to_date(incident, attempt.since or attempt.now)
-        return posted
+        return [*posted, *(_settled(incident) if whole else [])]
 
     def _admit(self, reason: str, posted: Sequence[Event], incident: Incident, attempt: Attempt) -> Sequence[Event]:
         """Says on the incident's own card that the other one is missing, and why; once for as long as it is the same.
@@ -136,6 +138,12 @@ class Courier:
         if not is_new:
             self._poster.edit(channel, ts, message, mark)
         return [StepShown(effect.run, effect.step, channel, ts)]
+
+
+def _settled(incident: Incident) -> list[Event]:
+    """That the cards are shown takes off them that they were not."""
+    over = DeliverySettled(ef.RefreshCard.courier, ef.EFFECT_NAMES[ef.RefreshCard])
+    return [over] if any(ends(over, trouble) for trouble in incident.troubles) else []
 
 
 def _is_announced_elsewhere(incident: Incident, *, has_channel: bool) -> bool:

@@ -29,7 +29,7 @@ Answer = tuple[int, Mapping[str, str], bytes]
 
 WAIT: Final = (
     "The journal does not answer yet. I go on trying, and tell you here what came of it. If it cannot wait: "
-    "acknowledge in the pager itself, or with `fixfirst ack` on the server."
+    "acknowledge in the pager itself."
 )
 
 

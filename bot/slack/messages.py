@@ -114,7 +114,7 @@ def _about_incident(entry: Entry, incident: Incident, context: Context) -> list[
         case ev.AckDeadlineMissed(level=level):
             return [
                 section(f":bell: *Nobody has {incident.ref} yet* · {incident.severity} · {line(incident.title)}"),
-                small(f"Call {level}. Acknowledge and nobody else is called."),
+                small(f"Escalation {level}. Acknowledge and nobody else is called."),
                 _take(incident),
             ]
         case ev.UpdateReminded():

@@ -295,7 +295,8 @@ def test_in_one_go_on_the_host_and_the_owner_hears_of_it(night: Night, here: Typ
     assert night.stands(Status.OPEN)
     done = here("ack", "1", "--reason", "Slack is down")
     assert (done.exit_code, done.stdout) == (0, "INC-1 is acknowledged.\n")
-    assert "The glass is broken until" in done.stderr
+    assert done.stderr.startswith("The glass is broken until")
+    assert done.stderr.endswith("; the running server tells the owner.\n")
     again = here("resolve", "1", "rolled back by hand", "--despite-firing")
     assert (again.stdout, again.stderr) == ("INC-1 is resolved.\n", ""), "within the hour the glass is broken already"
     looks(night)
@@ -304,6 +305,29 @@ def test_in_one_go_on_the_host_and_the_owner_hears_of_it(night: Night, here: Typ
     assert "Slack is down" in told(notice)
     night.settle()
     assert len(night.said("acts past the chat")) == 1, "in the incident's own channel too"
+
+
+SLACK = '[slack]\nteam_id = "T0FIXFIRST"\nintake_channel = "C0000000001"\n'
+OWNED = '[access]\nowner = "U0MAYA"\n'
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        (SLACK + OWNED, "the running server tells the owner"),
+        (SLACK, "the running server tells it in the chat"),
+        ("[pagerduty]\n" + OWNED, "the running server tells it by pager"),
+        (OWNED, "nobody is set up to be told"),
+    ],
+)
+def test_nobody_is_said_to_hear_of_it_who_does_not(night: Night, here: Type, tables: str, said: str) -> None:
+    night.burns()
+    path = night.bench.bot_config.with_name("other.toml")
+    path.write_text(f'workspace = "night-shift"\ndata_dir = "{night.config.data_dir}"\n{tables}', encoding="utf-8")
+    acted = here("ack", "1", "--reason", "Slack is down", "--config", str(path))
+    assert (acted.stdout, acted.stderr.partition("; ")[2]) == ("INC-1 is acknowledged.\n", f"{said}.\n")
+    key = here("break-glass", "--reason", "the VPN is down", "--config", str(path))
+    assert f"UTC; {said}. Shown once:" in key.stderr
 
 
 def test_another_reason_within_the_hour_goes_on_record_and_to_the_owner(night: Night, here: Type) -> None:

@@ -69,3 +69,11 @@ def test_the_order_of_the_file_is_the_order_in_which_they_are_asked() -> None:
     assert config is not None, faults
     assert config.policy.pagers == ("PagerDuty", "spare", "webhook", "mail")
     assert config.policy.accept_within.total_seconds() == 90
+    assert config.policy.self_escalating == {"PagerDuty", "spare"}, "PagerDuty calls the next by its own policy"
+
+
+def test_where_the_bot_is_to_escalate_pagerduty_does_not_by_itself() -> None:
+    secrets = {"FIXFIRST_PAGERDUTY_ROUTING_KEY": "decoy-key", "FIXFIRST_PAGERDUTY_SECOND_ROUTING_KEY": "decoy-second"}
+    config, faults = read({"pagerduty": {"escalation": "key"}}, Path(), secrets.get)
+    assert config is not None, faults
+    assert config.policy.self_escalating == frozenset()

@@ -1,5 +1,6 @@
 """The page gets out: what one pager does not accept in a minute goes by the next, and people are told."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -169,6 +170,80 @@ def test_an_incident_that_resolves_itself_pages_nobody_on_its_way_out(case: Case
     case.alerts(firing=1, new=1, severity=Severity.SEV3).after(seconds=5).alerts(firing=0, resolved=1)
     case.after(minutes=11).clock_strikes()
     assert case.caused(ev.Resolved)
+
+
+def missed(case: Case) -> str:
+    """What the timeline says of the next deadline that passes."""
+    case.after(minutes=5).clock_strikes()
+    entry = next(entry for entry in case.entries[::-1] if isinstance(entry.event, ev.AckDeadlineMissed))
+    return line(entry, case.inc) or ""
+
+
+OWN = frozenset({"PagerDuty"})
+BY_PAGERDUTY = ev.PageAccepted("PagerDuty", 1)
+
+
+def test_without_a_pager_a_missed_deadline_claims_no_call() -> None:
+    case = Case(Policy(pagers=())).alerts(firing=1, new=1)
+    assert missed(case) == "Nobody acknowledged in time (escalation 1)"
+
+
+@pytest.mark.parametrize(
+    ("policy", "accepted", "said"),
+    [
+        (TWO, [], "; asking PagerDuty, bridge and oncall-mail to call the next person"),
+        (TWO, [BY_PAGERDUTY], "; asking PagerDuty to call the next person"),
+        (TWO, [MAIL_TOOK_IT, BY_PAGERDUTY], "; asking PagerDuty and oncall-mail to call the next person"),
+        (replace(TWO, self_escalating=OWN), [], "; asking bridge and oncall-mail to call the next person"),
+        (replace(TWO, self_escalating=OWN), [BY_PAGERDUTY], "; the next call is left to the policy of PagerDuty"),
+        (
+            replace(TWO, self_escalating=OWN),
+            [MAIL_TOOK_IT, BY_PAGERDUTY],
+            "; asking oncall-mail to call the next person; the next call is left to the policy of PagerDuty",
+        ),
+        (replace(TWO, pagers=("PagerDuty",), self_escalating=OWN), [], ""),
+    ],
+)
+def test_a_missed_deadline_says_who_is_to_call_the_next_person(
+    policy: Policy, accepted: list[ev.PageAccepted], said: str
+) -> None:
+    case = Case(policy).alerts(firing=1, new=1)
+    for _ in range(2):
+        case.after(minutes=1).clock_strikes()
+    case.receipt(*accepted)
+    assert missed(case) == f"Nobody acknowledged in time (escalation 1){said}"
+
+
+def test_a_missed_deadline_of_an_older_version_claims_no_call(burning: Case) -> None:
+    burning.receipt(ev.AckDeadlineMissed(2))
+    assert line(burning.entries[-1], burning.inc) == "Nobody acknowledged in time (escalation 2)"
+
+
+WAITS = ev.DeliveryFailed("pager", "stop_paging", "no answer; still trying", trying=True)
+SETTLED = ev.DeliverySettled("pager", "stop_paging")
+
+
+@pytest.mark.parametrize("waits", [WAITS, replace(WAITS, trying=False)], ids=["now", "of an older version"])
+def test_what_got_out_after_all_is_no_trouble_any_more(burning: Case, waits: ev.DeliveryFailed) -> None:
+    refused = replace(WAITS, reason="401", trying=False)
+    burning.receipt(refused).receipt(waits).receipt(replace(waits, courier="pager bridge"))
+    burning.receipt(SETTLED)
+    assert burning.inc.troubles == (refused, replace(waits, courier="pager bridge")), "for good, and another's"
+    assert burning.effects == [ef.RefreshCard()]
+    assert line(burning.entries[-1], burning.inc) == "The trouble with stop paging by pager is over"
+    assert burning.receipt(SETTLED).events == [], "and is over once"
+
+
+def test_what_is_given_up_is_not_said_to_be_tried_any_more(burning: Case) -> None:
+    given_up = replace(WAITS, reason="gave up after a day of trying: no answer", trying=False)
+    burning.receipt(WAITS).receipt(given_up)
+    assert burning.inc.troubles == (given_up,)
+
+
+def test_a_card_that_is_shown_makes_good_whatever_kept_it_from_being_shown(burning: Case) -> None:
+    burning.receipt(ev.DeliveryFailed("slack", "refresh_card", "in the intake channel: is_archived"))
+    burning.receipt(ev.DeliverySettled("slack", "refresh_card"))
+    assert burning.inc.troubles == ()
 
 
 def test_a_pager_that_accepts_has_no_trouble_any_more_and_the_first_ones_word_ends_all(burning: Case) -> None:

@@ -16,7 +16,8 @@ from email.message import EmailMessage
 class Postbox:
     """What was said and what was sent.
 
-    `answers` come in the place of what a verb is answered with else; an empty one hangs up.
+    `answers` come in the place of what a verb is answered with else; an empty one hangs up. `refuses` does so for the
+    recipients whose address begins like that; `recipients` are those of each mail that was kept.
     """
 
     port: int = 0
@@ -24,6 +25,8 @@ class Postbox:
     at_once: bool = False
     account: tuple[str, str] | None = None
     answers: dict[str, str] = field(default_factory=dict)
+    refuses: dict[str, str] = field(default_factory=dict)
+    recipients: list[list[str]] = field(default_factory=list)
     verbs: list[str] = field(default_factory=list)
     mails: list[EmailMessage] = field(default_factory=list)
 
@@ -36,6 +39,7 @@ class _Conversation(socketserver.StreamRequestHandler):
 
     server: "_Server"
     secured = False
+    taken: tuple[str, ...] = ()
 
     def setup(self) -> None:
         if self.server.box.at_once:
@@ -80,6 +84,14 @@ class _Conversation(socketserver.StreamRequestHandler):
                 return "235 welcome" if (user, password) == box.account else "535 5.7.8 wrong name or password"
             case "STARTTLS":
                 return "220 go on"
+            case "MAIL":
+                self.taken = ()
+                return "250 ok"
+            case "RCPT":
+                address = rest.partition("<")[2].partition(">")[0]
+                refusal = next((said for name, said in box.refuses.items() if address.startswith(name)), "")
+                self.taken += () if refusal else (address,)
+                return refusal or "250 ok"
             case "DATA":
                 return "354 go on"
             case "QUIT":
@@ -95,6 +107,7 @@ class _Conversation(socketserver.StreamRequestHandler):
         self._say(self.server.box.answers.get("MAIL DATA", "250 kept"))
         assert isinstance(mail, EmailMessage)
         self.server.box.mails.append(mail)
+        self.server.box.recipients.append(list(self.taken))
 
     def _say(self, answer: str) -> None:
         self.wfile.write(answer.encode() + b"\r\n")

@@ -57,7 +57,7 @@ def test_a_call_for_the_next_person_is_said_anew_and_says_why(courier: Fallback,
     case.do(cmd.Acknowledge)
     assert courier.deliver(ef.CallSecond(1, 2, pager="mail"), case.inc, ATTEMPT) == []
     nobody, second = postbox.mails
-    assert nobody.get_content().startswith("Nobody has it yet, and the next person is called.")
+    assert nobody.get_content().startswith("Nobody has it yet; escalation 1.")
     assert second.get_content().startswith("Maya has it and wants a second person.")
     assert nobody["Subject"] == second["Subject"] == "SEV1 INC-42 llama-70b fails"
     assert nobody["Message-ID"] != second["Message-ID"]

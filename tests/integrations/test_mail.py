@@ -8,7 +8,8 @@ import pytest
 
 from bot.contracts import Permanent, Transient
 from bot.incident import commands as cmd
-from bot.integrations.fallback import Voice
+from bot.integrations.fallback import Notice, Voice
+from tests.core.case import START
 from tests.integrations.fallbacks import MAIL, PASSWORD, burning, voice, word
 from tests.integrations.postbox import Postbox, open_postbox
 from tests.servers import certificate_in, free_port
@@ -116,6 +117,61 @@ def test_a_refusal_is_for_now_or_for_good_as_the_server_says(
     postbox.answers[verb] = answer
     with pytest.raises(kind, match=re.escape(f"answered {answer[:3]}: {answer[4:]}")):
         mail.say(word(burning().inc))
+
+
+TEAM = ["oncall@example.com", "archive@example.com"]
+NO_ONE = "550 5.1.1 no such mailbox"
+LATER = "450 4.2.1 greylisted, come again"
+
+
+def test_a_page_refused_for_one_of_several_is_not_accepted_and_says_who_has_it(postbox: Postbox) -> None:
+    postbox.refuses["oncall"] = NO_ONE
+    team = voice(MAIL, port=postbox.port, security="none", to=TEAM)
+    with pytest.raises(Permanent, match=r"answered 550 for oncall: 5\.1\.1 no such mailbox; archive has it$"):
+        team.say(word(burning().inc))
+    assert postbox.recipients == [["archive@example.com"]]
+
+
+def test_who_has_it_already_is_left_alone_while_it_is_tried_for_the_others(postbox: Postbox) -> None:
+    postbox.refuses["oncall"] = LATER
+    team, page = voice(MAIL, port=postbox.port, security="none", to=TEAM), word(burning().inc)
+    for _ in range(2):
+        with pytest.raises(Transient, match=r"answered 450 for oncall: .*; archive has it$"):
+            team.say(page)
+    postbox.refuses.clear()
+    team.say(page)
+    assert postbox.recipients == [["archive@example.com"], ["oncall@example.com"]]
+
+
+def test_one_who_is_only_asked_to_wait_is_waited_for_whatever_the_others_get(postbox: Postbox) -> None:
+    postbox.refuses |= {"oncall": NO_ONE, "archive": LATER}
+    team, page = voice(MAIL, port=postbox.port, security="none", to=TEAM), word(burning().inc)
+    with pytest.raises(Transient, match="answered 450: "):
+        team.say(page)
+    postbox.refuses.pop("archive")
+    with pytest.raises(Permanent, match=r"answered 550 for oncall: .*; archive has it$"):
+        team.say(page)
+    assert postbox.recipients == [["archive@example.com"]]
+
+
+def test_a_page_that_came_back_goes_to_all_again(postbox: Postbox) -> None:
+    postbox.refuses["oncall"] = NO_ONE
+    team, case = voice(MAIL, port=postbox.port, security="none", to=TEAM), burning()
+    with pytest.raises(Permanent):
+        team.say(word(case.inc))
+    case.do(cmd.Resolve, reason="fixed", despite_firing=True).after(minutes=1).do(cmd.Reopen)
+    postbox.refuses.clear()
+    team.say(word(case.inc))
+    assert postbox.recipients == [["archive@example.com"], TEAM]
+
+
+def test_a_notice_that_some_have_is_not_sent_to_them_again(postbox: Postbox) -> None:
+    postbox.refuses["oncall"] = NO_ONE
+    team = voice(MAIL, port=postbox.port, security="none", to=TEAM)
+    for _ in range(2):
+        with pytest.raises(Permanent, match=r"archive has it$"):
+            team.tell(Notice("w:logbook:1", "The database has failed over.", START))
+    assert postbox.recipients == [["archive@example.com"]]
 
 
 def test_a_wrong_password_is_for_good_and_not_shown(postbox: Postbox, tls: ssl.SSLContext, trusted: None) -> None:

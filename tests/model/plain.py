@@ -97,6 +97,7 @@ class Plain:
     accepted: set[int] = field(default_factory=set)
     handovers: list[Handover] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
+    worries: set[tuple[str, str]] = field(default_factory=set)
     runs: dict[str, PlainRun] = field(default_factory=dict)
     looks: list[str] = field(default_factory=list)
     thumbs: dict[tuple[str, str], tuple[bool, str]] = field(default_factory=dict)
@@ -318,15 +319,29 @@ class Plain:
 
     # What pagers do
 
-    def page_is_accepted(self, order: Order) -> Words:
+    def pager_takes(self, order: Order) -> Words:
+        """Of what people heard that it waits they hear that it does no longer, unless an accepted page says so."""
         order.waits = False
         if order.what != "page":
-            return []
+            stood = (order.pager, order.what) in self.worries
+            self.worries.discard((order.pager, order.what))
+            return ["delivery.settled"] if order.worried and stood else []
+        self.worries = {one for one in self.worries if order.pager and one[0] != order.pager}
         if not order.pager:
             self.accepted.add(order.generation)
         for one in self.handovers:
             one.accepted |= (one.generation, one.pager) == (order.generation, order.pager)
         return ["pager.page_accepted"]
+
+    def pager_refuses(self, order: Order) -> Words:
+        order.waits = False
+        self.worries.discard((order.pager, order.what))
+        return ["delivery.failed"]
+
+    def pager_is_late(self, order: Order) -> Words:
+        order.worried = True
+        self.worries.add((order.pager, order.what))
+        return ["delivery.failed"]
 
     # What time does
 

@@ -456,11 +456,9 @@ class Rules(Both):
     def comes_of_it(plain: Plain, order: Order, mood: str, now: datetime) -> Words:
         """A page is tried for a day; people hear once that it waits, and when it is given up."""
         if mood == "takes it":
-            return plain.page_is_accepted(order)
+            return plain.pager_takes(order)
         if mood == "refuses" or now - order.at > GIVE_UP_AFTER:
-            order.waits = False
-            return ["delivery.failed"]
+            return plain.pager_refuses(order)
         if now - order.at > WORRY_AFTER and not order.worried:
-            order.worried = True
-            return ["delivery.failed"]
+            return plain.pager_is_late(order)
         return []

@@ -5,6 +5,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,9 @@ import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from bot.incident.events import Severity
 from bot.journal.database import migrate, open_engine, sqlite_url
+from tests.core.case import MAYA
 from tests.model.rules import Rules
 
 WHOLE: Final = os.environ.get("CHAOS") == "all"
@@ -103,3 +106,23 @@ def test_the_bot_does_what_the_plain_model_says(url: str) -> None:
     run_state_machine_as_test(OnThisDatabase, settings=HOW)
     never = (IN_THE_END if WHOLE else AT_LEAST) - set(OnThisDatabase.said)
     assert not never, f"the walk never came by {sorted(never)}"
+
+
+def test_both_say_that_a_trouble_has_passed(url: str) -> None:
+    """The walk hardly ever comes by it: a pager that fails twice, more than a minute apart, and then takes it."""
+
+    class OnThisDatabase(Rules):
+        """One walk that is laid out."""
+
+    OnThisDatabase.url = url
+    OnThisDatabase.workspaces = itertools.count(1)
+    OnThisDatabase.said = Counter()
+    walk = OnThisDatabase()
+    walk.something_is_wrong(severity=Severity.SEV1, declared=True, proves=False)
+    walk.a_courier_is_given_what_is_ready(courier="pager", mood="takes it")
+    walk.somebody_acknowledges(which=0, who=MAYA, there=False)
+    for mood in ("fails", "fails", "takes it"):
+        walk.a_courier_is_given_what_is_ready(courier="pager", mood=mood)
+        walk.time_passes(span=timedelta(seconds=70), strikes=False)
+    walk.teardown()  # holds both stories against each other
+    assert OnThisDatabase.said["delivery.failed"] == OnThisDatabase.said["delivery.settled"] == 1

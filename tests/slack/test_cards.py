@@ -1,5 +1,6 @@
 """The cards: valid for Slack in every state, harmless with any text, and one thing to do on top."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from bot.incident import commands as cmd
 from bot.incident import events as ev
-from bot.incident.events import Role
+from bot.incident.events import Role, Severity
 from bot.incident.policy import Policy
 from bot.slack import cards
 from bot.slack.actions import Do, StepDo, read_more_value, read_step_value
@@ -93,11 +94,28 @@ def test_alerts_are_counted_and_never_listed(context: Context) -> None:
     assert said in text
 
 
-def test_an_open_card_says_who_is_called_when_and_stops_promising_it_at_the_end(context: Context) -> None:
-    assert "|03:05 UTC>." in words(cards.incident_card(stories.burning().inc, context).blocks)
+def test_an_open_card_says_when_it_escalates_and_stops_promising_it_at_the_end(context: Context) -> None:
+    text = words(cards.incident_card(stories.burning().inc, context).blocks)
+    assert re.search(r"Escalates at <!date\S+\|03:05 UTC>\.", text)
     text = words(cards.incident_card(stories.everybody_called().inc, context).blocks)
-    assert "Everybody on the list has been called." in text
-    assert "Somebody else" not in text
+    assert "Nobody has it, and it is not escalated any further." in text
+    assert "Escalates" not in text
+
+
+def test_what_pages_nobody_promises_no_call(context: Context) -> None:
+    incident = Case().alerts(firing=1, new=1, severity=Severity.SEV4).inc
+    for card in (cards.incident_card(incident, context), cards.announcement(incident, context)):
+        text = words(card.blocks)
+        assert "SEV4 pages nobody; it waits for whoever takes it." in text
+        assert "Escalates" not in text
+
+
+def test_the_same_trouble_twice_hides_no_other(context: Context) -> None:
+    case, again = stories.burning(), ev.DeliveryFailed("pager", "escalate_page", "nobody further to wake")
+    case.receipt(ev.DeliveryFailed("slack", "tell", "missing scope"), again).receipt(again)
+    text = words(cards.incident_card(case.inc, context).blocks)
+    assert text.index("missing scope") < text.index("nobody further to wake")
+    assert text.count("nobody further to wake") == 1
 
 
 def test_a_missing_commander_is_said_and_empty_seats_are_not(context: Context) -> None:

@@ -40,11 +40,11 @@ class Outage:
 
 
 @contextmanager
-def open_outage(folder: Path) -> Iterator[Outage]:
+def open_outage(folder: Path, fallbacks: str = FALLBACKS) -> Iterator[Outage]:
     """Ends with a look at every signature that the bridge was sent."""
     with open_bridge() as bridge, open_postbox(Postbox()) as mail:
-        fallbacks = FALLBACKS.format(bridge=bridge.url, mail=mail.port)
-        settings = {"[alerts]\n": f"[alerts]\n{fallbacks}"}
+        tables = fallbacks.format(bridge=bridge.url, mail=mail.port)
+        settings = {"[alerts]\n": f"[alerts]\n{tables}"}
         with open_night(folder, settings=settings, secrets={"BRIDGE_SECRET": SECRET}) as night:
             night.bench.pagerduty.outage = "500"
             yield Outage(night, bridge, mail)

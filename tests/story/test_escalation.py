@@ -53,7 +53,7 @@ def test_people_are_called_at_most_three_times_and_the_card_says_so(night: Night
     night.through(minutes=40)
     assert len(calls(night)) == 3
     assert [event.level for event in night.events(ev.AckDeadlineMissed)] == [1, 2, 3]
-    assert "Everybody on the list has been called" in told(night.card)
+    assert "Nobody has it, and it is not escalated any further." in told(night.card)
 
 
 def test_a_bot_that_slept_through_an_hour_calls_once_not_twelve_times(night: Night) -> None:
@@ -82,14 +82,33 @@ def test_by_level_pagerduty_is_told_to_page_the_next(tmp_path: Path) -> None:
         assert night.pager_calls("trigger") == ["trigger"]
 
 
-def test_by_level_being_at_the_top_already_is_no_trouble(tmp_path: Path) -> None:
+def test_by_level_with_nobody_further_up_the_card_says_to_call_somebody_oneself(tmp_path: Path) -> None:
     with escalating(tmp_path, "level") as night:
         night.burns()
-        night.through(minutes=17)
+        night.through(minutes=6)
+        assert "Could not deliver" not in told(night.card)
+        night.through(minutes=11)
         assert len(calls(night)) == 3
         assert night.bench.pagerduty.incidents[0].level == 2, "there is no third level"
-        assert night.events(ev.DeliveryFailed) == []
-        assert "Could not deliver" not in told(night.card)
+        assert [trouble.effect for trouble in night.events(ev.DeliveryFailed)] == ["escalate_page"] * 2
+        nobody = "the escalation policy has nobody further to wake; call somebody yourself"
+        assert told(night.card).count(f"Could not deliver escalate page by pager: {nobody}") == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("policy", "the next call is left to the policy of PagerDuty"),
+        ("level", "asking PagerDuty to call the next person"),
+        ("key", "asking PagerDuty to call the next person"),
+    ],
+)
+def test_the_timeline_says_who_is_to_call_the_next_person(tmp_path: Path, mode: str, said: str) -> None:
+    with escalating(tmp_path, mode) as night:
+        night.burns()
+        night.after(minutes=5)
+        timeline = night.types(MAYA, "/incident timeline", night.incident.channel)
+        assert f"Nobody acknowledged in time (escalation 1); {said}" in timeline
 
 
 def test_by_second_key_another_service_is_paged_once_and_hears_the_end(tmp_path: Path) -> None:

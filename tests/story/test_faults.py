@@ -96,6 +96,8 @@ def test_an_intake_channel_that_takes_nothing_costs_only_its_own_card_until_it_i
     (announced,) = night.messages(INTAKE)
     assert "Maya Okafor has it" in told(announced)
     assert len([m for m in night.messages() if "Commander" in told(m)]) == 1
+    assert "Could not deliver" not in told(night.card)
+    assert len(night.events(ev.DeliverySettled)) == 1
 
 
 def test_an_intake_channel_that_is_archived_in_the_middle_is_on_the_card_at_once(night: Night) -> None:
@@ -110,6 +112,7 @@ def test_an_intake_channel_that_is_archived_in_the_middle_is_on_the_card_at_once
     night.types(MAYA, "/incident sev 1", night.incident.channel)
     (announced,) = night.messages(INTAKE)
     assert "Maya Okafor has it" in told(announced), "and goes on when it can"
+    assert "Could not deliver" not in told(night.card)
 
 
 def test_a_card_that_can_be_shown_nowhere_is_missed_once(night: Night) -> None:

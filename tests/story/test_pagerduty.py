@@ -280,6 +280,24 @@ def test_with_pagerduty_away_slack_goes_on_and_the_page_is_sent_when_it_is_back(
     night.through(minutes=2)
     assert night.pages() == [("1", "triggered")]
     assert "PagerDuty" in told(night.card)
+    assert "still trying" not in told(night.card)
+    assert night.events(ev.DeliverySettled) == [], "that it was accepted says so"
+
+
+def test_an_acknowledgement_that_got_through_after_all_is_no_trouble_on_the_card_any_more(night: Night) -> None:
+    night.burns()
+    night.bench.pagerduty.outage = "500"
+    night.types(MAYA, "/incident ack", night.incident.channel)
+    night.through(minutes=2)
+    assert "Could not deliver acknowledge page by pager: PagerDuty answered 500; still trying" in told(night.card)
+    night.crash()
+    night.bench.pagerduty.outage = "none"
+    night.through(minutes=1)
+    assert night.pages() == [("1", "acknowledged")]
+    assert "Could not deliver" not in told(night.card)
+    assert night.events(ev.DeliverySettled) == [ev.DeliverySettled("pager", "acknowledge_page")]
+    timeline = night.types(MAYA, "/incident timeline", night.incident.channel)
+    assert "The trouble with acknowledge page by pager is over" in timeline
 
 
 def test_a_page_that_got_through_although_it_was_answered_with_an_error_is_still_one_page(night: Night) -> None:

@@ -12,7 +12,7 @@ from bot.integrations.pagerduty import Integration
 from bot.settings import Secret
 from bot.slack.actions import Do
 from tests.story.night import MAYA, Night, told
-from tests.story.outage import Outage, open_outage
+from tests.story.outage import FALLBACKS, Outage, open_outage
 
 SPARE_KEY = "f" * 32
 MAIL = "mail to oncall@example.com"
@@ -99,8 +99,11 @@ def test_when_nobody_comes_whoever_stands_in_for_pagerduty_calls_the_next_too(ou
     night.burns()
     night.through(minutes=5, seconds=10)
     assert [(body["action"], body["level"]) for body in outage.bridge.accepted] == [("trigger", 0), ("trigger", 1)]
-    assert outage.bridge.accepted[1]["news"] == "Nobody has it yet, and the next person is called."
+    assert outage.bridge.accepted[1]["news"] == "Nobody has it yet; escalation 1."
     assert outage.mail.mails == [], "it was never asked"
+    timeline = night.types(MAYA, "/incident timeline", night.incident.channel)
+    assert "Nobody acknowledged in time (escalation 1); asking bridge to call the next person" in timeline
+    assert "policy of PagerDuty" not in timeline, "it has no page to go by"
 
 
 def test_with_everything_dead_people_are_told_that_nobody_was_paged(outage: Outage) -> None:
@@ -114,6 +117,21 @@ def test_with_everything_dead_people_are_told_that_nobody_was_paged(outage: Outa
     night.through(minutes=1)
     assert len(outage.mail.mails) == 1, "and nobody gives up"
     assert f"paged by {MAIL}" in told(night.card)
+
+
+def test_a_mail_that_the_one_on_call_did_not_get_wakes_the_next_in_the_chain(tmp_path: Path) -> None:
+    webhook, mail = FALLBACKS.split("\n\n")
+    team = mail.replace('["oncall@example.com"]', '["oncall@example.com", "archive@example.com"]')
+    with open_outage(tmp_path, f"{team}\n{webhook}\n") as outage:
+        night = outage.night
+        outage.mail.refuses["oncall"] = "550 5.1.1 no such mailbox"
+        night.burns()
+        night.through(minutes=4)
+        assert outage.mail.recipients == [["archive@example.com"]], "once, for whom it was taken"
+        assert [body["action"] for body in outage.bridge.accepted] == ["trigger"]
+        assert "answered 550 for oncall: 5.1.1 no such mailbox; archive has it" in told(night.card)
+        assert "oncall-mail have not accepted the page" in told(night.card)
+        assert not night.said("Paged by mail")
 
 
 def test_acknowledged_in_chat_nobody_is_woken_any_more(outage: Outage) -> None:

@@ -181,6 +181,18 @@ def test_what_was_resolved_in_pagerduty_is_not_opened_a_second_time(night: Night
     assert night.pages() == [("1", "resolved")]
 
 
+def test_an_escalation_of_what_was_resolved_in_pagerduty_says_that_it_wakes_nobody(night: Night) -> None:
+    connected(night, escalation="level")
+    assert night.config.pagerduty is not None
+    courier, incident = Courier(night.config.pagerduty, lambda _: ""), night.burns()
+    night.bench.pagerduty.act(JONAS, night.bench.pagerduty.incidents[0].id, "resolve", "")
+    try:
+        with pytest.raises(Permanent, match="is resolved in PagerDuty and wakes nobody any more"):
+            courier.deliver(ef.EscalatePage(1, 1), incident, Attempt("job", 1, night.clock()))
+    finally:
+        courier.close()
+
+
 def test_an_earlier_rounds_end_leaves_alone_what_was_born_in_pagerduty_and_is_back(
     night: Night, courier: Courier
 ) -> None:

@@ -52,7 +52,7 @@ def test_the_board_tells_how_long_how_many_and_what_to_do(site: Site) -> None:
     assert "SEV1 INC-1 Open for 12 min" in page
     assert "14 firing, 3 recovered" in page
     assert "Acknowledge now Triage to do" in page
-    assert "Acknowledge Somebody else is called at 03:05:00 UTC." in page
+    assert "Acknowledge Escalates at 03:05:00 UTC." in page
 
 
 def test_an_incident_that_is_over_moves_down_and_links_its_postmortem(site: Site) -> None:

@@ -51,6 +51,7 @@ EVENTS: Final[Mapping[str, type[event.Event]]] = {
     "pager.page_accepted": outside.PageAccepted,
     "pager.page_unanswered": outside.PageUnanswered,
     "delivery.failed": outside.DeliveryFailed,
+    "delivery.settled": outside.DeliverySettled,
     "run.started": run.RunStarted,
     "run.step_planned": run.StepPlanned,
     "run.step_asked": run.StepAsked,

@@ -116,9 +116,15 @@ class UpdateReminded(Event):
 
 @dataclass(frozen=True, slots=True)
 class AckDeadlineMissed(Event):
-    """Nobody acknowledged in time; `level` counts the escalations of this generation from 1."""
+    """Nobody acknowledged in time; `level` counts the escalations of this generation from 1.
+
+    `asked` are the pagers that are told to call the next person, and `left_to` those that have the page and call by a
+    policy of their own, both by name. Without a pager there is neither, nor is it known of what is older than them.
+    """
 
     level: int
+    asked: tuple[str, ...] = ()
+    left_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

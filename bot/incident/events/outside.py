@@ -1,8 +1,12 @@
 """Where it is shown and who was reached: receipts of chat and pagers, and what could not be told."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from bot.incident.events.event import Event, Text
+
+STILL_TRYING: Final = "; still trying"
+"""How the reason of a trouble ends that may yet pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,22 @@ class PageUnanswered(Event):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFailed(Event):
-    """Something could not be told to the outside for good; shown to people."""
+    """Something could not be told to the outside for good, or not yet while it goes on being tried; shown to people."""
 
     courier: str
     effect: str
     reason: Text
+    trying: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is still tried; of what is older than `trying` the words alone say so."""
+        return self.trying or self.reason.endswith(STILL_TRYING)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettled(Event):
+    """What was told as trouble while it was tried got out after all, or nobody needs it any more."""
+
+    courier: str
+    effect: str

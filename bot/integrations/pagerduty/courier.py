@@ -166,10 +166,7 @@ class Courier:
             raise Transient("PagerDuty does not show the page yet")
         if found is None:
             return Again(attempt.now + KNOWN_AFTER, {PAGED: True}, self._page(incident, generation))
-        if found["status"] == RESOLVED:
-            raise Permanent("the page is resolved in PagerDuty and wakes nobody any more; call somebody yourself")
-        if not self._raise_level(found, level) and not paged:
-            raise Permanent("the escalation policy has nobody further to wake; call somebody yourself")
+        self._raise_level(found, level, first_woken=paged)
         return []
 
     def _escalate(self, incident: Incident, generation: int, level: int) -> Sequence[Event]:
@@ -182,7 +179,7 @@ class Courier:
             case "key" if self._second is not None:
                 self._trigger(self._second, incident, generation)
             case _:
-                """PagerDuty's own escalation policy is already calling the next person."""
+                """Whom it calls next is up to PagerDuty's own policy; the timeline says so."""
         return []
 
     def _find(self, incident: Incident, generation: int) -> Mapping[str, Any] | None:
@@ -194,12 +191,15 @@ class Courier:
         found = self._rest().rget("incidents", params={"incident_key": dedup_key(incident, generation), **whole})
         return dict(found[0]) if found else None
 
-    def _raise_level(self, found: Mapping[str, Any], level: int) -> bool:
-        """Whether there is such a level."""
+    def _raise_level(self, found: Mapping[str, Any], level: int, *, first_woken: bool = False) -> None:
+        """Wakes whom this level is for. Permanent where that is nobody, unless our page has just woken the first."""
+        if found["status"] == RESOLVED:
+            raise Permanent("the page is resolved in PagerDuty and wakes nobody any more; call somebody yourself")
         if level >= len(found["escalation_policy"].get("escalation_rules", ())):
-            return False
+            if first_woken:
+                return
+            raise Permanent("the escalation policy has nobody further to wake; call somebody yourself")
         self._put(found["id"], {"type": "incident_reference", "escalation_level": level + 1})
-        return True
 
     def _put(self, incident_id: str, changes: Mapping[str, Any]) -> None:
         try:

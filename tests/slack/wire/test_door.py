@@ -185,6 +185,7 @@ def test_whoever_typed_a_command_that_takes_too_long_is_told_to_wait(office: Off
     assert status == 200
     assert json.loads(answer)["response_type"] == "ephemeral"
     assert "does not answer yet" in json.loads(answer)["text"]
+    assert "fixfirst ack" not in json.loads(answer)["text"], "that would ask the same journal"
 
 
 @pytest.mark.parametrize(
