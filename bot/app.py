@@ -295,6 +295,7 @@ class App:
                 self.numbers,
                 partial(try_out, self.journal, WRITE_WITHIN_S),
                 self.auditor.findings,
+                partial(self.pressure.turns_away, wakes=True),
                 self.canaries.text if self.canaries else str,
             ),
         )

@@ -16,7 +16,7 @@ from bot.journal.post import DEAD, DONE, WAITING
 from bot.journal.ratings import tally
 from bot.outbox import RESULTS
 from bot.web.patience import WHY
-from bot.web.traffic import EDGES, Durations, Traffic
+from bot.web.traffic import EDGES, REASONS, Durations, Traffic
 
 EXPOSITION: Final = "text/plain; version=0.0.4; charset=utf-8"
 LISTENERS: Final = ("doors", "pages")
@@ -89,6 +89,10 @@ def _families(numbers: Numbers, now: datetime) -> Iterator[str]:
     asked = [(_labels(door=door, code=str(code)), count) for (door, code), count in sorted(answers)]
     yield _family("requests_total", "counter", "Requests of machines by door and answer.", asked)
     yield _histogram("request_duration_seconds", "How long a door took to answer.", numbers.traffic.durations)
+
+    untaken = dict.fromkeys(product(numbers.traffic.hooks, REASONS), 0) | dict(numbers.traffic.untaken)
+    left = [(_labels(door=door, reason=reason), count) for (door, reason), count in sorted(untaken.items())]
+    yield _family("hooks_untaken_total", "counter", "What was sent to a hook and not taken, by door and why.", left)
 
     why = dict.fromkeys(product(LISTENERS, WHY), 0) | dict(numbers.refused)
     cut = [(_labels(listener=name, reason=reason), count) for (name, reason), count in sorted(why.items())]

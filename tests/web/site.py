@@ -132,6 +132,7 @@ class Site:
     now: datetime = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
     policy: Policy = field(default_factory=Policy)
     turned_at: datetime | None = None
+    turns_away: str = ""
     models: Callable[[], str] = str
     journal: Journal = field(init=False)
     app: Starlette = field(init=False)
@@ -160,7 +161,13 @@ class Site:
             policy=self.policy,
             hands=Hands(self.desk),
             hosts=["127.0.0.1", "localhost", "::1", "incidents.example.com"],
-            vitals=Vitals(self.numbers, partial(try_out, self.journal, 0.2), self.auditor.findings, self.models),
+            vitals=Vitals(
+                self.numbers,
+                partial(try_out, self.journal, 0.2),
+                self.auditor.findings,
+                lambda: self.turns_away,
+                self.models,
+            ),
         )
         self.client = TestClient(self.app, base_url=ADDRESS, follow_redirects=False)
 
@@ -178,7 +185,7 @@ class Site:
             audited_at=None,
             heartbeats={},
             refused={},
-            traffic=Traffic(()),
+            traffic=Traffic(("/hooks/alertmanager",)),
         )
 
     def after(self, **span: float) -> "Site":
