@@ -24,10 +24,12 @@ from sqlalchemy import (
 )
 
 from bot.incident.alert import AlertStatus
+from bot.incident.effects import EFFECT_NAMES, CallSecond, EscalatePage, Page, PageEffect
 from bot.journal.database import newest_schema
 from bot.journal.direct import Direct
 from bot.journal.ids import new_id
 from bot.journal.post import WAITING, ahead
+from bot.journal.rows import Job, job_from_row
 from bot.journal.statements import NEWS_WAITING
 from bot.journal.store import Journal
 from bot.journal.tables import alert, inbox, incident, outbox
@@ -87,6 +89,12 @@ _AT_WORK: Final = (
     )
     .group_by(outbox.c.courier)
 )
+_CALLS: Final = select(outbox).where(
+    outbox.c.workspace == bindparam("workspace"),
+    outbox.c.courier == literal_column(f"'{PageEffect.courier}'"),
+    outbox.c.state == _WAITING,
+    outbox.c.kind.in_([literal_column(f"'{EFFECT_NAMES[kind]}'") for kind in (Page, EscalatePage, CallSecond)]),
+)
 _NEWS: Final = select(func.min(inbox.c.received_at)).where(
     inbox.c.workspace == bindparam("workspace"), inbox.c.drained_at.is_(None)
 )
@@ -130,6 +138,12 @@ def _waiting(direct: Direct, workspace: str, now: datetime) -> Waiting:
         homeless=dict(direct.all(_HOMELESS, {"workspace": workspace})),
         at_work={courier: reached for courier, reached in at_work if courier in late},
     )
+
+
+def calls_waiting(journal: Journal) -> list[Job]:
+    """What is to wake somebody, and has not been carried out. Raises Busy."""
+    asked = {"workspace": journal.workspace}
+    return [job_from_row(row) for row in journal.ask(lambda direct, _: direct.named(_CALLS, asked))]
 
 
 _RUNNING: Final = select(

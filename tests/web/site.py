@@ -178,7 +178,7 @@ class Site:
         return Numbers(
             started_at=self.now,
             unopened=self.desk.unopened,
-            held=Held.of(self.journal),
+            held=Held.of(self.journal, replace(self.policy, pagers=(PAGER,))),
             deliveries={},
             findings={},
             turned_at=self.turned_at,

@@ -125,6 +125,7 @@ def test_while_the_journal_cannot_be_read_the_metrics_tell_all_the_rest() -> Non
         "fixfirst_intake_news_waiting",
         "fixfirst_outbox_effects",
         "fixfirst_outbox_oldest_seconds",
+        "fixfirst_pages_waiting_seconds",
         "fixfirst_verdicts_rated",
     }, "a figure of the journal is left out, not 0"
 
