@@ -126,8 +126,16 @@ class Settings:
         return cls(url, receiver, timeout.total_seconds(), token) if url else None
 
 
-def firing(settings: Settings, reading: Reading) -> Message:
-    """What Alertmanager would send us now, neither silenced nor inhibited. Raises Transient, Permanent, Malformed.
+@dataclass(frozen=True, slots=True)
+class Burning(Message):
+    """What Alertmanager would send us now. `quieted` are the fingerprints of what burns there too and is not sent,
+    because it is silenced or inhibited."""
+
+    quieted: frozenset[str] = frozenset()
+
+
+def firing(settings: Settings, reading: Reading) -> Burning:
+    """What burns by Alertmanager's own list, for our receiver. Raises Transient, Permanent, Malformed.
 
     https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
     """
@@ -137,7 +145,7 @@ def firing(settings: Settings, reading: Reading) -> Message:
 
     from bot.punctual import Punctual
 
-    asked = {"active": "true", "silenced": "false", "inhibited": "false", "unprocessed": "false"}
+    asked = {"active": "true", "silenced": "true", "inhibited": "true", "unprocessed": "false"}
     headers = {"Authorization": f"Bearer {settings.token.reveal()}"} if settings.token else {}
     try:
         with (
@@ -163,8 +171,20 @@ def firing(settings: Settings, reading: Reading) -> Message:
     if not isinstance(alerts, list):
         raise Malformed("its answer is no list of alerts")
     ours = [item for item in alerts if isinstance(item, dict) and _is_for(item, settings.receiver)]
-    deliveries = (_alert({**item, "status": "firing"}, f"alerts[{n}]", reading) for n, item in enumerate(ours))
-    return Message(SOURCE, tuple(deliveries))
+    sent: list[Delivery] = []
+    quieted: set[str] = set()
+    for n, item in enumerate(ours):
+        delivery = _alert({**item, "status": "firing"}, f"alerts[{n}]", reading)
+        if _is_quieted(item):
+            quieted.add(delivery.fingerprint)
+        else:
+            sent.append(delivery)
+    return Burning(SOURCE, tuple(sent), quieted=frozenset(quieted))
+
+
+def _is_quieted(item: Mapping[str, Any]) -> bool:
+    status = item.get("status")
+    return isinstance(status, dict) and status.get("state") == "suppressed"
 
 
 def _is_for(item: Mapping[str, Any], receiver: str) -> bool:
