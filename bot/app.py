@@ -295,6 +295,7 @@ class App:
                 self.numbers,
                 partial(try_out, self.journal, WRITE_WITHIN_S),
                 self.auditor.findings,
+                partial(self.pressure.turns_away, wakes=True),
                 self.canaries.text if self.canaries else str,
             ),
         )
@@ -305,7 +306,7 @@ class App:
         return Numbers(
             started_at=self._began,
             unopened=self.desk.unopened,
-            held=Held.of(self.journal),
+            held=Held.of(self.journal, self.config.policy),
             deliveries=self.outbox.results(),
             findings=Counter(finding.check.value for finding in self.auditor.findings()),
             turned_at=self.engine.last_turn,

@@ -1,5 +1,7 @@
 """The commands that look after the journal: whether it is whole, and what may be taken out of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,22 @@ if TYPE_CHECKING:
     from bot.journal.chains import Damage, Examined
     from bot.journal.direct import Direct
     from bot.journal.heads import Head
+
+
+class NotExamined(click.ClickException):
+    """What should be examined cannot be read. Exit status 1 says that something is not what was once written."""
+
+    exit_code = 2
+
+
+@contextmanager
+def _examining() -> Iterator[None]:
+    """What keeps the journal from being examined is said in a line, without the statement that met it."""
+    try:
+        with at_host():
+            yield
+    except click.ClickException as failure:
+        raise NotExamined(failure.message.partition("\n")[0]) from failure
 
 
 @click.group()
@@ -39,7 +57,7 @@ def _verify(path: Path, ref: str, said: str = "", *, archives: bool = False) -> 
             misfits += examine_files(direct, workspace, config_at(path, load_for_terminal).archive_dir)
         return found, published(direct, workspace), misfits
 
-    with desk_at(path) as desk:
+    with _examining(), desk_at(path) as desk:
         only = (desk.journal.id_of(ref) or find(desk, ref).id) if ref else ""
         found, heads, misfits = desk.journal.ask_of_one_moment(look)
     wrong = [str(damage) for damage in (*found.damage, *misfits)]
@@ -76,7 +94,9 @@ def audit_logbook(path: Path) -> None:
     from bot.journal.logbook import records
 
     with desk_at(path) as desk:
-        for record in desk.journal.ask(records):
+        with at_host():
+            recorded = desk.journal.ask(records)
+        for record in recorded:
             say(hanging(f"{record.seq:>4}  {record.at:%Y-%m-%d %H:%M:%S}  ", line(record)))
 
 
@@ -158,6 +178,7 @@ def redact(path: Path, ref: str, entry: int, reason: str) -> None:
 
     A change goes from every incident that has it, and from the list of changes. Alerts go by their names from then on.
     """
+    from bot.journal import Busy
     from bot.journal.database import file_of
     from bot.journal.redaction import clear_text, empty_wal, with_words_of_alerts
 
@@ -176,7 +197,10 @@ def redact(path: Path, ref: str, entry: int, reason: str) -> None:
 
         with at_host():
             _, *others = desk.soon(job, WITHIN_S)
-        after = with_words_of_alerts(desk.journal.entries(incident.id))
+        try:
+            after, unseen = with_words_of_alerts(desk.journal.entries(incident.id)), ""
+        except Busy as busy:  # it is done all the same
+            after, unseen = [], str(busy).partition("\n")[0]
     file = file_of(config_at(path, load_for_terminal).database)
     if file is not None:
         empty_wal(file)
@@ -186,6 +210,8 @@ def redact(path: Path, ref: str, entry: int, reason: str) -> None:
     if entry in of_alerts:
         click.echo("The alerts of its group that are known go by their names from now on.")
         click.echo("An alert that is not known yet would bring the words back: mend its rule or labels.")
+    if unseen:
+        say(plain(f"Whether words of alerts still stand in other entries could not be looked at: {unseen}"), err=True)
     if after:
         click.echo(f"Words of alerts still stand in {', '.join(f'entry {number}' for number in after)}.")
     click.echo(
@@ -203,6 +229,7 @@ def archive() -> None:
 @click.option("--older-than", "days", type=click.IntRange(min=YOUNGEST_ARCHIVED), help="Days; instead of the setting.")
 def archive_run(path: Path, days: int | None) -> None:
     """Move incidents that are long over into files of their own, while the bot runs."""
+    from bot.journal import Busy
     from bot.journal.archive import Moved, move_old
     from bot.journal.archive_file import BadArchive
 
@@ -220,8 +247,9 @@ def archive_run(path: Path, days: int | None) -> None:
                 else:
                     left += 1
                     say(plain(f"{one.ref} stays: {one.why}"), err=True)
-        except (BadArchive, OSError) as error:
-            raise click.ClickException(f"{error}; {count(moved, 'incident')} archived before") from error
+        except (BadArchive, Busy, OSError) as error:
+            reason = plain(str(error).partition("\n")[0])
+            raise click.ClickException(f"{reason}; {count(moved, 'incident')} archived before") from error
     click.echo(f"{count(moved, 'incident')} archived, {left} left.")
 
 

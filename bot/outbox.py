@@ -18,14 +18,15 @@ from bot.incident.commands import RecordReceipt
 from bot.incident.effects import EFFECT_NAMES, CallSecond, Effect, Page, PageEffect, StopPaging
 from bot.incident.events import STILL_TRYING, DeliveryFailed, DeliverySettled, Event, PageAccepted
 from bot.incident.people import BOT
+from bot.incident.state import Incident, Status
 from bot.journal import Busy, Job, Txn, Unreadable
 from bot.journal.clock import elapsed
 from bot.journal.servers import LEASE
 
 log = structlog.get_logger()
 
-DELIVERED, POSTPONED, FAILED = RESULTS = ("delivered", "postponed", "failed")
-"""What may come of one attempt."""
+DELIVERED, POSTPONED, FAILED, NOT_CONNECTED = RESULTS = ("delivered", "postponed", "failed", "not_connected")
+"""What may come of one attempt. For what is not connected there is nothing to do, and nothing is told outside."""
 SURE_FOR_S: Final = 4.0
 """For so long after a claim nobody can have taken it over: two seconds less than it is fresh (servers.py), for what the
 clocks of servers may differ."""
@@ -125,7 +126,7 @@ class Outbox:
         self._dropped = _Dropped()
 
     def results(self) -> Mapping[tuple[str, str], int]:
-        """How often each courier delivered, postponed and failed since the start."""
+        """How often each courier delivered, postponed, failed, and was not there, since the start."""
         with self._counting:
             return dict(self._results)
 
@@ -188,7 +189,7 @@ class Outbox:
             raise LookupError(f"outbox job {job.id} belongs to no incident")
         courier = self._couriers.get(job.effect.carrier())
         if courier is None:
-            self._settle(job, [])  # not connected, so there is nothing to do
+            self._drop(job, incident)
             return
         now = self._journal.clock()
         attempt = Attempt(job.id, job.attempts, now, job.progress, job.created_at, self._holding(job, began))
@@ -229,6 +230,17 @@ class Outbox:
             sure_until = asked + SURE_FOR_S
 
         return still_ours
+
+    def _drop(self, job: Job, incident: Incident) -> None:
+        """Nobody is connected who could carry it out. A page that is still wanted is trouble all the same where a pager
+        was asked, or should have been, and has been taken out of the configuration since."""
+        page = job.effect if isinstance(job.effect, Page) and incident.status is Status.OPEN else None
+        if page and page.generation == incident.generation and (page.pager or job.attempts > 1):
+            self._bury(job, "it is not connected any more")
+            return
+        self._finish(job, ())
+        self._count(job, NOT_CONNECTED)
+        log.debug("not_connected", effect=_name(job.effect), incident=job.incident)
 
     def _settle(self, job: Job, result: Delivered) -> None:
         if isinstance(result, Again):

@@ -7,20 +7,21 @@ from enum import StrEnum
 from typing import Final
 
 from bot.incident.due import page_asked_at
+from bot.incident.effects import PageEffect, StepEffect
 from bot.incident.events import Severity
 from bot.incident.failover import WHY
 from bot.incident.policy import Policy
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import count, span
 from bot.journal import Unreadable
-from bot.journal.audit import Waiting
+from bot.journal.audit import EFFECT_WITHIN, Waiting
 
 TURN_WITHIN: Final = timedelta(seconds=10)
 """The engine looks every second."""
 TIMER_WITHIN: Final = timedelta(seconds=30)
 PAGE_WITHIN: Final = timedelta(seconds=60)
-EFFECT_WITHIN: Final = timedelta(minutes=2)
-"""An effect that could leave, and that nobody takes. One that is tried in vain is not stuck; its age is a metric."""
+AT_ONCE: Final = (PageEffect.courier, StepEffect.courier)
+"""Couriers whose effects have to be taken up in time themselves: pages, and the steps of runbooks."""
 NEWS_WITHIN: Final = timedelta(seconds=60)
 
 
@@ -89,7 +90,7 @@ def _late(facts: Facts, now: datetime) -> Iterator[Finding]:
             text = f"{page.ref} ({page.severity.value}) has had no accepted page for {span(now - page.since)}."
             yield Finding(Check.PAGES, page.ref, text)
     for courier, since in sorted(waiting.effects.items()):
-        if now - since > EFFECT_WITHIN:
+        if now - since > EFFECT_WITHIN and not _in_the_queue(courier, since, waiting):
             text = f"An effect for the {courier} courier could have left {span(now - since)} ago, and nobody took it."
             yield Finding(Check.OUTBOX, courier, text)
     if waiting.news is not None and now - waiting.news > NEWS_WITHIN:
@@ -99,6 +100,17 @@ def _late(facts: Facts, now: datetime) -> Iterator[Finding]:
         burn = "burns" if alerts == 1 else "burn"
         text = f"{count(alerts, 'alert')} of the group {group} {burn} in no incident: declare one."
         yield Finding(Check.INBOX, group, text)
+
+
+def _in_the_queue(courier: str, since: datetime, waiting: Waiting) -> bool:
+    """Whether the effect only waits behind others: before a slow or hung service a queue grows, worked off in order.
+
+    It is passed over, and so stuck, once nothing is worked at but what fell due well after its own turn came.
+    """
+    if courier in AT_ONCE or courier not in waiting.at_work:
+        return False
+    reached = waiting.at_work[courier]
+    return reached is None or reached - since <= EFFECT_WITHIN
 
 
 def turning(turned_at: datetime | None, now: datetime) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ what only a person can judge is said. Cards and open steps are shown anew, as th
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -22,17 +22,24 @@ from bot.incident.people import BOT, Actor, ActorKind, Refused
 from bot.incident.runs import current_step
 from bot.incident.state import Incident, Status
 from bot.incident.timeline import count
-from bot.intake.alerts import Message
 from bot.integrations import alertmanager, pagerduty
 from bot.journal import Busy, Txn, in_time, logbook
 from bot.journal.census import firing_here
-from bot.slack.census import Told
+from bot.slack.census import CHANNELS, Told
 
 log = structlog.get_logger()
 
 SAID: Final = 12
 """Of one kind; the rest is counted."""
 PATIENCE_S: Final = 30.0
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one of them said so far. A journal that was busy is no reason to forget what was brought in before it."""
+
+    lines: list[str] = field(default_factory=list)
+    is_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +50,10 @@ class Reconciler:
     """
 
     desk: Desk
-    firing: Callable[[], Message] | None = None
+    firing: Callable[[], alertmanager.Burning] | None = None
     pages: Callable[[Sequence[str]], Sequence[pagerduty.Paged]] | None = None
     told: Callable[[Sequence[str]], Sequence[Told]] | None = None
+    _found: dict[tuple[int, str], _Found] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, record: Record) -> None:
         """Reconciles once for each record about a fail-over, and puts on record what came of it."""
@@ -53,9 +61,9 @@ class Reconciler:
         done = journal.ask(lambda direct, workspace: logbook.records(direct, workspace, (Kind.RECONCILED,)))
         if any(one.body["of"] == record.seq for one in done):
             return
-        lines = [*self._asked("Alertmanager", self.firing, self._alerts)]
-        lines += self._asked("PagerDuty", self.pages, lambda: self._pages(record))
-        lines += self._asked("Slack", self.told, self._messages)
+        lines = [*self._asked(record, "Alertmanager", self.firing, self._alerts)]
+        lines += self._asked(record, "PagerDuty", self.pages, lambda: self._pages(record))
+        lines += self._asked(record, "Slack", self.told, self._messages)
         body = {"of": record.seq, "lines": lines or ["Nothing is connected that could be asked."]}
 
         def write(txn: Txn) -> None:
@@ -64,20 +72,27 @@ class Reconciler:
                 txn.enqueue(incident.id, list(_shown_anew(incident)))
 
         self.desk.soon(write, PATIENCE_S)
+        self._found.clear()
 
-    def _asked(self, name: str, connected: object, ask: Callable[[], Iterator[str]]) -> list[str]:
+    def _asked(self, record: Record, name: str, connected: object, ask: Callable[[], Iterator[str]]) -> list[str]:
         if connected is None:
             return []
+        kept = self._found.setdefault((record.seq, name), _Found())
+        found = kept.lines
         try:
-            found = list(ask())
+            for line in () if kept.is_all else ask():
+                if line not in found:
+                    found.append(line)
+            kept.is_all = True
         except (Transient, Permanent, Malformed) as failure:
-            return [f"{name} could not be asked: {failure}"]
+            return [*(f"{name}: {text}" for text in found[:SAID]), f"{name} could not be asked: {failure}"]
         except Busy:
             raise  # nothing can be put on record now: all of it again, later
         except Exception as bug:
             # What the others know is brought in all the same.
             log.error("reconcile_bug", asked=name, exc_info=bug)
-            return [f"{name} could not be asked: a bug of ours ({type(bug).__name__}), which the log has."]
+            why = f"{name} could not be asked: a bug of ours ({type(bug).__name__}), which the log has."
+            return [*(f"{name}: {text}" for text in found[:SAID]), why]
         more = [f"{name}: {count(len(found) - SAID, 'more finding')}."] if len(found) > SAID else []
         return [*(f"{name}: {text}" for text in found[:SAID]), *more] or [f"{name} agrees with the record."]
 
@@ -87,7 +102,10 @@ class Reconciler:
         (news,) = in_time(self.desk.receive([message]), PATIENCE_S)
         if news:
             yield f"alerts of {count(news, 'group')} burn that were missing here; they are brought in."
-        burning = {delivery.fingerprint for delivery in message.deliveries}
+        if message.fault:
+            yield f"what is over there was not compared, since not all that burns can be read: {message.fault}."
+            return
+        burning = {delivery.fingerprint for delivery in message.deliveries} | message.quieted
         here = self.desk.journal.ask(partial(firing_here, source=alertmanager.SOURCE))
         over = Counter(number for fingerprint, number in here.items() if fingerprint not in burning)
         for number, alerts in sorted(over.items()):
@@ -97,7 +115,11 @@ class Reconciler:
         assert self.pages is not None
         live = {one.page_key(one.generation): one for one in self.desk.journal.live() if one.generation in one.pages}
         unreadable = {one.incident_id for one in self.desk.journal.unreadable()}
-        for page in self.pages(list(live)):
+        known = self.pages(list(live))
+        most = pagerduty.PAGES_ASKED
+        if len(live) > most or sum(page.status != pagerduty.RESOLVED for page in known) >= most:
+            yield f"it tells of {most} open incidents at once; whatever is beyond them was not compared."
+        for page in known:
             if page.key.removeprefix(f"{self.desk.journal.workspace}:").rpartition(":")[0] in unreadable:
                 continue
             incident = live.get(page.key)
@@ -128,6 +150,8 @@ class Reconciler:
         assert self.told is not None
         journal = self.desk.journal
         rooms = {one.channel: f"#{one.channel_name}" for one in journal.live() if one.channel}
+        if len(rooms) >= CHANNELS:
+            yield f"only the intake channel and {CHANNELS - 1} of {len(rooms)} incidents' channels were compared."
         said = self.told(list(rooms))
         for message in said:
             where = rooms.get(message.channel, "the intake channel")

@@ -151,8 +151,16 @@ class Settings:
         return cls(url, receiver, timeout.total_seconds(), token) if url else None
 
 
-def firing(settings: Settings, reading: Reading) -> Message:
-    """What Alertmanager would send us now, neither silenced nor inhibited. Raises Transient, Permanent, Malformed.
+@dataclass(frozen=True, slots=True)
+class Burning(Message):
+    """What Alertmanager would send us now. `quieted` are the fingerprints of what burns there too and is not sent,
+    because it is silenced or inhibited."""
+
+    quieted: frozenset[str] = frozenset()
+
+
+def firing(settings: Settings, reading: Reading) -> Burning:
+    """What burns by Alertmanager's own list, for our receiver. Raises Transient, Permanent, Malformed.
 
     https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
     """
@@ -162,7 +170,7 @@ def firing(settings: Settings, reading: Reading) -> Message:
 
     from bot.punctual import Punctual
 
-    asked = {"active": "true", "silenced": "false", "inhibited": "false", "unprocessed": "false"}
+    asked = {"active": "true", "silenced": "true", "inhibited": "true", "unprocessed": "false"}
     headers = {"Authorization": f"Bearer {settings.token.reveal()}"} if settings.token else {}
     try:
         with (
@@ -189,7 +197,14 @@ def firing(settings: Settings, reading: Reading) -> Message:
         raise Malformed("its answer is no list of alerts")
     ours = [item for item in alerts if isinstance(item, dict) and _is_for(item, settings.receiver)]
     deliveries, fault = _readable([{**item, "status": "firing"} for item in ours], reading)
-    return Message(SOURCE, deliveries, fault=fault)
+    quieted = frozenset(str(item.get("fingerprint")) for item in ours if _is_quieted(item))
+    sent = tuple(delivery for delivery in deliveries if delivery.fingerprint not in quieted)
+    return Burning(SOURCE, sent, fault=fault, quieted=quieted)
+
+
+def _is_quieted(item: Mapping[str, Any]) -> bool:
+    status = item.get("status")
+    return isinstance(status, dict) and status.get("state") == "suppressed"
 
 
 def _is_for(item: Mapping[str, Any], receiver: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     String,
     bindparam,
+    case,
     column,
     delete,
     exists,
@@ -19,18 +20,24 @@ from sqlalchemy import (
     or_,
     select,
     table,
+    type_coerce,
 )
 
 from bot.incident.alert import AlertStatus
+from bot.incident.effects import EFFECT_NAMES, CallSecond, EscalatePage, Page, PageEffect
 from bot.journal.database import newest_schema
 from bot.journal.direct import Direct
 from bot.journal.ids import new_id
 from bot.journal.post import WAITING, ahead
+from bot.journal.rows import Job, job_from_row
 from bot.journal.statements import NEWS_WAITING
 from bot.journal.store import Journal
 from bot.journal.tables import alert, inbox, incident, outbox
 from bot.journal.txn import Txn
 from bot.journal.writer import Busy
+
+EFFECT_WITHIN: Final = timedelta(minutes=2)
+"""An effect that could leave, and that nobody takes. One that is tried in vain is not stuck; its age is a metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +48,17 @@ class Waiting:
     could have been taken up: it is due, first in its lane and in nobody's hands. `news` is when the oldest news of a
     group came in that are not worked into an incident. `homeless` are alerts that burn in no incident and in no news
     that are still to be worked in, by group: nothing will ever be made of them.
+
+    `at_work` has the couriers of which an effect has been free for longer than EFFECT_WITHIN, and which some server was
+    at work for in that time, each with how far it has come in its queue: when the first of what it was at fell due.
+    None where all of that was in vain, for then it is due anew.
     """
 
     timer: tuple[int, datetime] | None
     effects: Mapping[str, datetime]
     news: datetime | None
     homeless: Mapping[str, int] = field(default_factory=dict)
+    at_work: Mapping[str, datetime | None] = field(default_factory=dict)
 
 
 _TIMER: Final = (
@@ -66,6 +78,22 @@ _FREE: Final = select(outbox.c.courier, outbox.c.due_at, outbox.c.claimed_until,
     outbox.c.due_at <= bindparam("now"),
     or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until <= bindparam("now")),
     ~exists().where(*_AHEAD, _EARLIER.c.state == _WAITING),
+)
+# What is in somebody's hands, or has ended, is still due when it was taken up.
+_TAKEN_AS_DUE: Final = case((or_(outbox.c.claim.is_not(None), outbox.c.state != _WAITING), outbox.c.due_at))
+_AT_WORK: Final = (
+    select(outbox.c.courier, type_coerce(func.min(_TAKEN_AS_DUE), outbox.c.due_at.type))
+    .where(
+        outbox.c.workspace == bindparam("workspace"),
+        or_(outbox.c.ended_at > bindparam("lately"), outbox.c.claimed_until > bindparam("lately")),
+    )
+    .group_by(outbox.c.courier)
+)
+_CALLS: Final = select(outbox).where(
+    outbox.c.workspace == bindparam("workspace"),
+    outbox.c.courier == literal_column(f"'{PageEffect.courier}'"),
+    outbox.c.state == _WAITING,
+    outbox.c.kind.in_([literal_column(f"'{EFFECT_NAMES[kind]}'") for kind in (Page, EscalatePage, CallSecond)]),
 )
 _NEWS: Final = select(func.min(inbox.c.received_at)).where(
     inbox.c.workspace == bindparam("workspace"), inbox.c.drained_at.is_(None)
@@ -99,12 +127,23 @@ def _waiting(direct: Direct, workspace: str, now: datetime) -> Waiting:
         # Free since it was due, since whoever had it lost it, and since what was ahead of it ended.
         since = max(time for time in times if time is not None)
         effects[courier] = min(since, effects.get(courier, since))
+    lately = now - EFFECT_WITHIN
+    late = {courier for courier, since in effects.items() if since < lately}
+    # Only then, for it walks through all that was carried out in a week.
+    at_work = direct.all(_AT_WORK, {**named, "lately": lately}) if late else []
     return Waiting(
         timer=(timer[0], timer[1]) if timer else None,
         effects=effects,
         news=direct.scalar(_NEWS, {"workspace": workspace}),
         homeless=dict(direct.all(_HOMELESS, {"workspace": workspace})),
+        at_work={courier: reached for courier, reached in at_work if courier in late},
     )
+
+
+def calls_waiting(journal: Journal) -> list[Job]:
+    """What is to wake somebody, and has not been carried out. Raises Busy."""
+    asked = {"workspace": journal.workspace}
+    return [job_from_row(row) for row in journal.ask(lambda direct, _: direct.named(_CALLS, asked))]
 
 
 _RUNNING: Final = select(

@@ -140,6 +140,7 @@ _RELEASE: Final = update(outbox).where(_OURS, _WAITING)
 _FROM_LATER: Final = _RELEASE.where(outbox.c.created_at > bindparam("later"))
 _TOO_LATE: Final = _RELEASE.where(outbox.c.due_at > bindparam("latest"))
 _HELD_TOO_LONG: Final = _RELEASE.where(outbox.c.claimed_until > bindparam("longest"))
+_LET_GO_LATER: Final = _RELEASE.where(outbox.c.claim.is_(None), outbox.c.claimed_until > bindparam("later"))
 _OLDEST: Final = (
     select(outbox.c.courier, func.min(outbox.c.created_at)).where(_OURS, _WAITING).group_by(outbox.c.courier)
 )
@@ -264,6 +265,7 @@ def hasten(direct: Direct, workspace: str, now: datetime, latest: datetime) -> N
     held for no longer than a lease: the clock was set back."""
     direct.run(_FROM_LATER, {"whose": workspace, "later": now + APART, "due_at": now})
     direct.run(_TOO_LATE, {"whose": workspace, "latest": latest, "due_at": latest})
+    direct.run(_LET_GO_LATER, {"whose": workspace, "later": now, "claimed_until": None})
     held = {"whose": workspace, "longest": now + LEASE + APART, "claimed_until": now + LEASE}
     direct.run(_HELD_TOO_LONG, held)
 

@@ -279,7 +279,8 @@ Index(
     **_only("drained_at IS NULL"),
 )
 
-# What must still be done outside. `state` is waiting, done or dead.
+# What must still be done outside. `state` is waiting, done or dead. `claimed_until` is when somebody's hold on it ends,
+# or, where nobody has a claim, when the last attempt ended.
 outbox = Table(
     "outbox",
     metadata,

@@ -242,7 +242,7 @@ class Txn(Reader):
 
     def postpone(self, job: Job, until: datetime, reason: str, *, warned: bool) -> bool:
         """It did not work; another attempt is due at `until`."""
-        values = {"due_at": until, "last_error": reason, "warned": job.warned or warned}
+        values = {"due_at": until, "last_error": reason, "warned": job.warned or warned, "claimed_until": self.now}
         return post.settle(self.direct, job, values)
 
     def put_back(self, job: Job, until: datetime, reason: str) -> bool:
@@ -252,7 +252,8 @@ class Txn(Reader):
 
     def come_back(self, job: Job, at: datetime, progress: dict[str, Any]) -> bool:
         """It goes on at `at`; this was no failed attempt."""
-        return post.settle(self.direct, job, {"due_at": at, "progress": progress, "attempts": 0})
+        values = {"due_at": at, "progress": progress, "attempts": 0, "claimed_until": self.now}
+        return post.settle(self.direct, job, values)
 
     def release_all(self) -> None:
         """Gives back every claim of a process that is gone."""

@@ -34,7 +34,7 @@ from bot.journal import Busy, Unreadable
 from bot.settings import Secret
 from bot.web.bodies import Bodies, TooLarge
 from bot.web.intake import COMMIT_WITHIN_S, Intake
-from bot.web.traffic import Counted, Traffic
+from bot.web.traffic import GONE, Counted, Traffic
 
 log = structlog.get_logger()
 
@@ -183,7 +183,7 @@ class Doors:
                 self._told_busy(request.url.path, str(error))
                 return JSONResponse({"error": "busy, try again"}, 503, headers={"Retry-After": "5"})
             except ClientDisconnect:
-                return Response(status_code=400)
+                return Response(status_code=GONE)  # nobody hears it; it is counted
 
         return guarded
 

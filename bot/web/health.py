@@ -23,11 +23,13 @@ WRITE_WITHIN_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What health is told from, asked anew each time. `try_out` writes to the journal, or raises Busy."""
+    """What health is told from, asked anew each time. `try_out` writes to the journal, or raises Busy; `turns_away`
+    tells why even alerts that wake somebody are turned away, empty when they are not."""
 
     numbers: Callable[[], Numbers]
     try_out: Callable[[], None]
     findings: Callable[[], Sequence[Finding]]
+    turns_away: Callable[[], str]
     models: Callable[[], str] = str
     """Further metrics, about models, or raises Busy; empty by itself."""
 
@@ -40,7 +42,10 @@ def health_routes(vitals: Vitals, clock: Callable[[], datetime]) -> list[Route]:
         return JSONResponse({"ok": True})
 
     def ready(_: Request) -> Response:
-        """The journal takes writes, else this fails. A late outbox is told, not failed: alerts must still come in."""
+        """Alerts are taken in and the journal takes writes, else this fails. A late outbox is told, not failed: alerts
+        must still come in."""
+        if why := vitals.turns_away():
+            return JSONResponse({"ok": False, "why": why}, HTTPStatus.SERVICE_UNAVAILABLE)
         try:
             vitals.try_out()
         except Busy as busy:

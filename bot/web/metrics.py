@@ -9,14 +9,16 @@ from itertools import accumulate, product
 from typing import Final
 
 from bot.audit.findings import Check
+from bot.audit.waking import waits_since
 from bot.incident.effects import EFFECTS
+from bot.incident.policy import Policy
 from bot.incident.state import Status
 from bot.journal import Busy, Journal
 from bot.journal.post import DEAD, DONE, WAITING
 from bot.journal.ratings import tally
 from bot.outbox import RESULTS
 from bot.web.patience import WHY
-from bot.web.traffic import EDGES, Durations, Traffic
+from bot.web.traffic import EDGES, REASONS, Durations, Traffic
 
 EXPOSITION: Final = "text/plain; version=0.0.4; charset=utf-8"
 LISTENERS: Final = ("doors", "pages")
@@ -27,7 +29,8 @@ COURIERS: Final = sorted({effect.courier for effect in EFFECTS.values()})
 class Held:
     """What the journal holds at a moment.
 
-    `effects` and `oldest` are the outbox by courier and state, and since when the oldest of a courier waits;
+    `effects` and `oldest` are the outbox by courier and state, and since when the oldest of a courier waits; `called`
+    is since when somebody is to be woken who could not be told, None when nobody is;
     `verdicts` are what people said of the telemetry's, `right` or `wrong`.
     """
 
@@ -37,21 +40,22 @@ class Held:
     effects: Mapping[tuple[str, str], int]
     oldest: Mapping[str, datetime]
     verdicts: Mapping[str, int] = field(default_factory=dict)
+    called: datetime | None = None
 
     @classmethod
-    def of(cls, journal: Journal) -> "Held | None":
+    def of(cls, journal: Journal, policy: Policy) -> "Held | None":
         """None while the journal cannot be read: whoever watches us must see all the rest just then."""
         try:
-            told, said = journal.numbers(), journal.ask(tally)
+            told, said, called = journal.numbers(), journal.ask(tally), waits_since(journal, policy)
         except Busy:
             return None
         outbox = told["outbox"]
-        return cls(told["incidents"], told["alerts"], told["news_waiting"], outbox["effects"], outbox["oldest"], said)
+        effects, oldest = outbox["effects"], outbox["oldest"]
+        return cls(told["incidents"], told["alerts"], told["news_waiting"], effects, oldest, said, called)
 
     def waits(self, courier: str, now: datetime) -> float:
         """Seconds since the courier's oldest waiting effect was decided; 0 when nothing waits."""
-        oldest = self.oldest.get(courier)
-        return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
+        return _age(self.oldest.get(courier), now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,10 @@ def _families(numbers: Numbers, now: datetime) -> Iterator[str]:
     asked = [(_labels(door=door, code=str(code)), count) for (door, code), count in sorted(answers)]
     yield _family("requests_total", "counter", "Requests of machines by door and answer.", asked)
     yield _histogram("request_duration_seconds", "How long a door took to answer.", numbers.traffic.durations)
+
+    untaken = dict.fromkeys(product(numbers.traffic.hooks, REASONS), 0) | dict(numbers.traffic.untaken)
+    left = [(_labels(door=door, reason=reason), count) for (door, reason), count in sorted(untaken.items())]
+    yield _family("hooks_untaken_total", "counter", "What was sent to a hook and not taken, by door and why.", left)
 
     why = dict.fromkeys(product(LISTENERS, WHY), 0) | dict(numbers.refused)
     cut = [(_labels(listener=name, reason=reason), count) for (name, reason), count in sorted(why.items())]
@@ -128,8 +136,14 @@ def _held(held: Held, now: datetime) -> Iterator[str]:
     yield _family("outbox_effects", "gauge", "Effects in the outbox by courier and state.", states)
     ages = {courier: held.waits(courier, now) for courier in {*COURIERS, *held.oldest}}
     yield _family("outbox_oldest_seconds", "gauge", "Age of the oldest waiting effect.", _by("courier", ages))
+    text = "Age of the oldest page or call that somebody is still to be woken by."
+    yield _family("pages_waiting_seconds", "gauge", text, [("", _age(held.called, now))])
     rated = {"right": 0, "wrong": 0} | dict(held.verdicts)
     yield _family("verdicts_rated", "gauge", "Verdicts by what people say of them now.", _by("said", rated))
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    return 0.0 if since is None else max(0.0, (now - since).total_seconds())
 
 
 def _moment(name: str, text: str, at: datetime | None) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
@@ -10,11 +11,16 @@ from structlog.testing import capture_logs
 from bot.audit.crier import AGAIN_AFTER, Crier
 from bot.audit.reconcile import Reconciler
 from bot.contracts import Transient
+from bot.incident import commands as cmd
+from bot.incident import events as ev
 from bot.incident.logbook import Kind, Record
-from bot.intake.alerts import Message
+from bot.incident.people import BOT
+from bot.integrations.alertmanager import Burning
 from bot.integrations.fallback import Voice
-from bot.integrations.pagerduty import Paged
-from bot.journal import Journal, logbook
+from bot.integrations.pagerduty import PAGES_ASKED, Paged
+from bot.integrations.pagerduty.census import TRIGGERED
+from bot.journal import Busy, Journal, logbook
+from bot.slack.census import CHANNELS
 from tests.integrations.bridge import Bridge, open_bridge
 from tests.integrations.fallbacks import BRIDGE, voice
 from tests.journal.conftest import MAYA, House
@@ -146,7 +152,7 @@ def test_what_has_to_follow_is_tried_again_and_nothing_is_told_anew(house: House
 def test_a_bug_in_one_question_after_a_fail_over_keeps_no_other_from_being_asked(house: House) -> None:
     asked: list[Sequence[str]] = []
 
-    def breaks() -> Message:
+    def breaks() -> Burning:
         raise KeyError("alerts")
 
     def pages(keys: Sequence[str]) -> Sequence[Paged]:
@@ -164,3 +170,77 @@ def test_a_bug_in_one_question_after_a_fail_over_keeps_no_other_from_being_asked
     ]
     assert asked == [[]]
     assert [line["event"] for line in lines if "exc_info" in line] == ["reconcile_bug"]
+
+
+def compared(house: House) -> list[str]:
+    """What was put on record about the comparison."""
+    (done,) = house.journal.ask(lambda direct, workspace: logbook.records(direct, workspace, (Kind.RECONCILED,)))
+    return list(done.body["lines"])
+
+
+def test_an_alert_that_is_silenced_in_alertmanager_is_not_said_to_be_over_there(house: House) -> None:
+    house.receive(house.alert("f1"), house.alert("f2"))
+    house.drain()
+    something_happens(house)
+    (record,) = house.journal.ask(logbook.records)
+    Reconciler(house.desk, firing=lambda: Burning("alertmanager", (), quieted=frozenset({"f1"})))(record)
+    assert compared(house) == ["Alertmanager: 1 alert of INC-1 burn here and not there; resolve it if that is so."]
+
+
+def test_where_an_alert_over_there_cannot_be_read_none_is_said_to_be_over(house: House) -> None:
+    house.receive(house.alert("f1"))
+    house.drain()
+    something_happens(house)
+    (record,) = house.journal.ask(logbook.records)
+    unread = Burning("alertmanager", (), fault="alerts[3].fingerprint is missing")
+    Reconciler(house.desk, firing=lambda: unread)(record)
+    assert compared(house) == [
+        "Alertmanager: what is over there was not compared, since not all that burns can be read:"
+        " alerts[3].fingerprint is missing."
+    ]
+
+
+def test_what_was_brought_in_before_the_journal_was_busy_is_still_said(house: House) -> None:
+    missing = Burning("alertmanager", (house.alert("f1"),))
+    answers: list[list[Paged] | Busy] = [Busy("the journal is busy"), []]
+    asked: list[str] = []
+
+    def firing() -> Burning:
+        asked.append("Alertmanager")
+        return missing
+
+    def pages(_: Sequence[str]) -> Sequence[Paged]:
+        if isinstance(answer := answers.pop(0), Busy):
+            raise answer
+        return answer
+
+    something_happens(house)
+    (record,) = house.journal.ask(logbook.records)
+    reconcile = Reconciler(house.desk, firing=firing, pages=pages)
+    with pytest.raises(Busy):
+        reconcile(record)
+    reconcile(record)
+    assert compared(house) == [
+        "Alertmanager: alerts of 1 group burn that were missing here; they are brought in.",
+        "PagerDuty agrees with the record.",
+    ]
+    assert asked == ["Alertmanager"]
+
+
+def test_what_was_not_looked_at_does_not_agree(house: House) -> None:
+    for number in range(CHANNELS):
+        labels = {"service": f"s{number}", "model": "llama-70b"}
+        house.receive(house.alert(f"f{number}", service=f"s{number}", labels=labels))
+        house.drain()
+    for incident in house.journal.live():
+        opened = ev.ChannelOpened(f"C0{incident.number}", f"inc-{incident.number}")
+        receipt: dict[str, Any] = {"by": BOT, "at": house.clock(), "key": f"opened-{incident.id}", "source": "courier"}
+        house.desk.handle(cmd.RecordReceipt(**receipt, incident=incident.id, events=(opened,)))
+    full = [Paged(f"of-another:{n}:1", TRIGGERED, f"#{n}", "") for n in range(PAGES_ASKED)]
+    something_happens(house)
+    (record,) = house.journal.ask(logbook.records)
+    Reconciler(house.desk, pages=lambda _: full, told=lambda _: [])(record)
+    assert compared(house) == [
+        "PagerDuty: it tells of 100 open incidents at once; whatever is beyond them was not compared.",
+        "Slack: only the intake channel and 19 of 20 incidents' channels were compared.",
+    ]

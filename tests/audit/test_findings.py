@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from bot.audit.findings import Check, Facts, Unpaged, find, unpaged
+from bot.contracts import Delivered, Transient
 from bot.incident import commands as cmd
 from bot.incident import events as ev
+from bot.incident.effects import RefreshCard
 from bot.incident.events import Severity
 from bot.incident.policy import Policy
 from bot.intake.alerts import Delivery, Message
 from bot.journal import Txn
-from bot.journal.audit import Waiting, waiting
+from bot.journal.audit import EFFECT_WITHIN, Waiting, waiting
+from bot.outbox import Outbox
 from tests.web.site import ALERTMANAGER, PAGER, Site
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -71,6 +74,22 @@ def test_what_is_late_is_said_in_a_sentence() -> None:
 )
 def test_what_is_just_in_time_is_no_finding(just_in_time: dict[str, Any]) -> None:
     assert sentences(**just_in_time) == []
+
+
+def test_a_message_behind_a_queue_that_is_worked_off_in_order_is_not_stuck() -> None:
+    waits = {"slack": ago(600), "health": ago(600)}
+    reached = {"slack": ago(480), "health": None}
+    assert sentences(effects=waits, at_work=reached) == [], "what is tried in vain is no finding either"
+
+
+def test_a_message_is_stuck_once_only_what_fell_due_well_after_it_is_worked_at() -> None:
+    (found,) = sentences(effects={"slack": ago(600)}, at_work={"slack": ago(479)})
+    assert found == "An effect for the slack courier could have left 10 min ago, and nobody took it."
+
+
+@pytest.mark.parametrize("courier", ["pager", "runbook"])
+def test_a_page_or_a_step_has_to_be_taken_up_whatever_else_its_courier_is_at(courier: str) -> None:
+    assert len(sentences(effects={courier: ago(121)}, at_work={courier: ago(125)})) == 1
 
 
 def test_an_engine_that_never_turned_is_found_at_once() -> None:
@@ -199,6 +218,91 @@ def test_an_effect_is_free_from_when_the_one_ahead_of_it_ended(site: Site) -> No
     site.after(minutes=5)
     take_all(site, "slack", then="done")
     assert held(site.after(seconds=3)).effects["slack"] == site.now - timedelta(seconds=3)
+
+
+def many(site: Site, number: int = 30) -> None:
+    for n in range(number):
+        site.alerts(1, new=1, incident=f"i{n}")
+
+
+def stuck(site: Site) -> list[str]:
+    """The couriers whose queues nobody works off."""
+    found = find(Facts(site.now, held(site), ()), site.now)
+    return [finding.about for finding in found if finding.check is Check.OUTBOX]
+
+
+class Slow:
+    """A service of which every call takes its time, and then ends in `trouble`."""
+
+    def __init__(self, site: Site, lasts: float, trouble: Exception | None = None) -> None:
+        self.site, self.lasts, self.trouble = site, lasts, trouble
+
+    def deliver(self, *_: object) -> Delivered:
+        self.site.after(seconds=self.lasts)
+        if self.trouble:
+            raise self.trouble
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("courier", "trouble"),
+    [
+        ("health", None),
+        ("slack", None),
+        ("slack", Transient("Slack does not answer (TimeoutError)", ambiguous=True)),
+        ("slack", Transient("Slack asks for patience", retry_after=30)),
+    ],
+    ids=["a hung Prometheus", "a slow Slack", "a hung Slack", "a Slack that asks for patience"],
+)
+def test_a_queue_behind_a_slow_service_is_no_finding_while_it_is_worked_off(
+    site: Site, courier: str, trouble: Exception | None
+) -> None:
+    many(site)
+    outbox = Outbox(site.desk, {courier: Slow(site, 8, trouble)})
+    began = site.now
+    while site.now - began < timedelta(minutes=10):
+        for job in outbox.ready():
+            if job.effect.courier == courier:
+                outbox.deliver(job.id)
+                assert courier not in stuck(site), site.now - began
+                break
+        else:
+            site.after(seconds=1)
+    assert stuck(site), "the couriers that nobody works for are found"
+
+
+def test_a_queue_that_nobody_works_at_any_more_is_found(site: Site) -> None:
+    many(site)
+    outbox = Outbox(site.desk, {"slack": Slow(site, 8)})
+    for job in outbox.ready()[:20]:
+        outbox.deliver(job.id)
+    take_all(site, "slack", then="lost")
+    died = site.now
+    while "slack" not in stuck(site):
+        site.after(seconds=1)
+    assert site.now - died == timedelta(seconds=45) + EFFECT_WITHIN, "after the lease of what was in hand"
+
+
+def test_an_effect_that_is_left_lying_while_its_courier_goes_on_with_others_is_found(site: Site) -> None:
+    many(site, 2)
+    outbox = Outbox(site.desk, {"slack": Slow(site, 1)})
+    began = site.now
+    while "slack" not in stuck(site):
+        assert site.now - began < timedelta(minutes=10)
+        for job in outbox.ready():
+            if job.effect.courier == "slack" and job.incident == "i1":
+                outbox.deliver(job.id)
+        site.journal.write(lambda txn: txn.enqueue("i1", [RefreshCard()])).result()
+        site.after(seconds=5)
+    assert site.now - began > 2 * EFFECT_WITHIN, "once all it was at for two minutes fell due two minutes after it"
+
+
+def test_what_was_let_go_before_the_clock_was_set_back_can_be_taken_at_once(site: Site) -> None:
+    site.alerts(1, new=1)
+    take_all(site, "slack", then="postponed")
+    site.after(hours=-1)
+    site.journal.write(lambda txn: txn.hasten(txn.now)).result()
+    assert [job for job in site.journal.ready_jobs(site.now) if job.effect.courier == "slack"]
 
 
 def alert_from(came: datetime) -> Delivery:

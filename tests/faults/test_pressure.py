@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from bot.audit import pressure
 from bot.audit.findings import Check
@@ -73,6 +74,16 @@ def test_on_a_small_rest_of_the_disk_what_wakes_people_is_taken_and_what_informs
         assert house.alerts(webhook([alert("f2", **INFORMATION), alert("f3")])).status == 200
         fills(house, disk, 1.1)
         assert house.alerts(webhook([alert("f1", **INFORMATION)])).status == 200
+
+
+def test_a_server_is_ready_for_as_long_as_it_takes_in_what_wakes_people(disk: Measured, tmp_path: Path) -> None:
+    with open_house(tmp_path) as house:
+        pages = TestClient(house.app.pages, base_url="http://127.0.0.1:8081")
+        answers = {}
+        for share in (0.9, 0.1, 1.1):
+            fills(house, disk, share)
+            answers[share] = pages.get("/health/ready").status_code
+        assert answers == {0.9: 200, 0.1: 503, 1.1: 200}
 
 
 def test_many_refusals_are_one_line_in_the_log_with_their_number(

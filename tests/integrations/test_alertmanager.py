@@ -1,5 +1,6 @@
 """Asking Alertmanager what burns: whatever it does to us ends in its time, as one of three failures."""
 
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -66,3 +67,21 @@ def test_an_answer_over_a_connection_that_closes_is_read_whole() -> None:
     with raw_server(answers(HEAD + b"Connection: close\r\n\r\n" + b" " * 200_000 + b"[]")) as port:
         said = firing(Settings(f"http://127.0.0.1:{port}", "fixfirst", 5.0, Secret("")), Reading())
     assert said.deliveries == ()
+
+
+def test_what_is_silenced_or_inhibited_burns_there_and_is_not_sent() -> None:
+    def listed(fingerprint: str, state: str) -> dict[str, object]:
+        common = {"labels": {"alertname": "A"}, "annotations": {}, "startsAt": "2026-11-21T03:04:05Z"}
+        return {**common, "fingerprint": fingerprint, "status": {"state": state}, "receivers": [{"name": "fixfirst"}]}
+
+    body = json.dumps([listed("f1", "active"), listed("f2", "suppressed")]).encode()
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        asked.append(connection.recv(65_536))
+        connection.sendall(HEAD + b"Connection: close\r\n\r\n" + body)
+
+    with raw_server(talk) as port:
+        said = firing(Settings(f"http://127.0.0.1:{port}", "fixfirst", 5.0, Secret("")), Reading())
+    assert ([delivery.fingerprint for delivery in said.deliveries], said.quieted) == (["f1"], frozenset({"f2"}))
+    assert b"silenced=true&inhibited=true" in asked[0]

@@ -14,6 +14,7 @@ from bot.incident.change import Change, ChangeKind
 from bot.incident.events import Severity
 from bot.incident.people import Refused
 from bot.incident.state import Incident
+from bot.journal import Busy
 from bot.journal.chains import examine
 from bot.journal.redaction import clear_text
 from tests.journal.conftest import MAYA, House
@@ -116,6 +117,24 @@ def test_from_the_terminal_it_is_gone_from_every_file_while_a_server_runs(house_
     assert again.exit_code == 1
     assert "is gone already" in again.stderr
     assert types("verify").stdout == "1 chains checked, 0 broken.\n"
+
+
+def test_a_journal_that_goes_away_after_it_does_not_hide_that_it_is_done(
+    house_on_file: House, types: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_note(house_on_file)
+    asked = iter([False, True])
+
+    def goes_away(_: object) -> list[int]:
+        if next(asked):
+            raise Busy("the journal could not be read: disk I/O error\n[SQL: SELECT 1]")
+        return []
+
+    monkeypatch.setattr("bot.journal.redaction.with_words_of_alerts", goes_away)
+    done = types("redact", "INC-1", "3", "--reason", "names a customer")
+    assert done.exit_code == 0, done.output
+    assert "The text of entry 3 of INC-1 is out of the journal." in done.stdout
+    assert done.stderr.endswith("could not be looked at: the journal could not be read: disk I/O error\n")
 
 
 def with_a_change_in_two(house: House) -> int:

@@ -131,6 +131,7 @@ class Site:
     now: datetime = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
     policy: Policy = field(default_factory=Policy)
     turned_at: datetime | None = None
+    turns_away: str = ""
     models: Callable[[], str] = str
     journal: Journal = field(init=False)
     app: Starlette = field(init=False)
@@ -160,7 +161,7 @@ class Site:
             policy=self.policy,
             hands=Hands(self.desk),
             hosts=["127.0.0.1", "localhost", "::1", "incidents.example.com"],
-            vitals=Vitals(self.numbers, self._writes, self.auditor.findings, self.models),
+            vitals=Vitals(self.numbers, self._writes, self.auditor.findings, lambda: self.turns_away, self.models),
         )
         self.client = TestClient(self.app, base_url=ADDRESS, follow_redirects=False)
 
@@ -174,14 +175,14 @@ class Site:
         return Numbers(
             started_at=self.now,
             unopened=self.desk.unopened,
-            held=Held.of(self.journal),
+            held=Held.of(self.journal, replace(self.policy, pagers=(PAGER,))),
             deliveries={},
             findings={},
             turned_at=self.turned_at,
             audited_at=None,
             heartbeats={},
             refused={},
-            traffic=Traffic(()),
+            traffic=Traffic(("/hooks/alertmanager",)),
         )
 
     def after(self, **span: float) -> "Site":

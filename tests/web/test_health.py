@@ -48,6 +48,14 @@ def test_a_journal_that_takes_no_writes_is_not_ready_until_it_does_again(site: S
     assert asked(site, path)[0] == 200
 
 
+@pytest.mark.parametrize("path", READY)
+def test_a_server_that_turns_alerts_away_is_not_ready_though_its_journal_takes_writes(site: Site, path: str) -> None:
+    site.turns_away = "The engine has not completed a turn for 61 s. Alerts are turned away."
+    assert asked(site, path) == (503, {"ok": False, "why": site.turns_away})
+    site.turns_away = ""
+    assert asked(site, path)[0] == 200
+
+
 def test_to_be_ready_something_was_really_written_and_nothing_is_left_of_it(site: Site) -> None:
     log = site.folder / "fixfirst.db-wal"
     before = log.stat().st_size if log.exists() else 0

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,11 +17,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from bot.audit.pressure import Disk
 from bot.incident import commands as cmd
 from bot.web.metrics import Held, Numbers, exposition
-from bot.web.traffic import Counted, Traffic
+from bot.web.traffic import GONE, Counted, Traffic
+from tests.doors.house import NEW_TOKEN, House, open_house, webhook
 from tests.doors.house import alert as fired
-from tests.doors.house import open_house, webhook
+from tests.faults.process import eventually
 from tests.story.night import Night, alert, open_night
 from tests.web.site import Site
 
@@ -122,6 +125,7 @@ def test_while_the_journal_cannot_be_read_the_metrics_tell_all_the_rest() -> Non
         "fixfirst_intake_news_waiting",
         "fixfirst_outbox_effects",
         "fixfirst_outbox_oldest_seconds",
+        "fixfirst_pages_waiting_seconds",
         "fixfirst_verdicts_rated",
     }, "a figure of the journal is left out, not 0"
 
@@ -179,6 +183,43 @@ def test_every_answer_of_a_door_is_counted_and_all_that_is_no_door_together(tmp_
         'fixfirst_requests_total{door="/hooks/alertmanager",code="401"}': 1,
         'fixfirst_requests_total{door="other",code="404"}': 2,
     }
+
+
+def untaken(house: House) -> dict[str, float]:
+    """What hooks did not take so far, by door and reason."""
+    told = samples(exposition(house.app.numbers(), NOW))
+    pattern = re.compile(r'fixfirst_hooks_untaken_total{door="/hooks/(\w+)",reason="(\w+)"}')
+    return {" ".join(seen.groups()): count for name, count in told.items() if (seen := pattern.match(name))}
+
+
+def test_the_first_alert_that_is_refused_is_seen_and_told_from_those_who_only_try_the_door(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.app.disk_of", lambda _: Disk(size=10**9, free=0))
+    with open_house(tmp_path) as house:
+        doors = ("alertmanager", "change", "pagerduty")
+        never = {f"{door} {reason}": 0.0 for door in doors for reason in ("refused", "no_token", "busy")}
+        assert untaken(house) == never, "a first change from 0 is a rise, a first value of 1 is none"
+        house.alerts(webhook([fired()]))
+        house.post("/hooks/alertmanager", b"{}")
+        house.post("/hooks/alertmanager", b"", {"Authorization": "Bearer x"}, method="GET")
+        house.pager({}, signature="v1=wrong")
+        for token, body in (("wrong", webhook([fired()])), (NEW_TOKEN, b"no JSON"), (NEW_TOKEN, b" " * 1024 * 1025)):
+            assert house.alerts(body, token=token).status in (401, 400, 413)
+        house.app.pressure.look()
+        assert house.alerts(webhook([fired(fingerprint="another")])).status == 503
+        expected = {"alertmanager refused": 3, "alertmanager no_token": 1, "alertmanager busy": 1}
+        assert untaken(house) == {**never, **expected, "pagerduty refused": 1}
+
+
+def test_a_sender_that_hangs_up_half_way_was_not_refused(tmp_path: Path) -> None:
+    with open_house(tmp_path) as house:
+        head = f"POST /hooks/alertmanager HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {NEW_TOKEN}\r\n"
+        with socket.create_connection(("127.0.0.1", house.port)) as sender:
+            sender.sendall(f"{head}Content-Length: 100\r\n\r\nhalf".encode())
+        eventually(lambda: house.app.doors.traffic.answers)
+        assert house.app.doors.traffic.answers == {("/hooks/alertmanager", GONE): 1}
+        assert set(untaken(house).values()) == {0}
 
 
 def test_a_door_that_breaks_is_counted_as_an_error() -> None:
