@@ -5,7 +5,8 @@ An integration imports this module, `bot.incident`, `bot.settings`, `bot.punctua
 person, from `bot.incident`), `Transient` and `Permanent`. Anything else that escapes is a bug and is treated as one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -39,6 +40,15 @@ class Permanent(Exception):
     def __init__(self, reason: str = "", *, ambiguous: bool = False) -> None:
         super().__init__(reason)
         self.ambiguous = ambiguous
+
+
+@contextmanager
+def after_the_act() -> Iterator[None]:
+    """Something was sent before: a Permanent in here no longer says that nothing, or no part, was carried out."""
+    try:
+        yield
+    except Permanent as failure:
+        raise Permanent(str(failure), ambiguous=True) from failure
 
 
 class Malformed(Exception):

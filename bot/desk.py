@@ -25,7 +25,7 @@ from bot.intake.alerts import Message, take_in
 from bot.intake.reading import Reading
 from bot.intake.tally import Heard, Known, Tally, merely_repeats
 from bot.journal import Journal, News, Txn, changes, in_time
-from bot.journal.brake import begun_since, pull, release
+from bot.journal.brake import begun_since, confirmed, pull, released
 from bot.journal.ids import new_id
 
 log = structlog.get_logger()
@@ -73,22 +73,28 @@ class Desk:
         it may have been carried out all the same."""
         return in_time(self.submit(command), timeout)
 
-    def confirm(self, by: Actor, timeout: float = PATIENCE_S) -> bool:
-        """A person vouches for the database after a fail-over; False when nothing waited for that. Raises Refused."""
+    def confirm(self, by: Actor, timeout: float = PATIENCE_S) -> str:
+        """A person vouches for the database after a fail-over; what they are told, empty when nothing waited for that.
+
+        Raises Refused.
+        """
         require_responder(by)
         if not by.is_person:
             raise Refused("Only a person can confirm a fail-over.")
-        return self.soon(lambda txn: txn.confirm(by), timeout)
+        return self.soon(lambda txn: confirmed(txn, by), timeout)
 
     def pull_brake(self, by: Actor, reason: str, timeout: float = PATIENCE_S) -> bool:
         """Stops all runbooks; False when they are already. Raises Refused."""
         require_responder(by)
         return self.soon(lambda txn: pull(txn, by, reason), timeout)
 
-    def release_brake(self, by: Actor, seq: int | None = None, timeout: float = PATIENCE_S) -> bool:
-        """Lets runbooks act again; False when they may already. Raises Refused, also when `seq` is an earlier stop."""
+    def release_brake(self, by: Actor, seq: int | None = None, timeout: float = PATIENCE_S) -> str:
+        """Lets runbooks act again; what people are told, empty when they were not stopped.
+
+        Raises Refused, also when `seq` is an earlier stop.
+        """
         require_responder(by)
-        return self.soon(lambda txn: release(txn, by, seq), timeout)
+        return self.soon(lambda txn: released(txn, by, seq), timeout)
 
     def soon(self, job: Callable[[Txn], T], timeout: float = PATIENCE_S) -> T:
         """`write`, waited for. Raises what the job raises; Busy and Unsure as `handle` does."""

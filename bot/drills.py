@@ -19,7 +19,7 @@ from bot.intake.alerts import Delivery, Message
 from bot.intake.reading import Reading, first
 from bot.integrations import alertmanager
 from bot.integrations.http.switch import Switch
-from bot.journal import Busy, in_time
+from bot.journal import Busy, Unsure, in_time
 from bot.journal import drill as record
 from bot.settings import Table
 
@@ -126,8 +126,9 @@ class Drills:
         drill = self.desk.soon(lambda txn: record.begin(txn, by, name, until=until, alerts=seen, labels=said))
         try:
             self._turn(scenario, drill, on=True)
-        except (Transient, Permanent) as failure:
-            raise Refused(f"The drill {name} could not begin: {failure}{self._undone(drill, failure)}") from failure
+        except (Transient, Permanent, Busy) as failure:
+            why = "the journal does not take its alerts" if isinstance(failure, Busy) else str(failure)
+            raise Refused(f"The drill {name} could not begin: {why}{self._undone(drill, failure)}") from failure
         return drill
 
     def stop(self, by: Actor) -> list[Drill]:
@@ -140,6 +141,8 @@ class Drills:
                 ended.append(drill)
             except (Transient, Permanent) as failure:
                 failures.append(f"{drill.scenario}: {failure}")
+            except Busy:
+                failures.append(f"{drill.scenario}: the journal does not take it, so it may be on record still")
         if failures:
             raise Refused(f"Not all could be made whole again: {'; '.join(failures)}.")
         return ended
@@ -171,15 +174,18 @@ class Drills:
         if scenario is None:
             raise Permanent("it is not in fixfirst.toml any more; make whole by hand what it broke")
 
-    def _undone(self, drill: Drill, failure: Transient | Permanent) -> str:
+    def _undone(self, drill: Drill, failure: Transient | Permanent | Busy) -> str:
         """Takes back what may have got through although no good answer came; what people are told where that fails."""
+        unclear = isinstance(failure, Unsure) if isinstance(failure, Busy) else failure.ambiguous
         try:
-            if failure.ambiguous:
+            if unclear:
                 self._end(drill, BOT)
             else:
                 self.desk.soon(lambda txn: record.end(txn, BOT, drill))
         except (Transient, Permanent, Busy):
-            return "; it may be broken all the same: `/incident drill stop` makes it whole"
+            if unclear:
+                return "; it may be broken all the same: `/incident drill stop` makes it whole"
+            return "; it may be on record all the same: `/incident drill stop` ends it"
         return ""
 
     def _turn(self, scenario: Scenario, drill: Drill, *, on: bool) -> None:

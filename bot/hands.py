@@ -11,6 +11,7 @@ from typing import Any, Final
 from bot.desk import Desk
 from bot.incident import change as changes
 from bot.incident import commands as cmd
+from bot.incident.brake import held_by
 from bot.incident.events import StepRetried
 from bot.incident.failover import WHY
 from bot.incident.glass import Glass
@@ -21,7 +22,7 @@ from bot.incident.runs import current_step
 from bot.incident.state import Incident
 from bot.incident.timeline import line, span
 from bot.journal import Txn
-from bot.journal.brake import brake_on_record, pull, release
+from bot.journal.brake import brake_on_record, confirmed, pull, released
 from bot.journal.epoch import standing_on_record
 from bot.journal.ids import new_id
 
@@ -46,7 +47,10 @@ class Unknown(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """The words, bound to a desk. Each gives lines of text; raises Refused, and Busy when the journal is away."""
+    """The words, bound to a desk. Each gives lines of text; raises Refused, and Busy when the journal is away.
+
+    A Refused may come after something was written, where what was asked for was not done.
+    """
 
     desk: Desk
 
@@ -112,20 +116,19 @@ class Hands:
         since = self.desk.journal.ask(standing_on_record).frozen_since
         if since is None:
             return "Nothing waits for a confirmation."
-        return (
-            f"Frozen since {since:%Y-%m-%d %H:%M:%S} UTC: {WHY}. `fixfirst failover confirm` lets runbooks act again."
-        )
+        return f"Frozen since {since:%Y-%m-%d %H:%M:%S} UTC: {WHY}. `fixfirst failover confirm` ends it."
 
     def _runbooks(self, words: Words) -> str:  # noqa: ARG002
         pulled = self.desk.journal.ask(brake_on_record)
+        since = self.desk.journal.ask(standing_on_record).frozen_since
         going = [
             f"{item.ref:<8} {one_line(f'{run.title} on {run.target}')}"
             for item in self.desk.journal.live()
             for run in item.runs.values()
             if run.status is RunStatus.RUNNING
         ]
-        state = f"{one_line(pulled.words)}." if pulled else "Runbooks may act."
-        return "\n".join([state, *(going or ["None is under way."])])
+        state = list(map(one_line, held_by(pulled, since))) or ["Runbooks may act."]
+        return "\n".join([*state, *(going or ["None is under way."])])
 
     # -- acting -------------------------------------------------------------------------------------------------------
 
@@ -158,13 +161,12 @@ class Hands:
             lambda common: cmd.ApproveStep(**common, run=run.id, step=step.spec.id, digest=step.plan_digest),
         )
         if any(isinstance(entry.event, StepRetried) for entry in outcome.entries):
-            return "That preview counts no more, so nothing was done; look at the new one first."
+            raise Refused("That preview counts no more, so nothing was done; look at the new one first.")
         return f"{one_line(step.spec.title)}: approved. `fixfirst timeline {incident.ref}` tells what comes of it."
 
     def _confirm(self, words: Words, glass: Broken) -> str:  # noqa: ARG002
-        if self._write(lambda txn: txn.confirm(glass(txn).actor)):
-            return "Confirmed. Runbooks act again, each after a new preview."
-        return "Nothing waits for a confirmation."
+        told: str = self._write(lambda txn: confirmed(txn, glass(txn).actor))
+        return one_line(told) or "Nothing waits for a confirmation."
 
     def _stop_runbooks(self, words: Words, glass: Broken) -> str:
         if self._write(lambda txn: pull(txn, glass(txn).actor, words["reason"])):
@@ -172,9 +174,8 @@ class Hands:
         return "They are stopped already."
 
     def _start_runbooks(self, words: Words, glass: Broken) -> str:  # noqa: ARG002
-        if self._write(lambda txn: release(txn, glass(txn).actor)):
-            return "Runbooks act again."
-        return "They were not stopped."
+        told: str = self._write(lambda txn: released(txn, glass(txn).actor))
+        return one_line(told) or "They were not stopped."
 
     def _do(self, incident: Incident, glass: Broken, make: Callable[[dict[str, Any]], cmd.Command]) -> Any:
         def act(txn: Txn) -> Any:

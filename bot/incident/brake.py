@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bot.incident import effects as ef
-from bot.incident.logbook import Kind, Record
+from bot.incident.failover import WHY
+from bot.incident.logbook import HOW_TO_CONFIRM, Kind, Record
 from bot.incident.people import Refused
 from bot.incident.run import StepRun, StepStatus
 from bot.incident.timeline import count, span, who
@@ -47,6 +48,15 @@ def require_released(pulled: Brake | None) -> None:
         raise Refused(
             f"{pulled.words}. Nothing is carried out until somebody lets them act again, by {HOW_TO_RELEASE}."
         )
+
+
+def held_by(pulled: Brake | None, frozen_since: datetime | None) -> list[str]:
+    """What keeps runbooks from acting, the brake and a fail-over, a sentence each; empty while they may act."""
+    stopped = [f"{pulled.words}."] if pulled else []
+    if frozen_since is None:
+        return stopped
+    ends = f"It ends by {HOW_TO_CONFIRM}."
+    return [*stopped, f"Nothing is carried out since {frozen_since:%Y-%m-%d %H:%M} UTC: {WHY}. {ends}"]
 
 
 @dataclass(frozen=True, slots=True)

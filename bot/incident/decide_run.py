@@ -131,7 +131,7 @@ def _(command: cmd.CallSecond, incident: Incident, policy: Policy) -> list[ev.Ev
 def _(command: cmd.SkipStep, incident: Incident, policy: Policy) -> list[ev.Event]:
     step = _current(incident, command)
     if step.status in AT_WORK:
-        raise Refused("The step is being carried out right now; wait for it, or stop the run.")
+        raise Refused("The step is approved and has no result yet; wait for it, or stop the run.")
     return [ev.StepSkipped(command.run, command.step, command.reason.strip() or "skipped by a person")]
 
 
@@ -139,7 +139,7 @@ def _(command: cmd.SkipStep, incident: Incident, policy: Policy) -> list[ev.Even
 def _(command: cmd.RetryStep, incident: Incident, policy: Policy) -> list[ev.Event]:
     step = _current(incident, command)
     if step.status in AT_WORK:
-        raise Refused("The step is being carried out right now; wait for its result.")
+        raise Refused("The step is approved and has no result yet; wait for it.")
     return [ev.StepRetried(command.run, command.step)]
 
 
@@ -154,7 +154,7 @@ def _(command: cmd.UndoStep, incident: Incident, policy: Policy) -> list[ev.Even
         raise Refused("The step was never carried out, so there is nothing to undo.")
     require_thawed(policy.frozen)
     if step.status is StepStatus.RUNNING:
-        raise Refused("The step is being carried out right now; undo it when its result is in.")
+        raise Refused("The step is approved and has no result yet; undo it when that is in.")
     return [ev.UndoStarted(command.run, command.step, "asked")]
 
 

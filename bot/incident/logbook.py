@@ -66,7 +66,7 @@ def line(record: Record) -> str:
         case Kind.RESTORED:
             return f"The journal was restored from {body['backup']}: what came after that is missing. {_FROZEN}"
         case Kind.CONFIRMED:
-            return f"{name} confirmed the database as it is now; runbooks may act again, each after a new preview"
+            return f"{name} confirmed the database as it is now: runbooks wait for that no more, but for a new preview"
         case Kind.RUNBOOKS_STOPPED:
             why = f": {body['reason']}" if body["reason"] else ""
             return (
@@ -74,7 +74,7 @@ def line(record: Record) -> str:
                 "was done can be undone"
             )
         case Kind.RUNBOOKS_RELEASED:
-            return f"{name} lets runbooks act again"
+            return f"{name} took back the stop of all runbooks"
         case Kind.DRILL_STARTED:
             until = datetime.fromisoformat(body["until"])
             return f"{name} began the drill {body['scenario']}, until {until:%H:%M} UTC at most. It is practice"

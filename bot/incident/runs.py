@@ -179,8 +179,11 @@ def evolve_run(runs: Mapping[str, Run], entry: Entry) -> Run:
             return replace(undone, goes_back=undone.goes_back or why == "all")
         case ev.StepUndone(run=run, step=step):
             return _set(runs[run], step, status=StepStatus.UNDONE, outcome="undone", applied=False)
-        case ev.UndoFailed(run=run, step=step, text=text):
-            stuck = _set(runs[run], step, status=StepStatus.FAILED, outcome=f"undo failed: {text}")
+        case ev.UndoFailed(run=run, step=step, text=text, unclear=unclear):
+            known = runs[run].step(step).applied and not unclear
+            status = StepStatus.FAILED if known else StepStatus.INTERRUPTED
+            told = f"unclear whether it was undone: {text}" if unclear else f"undo failed: {text}"
+            stuck = _set(runs[run], step, status=status, outcome=told)
             return replace(stuck, goes_back=False)  # a person looks before anything below it is taken away
         case ev.LeaseRenewed(run=run, step=step, until=until):
             return _set(runs[run], step, lease_until=until)

@@ -174,7 +174,7 @@ def line(entry: Entry, incident: Incident, name: str = "") -> str | None:
             return f"The trouble with {effect.replace('_', ' ')} by {courier} is over"
         case ev.PostmortemDrafted(path=path):
             return f"Drafted the postmortem {path}"
-        case ev.ChannelOpened() | ev.CardPosted() | ev.StepAsked() | ev.StepProgressed() | ev.StepApplied(said=""):
+        case ev.ChannelOpened() | ev.CardPosted() | ev.StepAsked() | ev.StepProgressed():
             return None
         case event:
             return _run_line(event, name, incident)
@@ -220,9 +220,10 @@ def _run_line(event: ev.Event, name: str, incident: Incident) -> str | None:
             return f"Nobody came for {step_of(run, step).spec.title}; {name} went on alone: {reason}"
         case ev.StepStarted(run=run, step=step, attempt=attempt):
             again = "" if attempt == 1 else f" (attempt {attempt})"
-            return f"Carried out {step_of(run, step).spec.title}{again}"
-        case ev.StepApplied(run=run, step=step, said=said):
-            return f"{step_of(run, step).spec.title} said: {said}"
+            return f"About to carry out {step_of(run, step).spec.title}{again}"
+        case ev.StepApplied(run=run, step=step, said=said, lasting=lasting):
+            done = "Began" if lasting else "Carried out"
+            return f"{done} {step_of(run, step).spec.title}" + (f"; it said: {said}" if said else "")
         case ev.StepCompleted(run=run, step=step):
             return f"{step_of(run, step).spec.title} has ended; its effect is being measured"
         case ev.StepSaid(text=text, level=level):
@@ -250,6 +251,8 @@ def _run_line(event: ev.Event, name: str, incident: Incident) -> str | None:
             return f"Undoing {step_of(run, step).spec.title}: {cause}"
         case ev.StepUndone(run=run, step=step):
             return f"Undid {step_of(run, step).spec.title}"
+        case ev.UndoFailed(run=run, step=step, text=text, unclear=True):
+            return f"Unclear whether {step_of(run, step).spec.title} was undone: {text}"
         case ev.UndoFailed(run=run, step=step, text=text):
             return f"Could not undo {step_of(run, step).spec.title}: {text}"
         case ev.LeaseRenewed(run=run, step=step, until=until):

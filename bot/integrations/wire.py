@@ -47,10 +47,13 @@ def exchanged(
     path = f"{target.path or '/'}?{target.query}" if target.query else target.path or "/"
     connection.request(method, path, payload, dict(headers))
     response = HTTPResponse(cast(socket.socket, Until(connection.sock, deadline)), method=method)
-    response.begin()
-    answer = response.read(largest + 1)
-    if response.length and len(answer) <= largest:
-        raise IncompleteRead(answer, response.length)
+    try:
+        response.begin()
+        answer = response.read(largest + 1)
+        if response.length and len(answer) <= largest:
+            raise IncompleteRead(answer, response.length)
+    finally:
+        response.close()  # it holds the socket, and the other side would go on sending
     return response, answer
 
 
@@ -91,8 +94,8 @@ class Call:
         return state
 
     def act(self, request: Mapping[str, Any], key: str) -> None:
-        """Sends a planned request under an idempotency key."""
-        self._exchange(request["method"], request["url"], request["json"], {"Idempotency-Key": key})
+        """Sends a planned request under an idempotency key; any word is answer enough, as for `tell`."""
+        self._exchange(request["method"], request["url"], request["json"], {"Idempotency-Key": key}, words_do=True)
 
     def tell(self, url: str, body: Mapping[str, Any], key: str) -> None:
         """Sends news under an idempotency key; any word is answer enough, but a web page is somebody else's."""
@@ -133,11 +136,15 @@ class Call:
             raise Transient(f"{self._where(url)} cannot be reached: {self._reason(error)}") from error
 
     def _judge(self, method: str, url: str, response: HTTPResponse, answer: bytes, *, words_do: bool) -> Any:
-        """The JSON of a good answer (None for an empty one), or the exception that fits the status."""
-        status = response.status
+        """The JSON of a good answer (None for an empty one), or the exception that fits the status.
+
+        Nobody says no by a good answer that we cannot read, nor by pointing elsewhere: what could act may have acted.
+        """
+        status, acts = response.status, method != "GET"
         if 200 <= status < 300:
             if len(answer) > self._largest:
-                raise Permanent(f"{self._where(url)} answered with more than {self._largest // 1024} KiB")
+                largest = f"{self._largest // 1024} KiB"
+                raise Permanent(f"{self._where(url)} answered with more than {largest}", ambiguous=acts)
             try:
                 return json.loads(answer) if answer else None
             except (ValueError, RecursionError):
@@ -145,16 +152,18 @@ class Call:
                     return None
                 kind = response.getheader("Content-Type", "something").partition(";")[0][:60]
                 raise Permanent(
-                    f"{self._where(url)} answered {status} with {kind}, not JSON: is a login page in between?"
+                    f"{self._where(url)} answered {status} with {kind}, not JSON: is a login page in between?",
+                    ambiguous=acts,
                 ) from None
         said = f"{self._where(url)} answered {status}{self._words(answer)}"
         if 300 <= status < 400:
-            raise Permanent(f"{said}: redirects are not followed; put the final address into the configuration")
+            not_followed = "redirects are not followed; put the final address into the configuration"
+            raise Permanent(f"{said}: {not_followed}", ambiguous=acts)
         if status in _LATER:
             wish = response.getheader("Retry-After", "").strip()
             raise Transient(said, retry_after=float(wish) if re.fullmatch(r"[0-9]{1,6}", wish) else None)
         if status >= 500:
-            raise Transient(said, ambiguous=method != "GET")
+            raise Transient(said, ambiguous=acts)
         raise Permanent(said)
 
     def _words(self, answer: bytes) -> str:

@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, literal_column, select
 
-from bot.incident.brake import ABOUT, Begun, Brake, brake, was_refused
+from bot.incident.brake import ABOUT, Begun, Brake, brake, held_by, was_refused
 from bot.incident.logbook import Kind
 from bot.incident.people import Actor, Refused
 from bot.incident.redact import redact
@@ -52,6 +52,22 @@ def release(txn: Txn, by: Actor, seq: int | None = None) -> bool:
         raise Refused(f"{pulled.words}; that button is about an earlier stop. `/incident runbooks` shows this one.")
     logbook.append(txn.direct, txn.workspace, Kind.RUNBOOKS_RELEASED, by=by, body={}, now=txn.now)
     return True
+
+
+def released(txn: Txn, by: Actor, seq: int | None = None) -> str:
+    """`release`, and what people are told of it: also what else still keeps runbooks from acting."""
+    if not release(txn, by, seq):
+        return ""
+    still = held_by(None, txn.standing().frozen_since)
+    return " ".join(["They are not stopped any more.", *still]) if still else "Runbooks act again."
+
+
+def confirmed(txn: Txn, by: Actor) -> str:
+    """A person vouches for the database, and what people are told of it; empty where nothing waited for that."""
+    if not txn.confirm(by):
+        return ""
+    still = held_by(txn.brake(), None)
+    return " ".join(["Confirmed.", *(still or ["Runbooks act again, each after a new preview."])])
 
 
 def begun_since(txn: Txn, since: datetime) -> list[Begun]:

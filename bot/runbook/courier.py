@@ -78,7 +78,8 @@ class Courier:
                 raise
             return [_gave_up(effect, f"tried {count(attempt.number, 'time')}: {failure}", unclear=True)]
         except Permanent as failure:
-            return [_gave_up(effect, str(failure), unclear=failure.ambiguous)]
+            lost = isinstance(effect, ef.UndoStep) and attempt.number > 1  # an earlier try may have got through
+            return [_gave_up(effect, str(failure), unclear=failure.ambiguous or lost)]
 
     def _deliver(self, effect: ef.StepEffect, incident: Incident, step: StepRun, attempt: Attempt) -> Delivered:
         run, name = effect.run, effect.step
@@ -235,9 +236,8 @@ class Courier:
         if step.spec.undo == "auto":
             self._act(step).undo(plan_from_json(step.way_back), key)
         elif attempt.number > 1:
-            return [
-                ev.UndoFailed(effect.run, effect.step, "the bot was cut off while it was being undone; please look")
-            ]
+            cut_off = "the bot was cut off while it was being undone; please look"
+            return [ev.UndoFailed(effect.run, effect.step, cut_off, unclear=True)]
         else:
             other = incident.runs[effect.run].step(step.spec.undo or "")
             act = self._act(other)
@@ -297,9 +297,9 @@ def _kept(progress: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _gave_up(effect: ef.StepEffect, reason: str, *, unclear: bool = False) -> ev.Event:
-    """An act whose answers all got lost may have happened; a person looks."""
+    """An act, or its way back, whose answers all got lost may have happened; a person looks."""
     if isinstance(effect, ef.UndoStep):
-        return ev.UndoFailed(effect.run, effect.step, reason)
+        return ev.UndoFailed(effect.run, effect.step, reason, unclear)
     if isinstance(effect, ef.ApplyStep) and unclear:
         return ev.StepInterrupted(effect.run, effect.step, reason)
     unmeasured = isinstance(effect, ef.CheckStep)

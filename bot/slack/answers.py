@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from bot.incident.brake import Brake
+from bot.incident.brake import Brake, held_by
 from bot.incident.drill import Drill
 from bot.incident.entry import Entry
 from bot.incident.run import RunStatus
@@ -85,7 +85,9 @@ def list_card(incidents: Sequence[Incident], now: datetime, context: Context) ->
     )
 
 
-def runbooks_card(incidents: Sequence[Incident], pulled: Brake | None, context: Context) -> Message:
+def runbooks_card(
+    incidents: Sequence[Incident], pulled: Brake | None, frozen_since: datetime | None, context: Context
+) -> Message:
     """Whether runbooks may act, which are under way on these incidents, and what they have put in force for a time."""
     going = [(one, run) for one in incidents for run in one.runs.values() if run.status is RunStatus.RUNNING]
     loans = [(one, step) for one in incidents for _, step in lent(one.runs.values())]
@@ -97,10 +99,11 @@ def runbooks_card(incidents: Sequence[Incident], pulled: Brake | None, context: 
     ]
     what = f"{count(len(going), 'runbook')} under way" if going else "No runbook is under way"
     start = confirm("Let runbooks act again?", "Steps whose approval is too old ask anew.", "Yes, go on")
+    held = held_by(pulled, frozen_since)
     return message(
-        f"{pulled.words}." if pulled else f"{what}.",
+        held[0] if held else f"{what}.",
         [
-            section(f":octagonal_sign: *{line(pulled.words, 700)}*") if pulled else None,
+            *(section(f":octagonal_sign: *{line(words, 700)}*") for words in held),
             section("\n".join([f"*{what}*", *lines])),
             section("\n".join(["*On loan*", *kept])) if kept else None,
             actions(button("Let runbooks act again", Do.RELEASE, str(pulled.seq), confirm=start)) if pulled else None,

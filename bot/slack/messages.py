@@ -241,11 +241,14 @@ def _about_run(entry: Entry, incident: Incident) -> list[Block | None]:
         case ev.UndoStarted(run=run, step=step, why="lease"):
             said = f"The time of *{_title(incident, run, step)}* is up and nobody kept it on. Taking it back."
             return [section(f":hourglass: {said}")]
-        case ev.UndoFailed(run=run, step=step, text=text):
-            said = f":rotating_light: *Could not undo {_title(incident, run, step)}*\n{line(text, 1000)}"
+        case ev.UndoFailed(run=run, step=step, text=text, unclear=unclear):
+            title = _title(incident, run, step)
+            head = f"Unclear whether {title} was undone" if unclear else f"Could not undo {title}"
+            sure = incident.runs[run].step(step).applied and not unclear
+            stands = "It is still in force. Take" if sure else "Nobody knows whether it is in force. Look, then take"
             return [
-                section(said),
-                small("It is still in force. Take it back by hand, or try again."),
+                section(f":rotating_light: *{head}*\n{line(text, 1000)}"),
+                small(f"{stands} it back by hand, or try again."),
             ]
         case _:
             return []
@@ -293,7 +296,7 @@ def _step_body(step: StepRun) -> list[Block | None]:
             return [section(f"*It did not work.* {line(step.outcome, 1000)}"), small(steps.first_line(step.plan))]
         case StepStatus.INTERRUPTED:
             return [
-                section(f"*Unclear whether it happened.* {line(step.outcome, 1000)}"),
+                section(f"*Unclear how it stands.* {line(step.outcome, 1000)}"),
                 small("Look at the service before you try again."),
             ]
         case StepStatus.DONE:

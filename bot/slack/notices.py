@@ -13,7 +13,8 @@ def notice(record: Record, owner: str = "") -> Message:
     mark = ":warning: " if record.kind in (Kind.GLASS_BROKEN, Kind.RUNBOOKS_STOPPED, *FREEZES) else ""
     sure = confirm(
         "Is the record whole?",
-        "Runbooks act again at once, each after a new preview. Look first at what the message below says is missing.",
+        "Runbooks act again at once, if nobody has stopped them, each after a new preview. Look first at what the "
+        "message below says is missing.",
         "Yes, go on",
     )
     go_on = confirm("Let runbooks act again?", "Steps whose approval is too old ask anew.", "Yes, go on")

@@ -10,6 +10,7 @@ from bot.incident.events import StepRetried
 from bot.incident.people import Refused, require_responder
 from bot.incident.state import Incident
 from bot.journal.brake import brake_on_record
+from bot.journal.epoch import standing_on_record
 from bot.journal.ids import new_id
 from bot.slack import cards, modals
 from bot.slack.actions import StepDo, StepRef, read_step_value
@@ -55,7 +56,8 @@ class RunbookVerbs:
         match word.lower():
             case "":
                 pulled = self._desk.journal.ask(brake_on_record)
-                return Reply(cards.runbooks_card(self._desk.journal.live(), pulled, self._context))
+                since = self._desk.journal.ask(standing_on_record).frozen_since
+                return Reply(cards.runbooks_card(self._desk.journal.live(), pulled, since, self._context))
             case "stop":
                 if self._desk.pull_brake(asked.by, rest):
                     return said("All runbooks are stopped. What was done can be undone, and loans still end.")
@@ -67,9 +69,8 @@ class RunbookVerbs:
 
     def release(self, asked: Asked, seq: str = "") -> Reply:
         """Lets all runbooks act again, if they are still stopped by the record `seq`. Raises Refused."""
-        if self._desk.release_brake(asked.by, int(seq) if seq.isdecimal() else None):
-            return said("Runbooks act again. What was approved long ago asks anew.")
-        return said("They were not stopped.")
+        told = self._desk.release_brake(asked.by, int(seq) if seq.isdecimal() else None)
+        return said(f"{esc(told)} What was approved long ago asks anew." if told else "They were not stopped.")
 
     def _started(self, metadata: str, values: Mapping[str, str], asked: Asked) -> Reply:
         incident_id, chosen = modals.read_meta(metadata)

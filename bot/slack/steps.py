@@ -19,12 +19,12 @@ _STANDS = {
     StepStatus.WAITING: "comes next",
     StepStatus.PLANNING: "preview being made",
     StepStatus.ASKING: "waits for your go",
-    StepStatus.RUNNING: "being carried out",
+    StepStatus.RUNNING: "approved, no result yet",
     StepStatus.GOING: "begun, going on by itself",
     StepStatus.VERIFYING: "done, being measured",
     StepStatus.DONE: "done",
     StepStatus.FAILED: "failed",
-    StepStatus.INTERRUPTED: "interrupted, nobody knows yet whether it happened",
+    StepStatus.INTERRUPTED: "interrupted, nobody knows yet how it stands",
     StepStatus.SKIPPED: "skipped",
     StepStatus.UNDOING: "being undone",
     StepStatus.UNDONE: "undone",
@@ -187,7 +187,7 @@ def buttons(incident_id: str, run: Run, step: StepRun) -> list[Block]:
 def kept(incident_id: str, run: Run, step: StepRun) -> list[Block]:
     """What can be done about an act that is in force: take it back, or keep it on longer."""
     shown = (StepStatus.DONE, StepStatus.GOING, StepStatus.VERIFYING, StepStatus.FAILED, StepStatus.SKIPPED)
-    if not step.applied or step.status not in shown:
+    if not step.may_be_in_force or step.status not in (*shown, StepStatus.INTERRUPTED):
         return []
     value = step_value(incident_id, run.id, step.spec.id)
     longer = [button("Keep it on longer", StepDo.RENEW, value)] if step.lease_until else []

@@ -122,9 +122,7 @@ class Verbs:
                 return self._postmortem_of(incident)
 
     def _confirm(self, asked: Asked) -> Reply:
-        if self._desk.confirm(asked.by):
-            return said("Confirmed. Runbooks act again, each after a new preview.")
-        return said("Nothing waits for a confirmation any more.")
+        return said(esc(self._desk.confirm(asked.by)) or "Nothing waits for a confirmation any more.")
 
     def _form_for(self, do: Do, value: str) -> View | None:
         if do is Do.RUN:

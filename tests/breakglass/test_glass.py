@@ -217,7 +217,7 @@ def test_a_preview_of_long_ago_is_not_approved_but_made_anew(pages: Pages) -> No
     incident_runs(pages)
     pages.after(minutes=16)
     status, text = asks(pages, "approve", a_key(pages), ref="1", plan="d1a2b3c4")
-    assert (status, text) == (200, "That preview counts no more, so nothing was done; look at the new one first.")
+    assert (status, text) == (409, "That preview counts no more, so nothing was done; look at the new one first.")
     assert step_status(pages) is StepStatus.WAITING
 
 

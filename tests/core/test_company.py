@@ -116,7 +116,7 @@ def test_what_goes_on_by_itself_is_looked_after_and_measured_only_when_it_has_en
 def test_what_goes_on_can_neither_be_skipped_nor_begun_anew_but_stopped(previewed: Case) -> None:
     lasting(previewed)
     for kind in (cmd.SkipStep, cmd.RetryStep):
-        with pytest.raises(Refused, match="being carried out right now"):
+        with pytest.raises(Refused, match="approved and has no result yet"):
             previewed.do(kind, run="r1", step="drain")
     previewed.do(cmd.StopRun, run="r1")
     previewed.receipt(ev.StepFailed("r1", "drain", "stopped at 3 of 5 pods"))

@@ -12,6 +12,7 @@ from bot.incident.people import Refused
 from bot.incident.run import OnFail, RunStatus, StepSpec, StepStatus
 from bot.incident.runs import all_of, spec_from_json, spec_to_json, undoable
 from bot.incident.state import Status
+from bot.incident.timeline import line
 from tests.core.case import JONAS, SAM, Case, act, ask, check
 
 PLAN = {
@@ -246,6 +247,26 @@ def test_cut_off_while_acting_asks_a_person_and_never_repeats_by_itself(taken: C
     assert not taken.calls_for(ef.ApplyStep)
     taken.receipt(ev.StepInterrupted("r1", "rollback", "cut off"))
     assert taken.events == [], "asked once"
+    taken.do(cmd.UndoStep, run="r1", step="rollback").receipt(ev.UndoFailed("r1", "rollback", "403"))
+    assert status(taken, "rollback") is StepStatus.INTERRUPTED, "whether it is in force is as unclear as before"
+    taken.do(cmd.UndoStep, run="r1", step="rollback")
+    assert taken.calls_for(ef.UndoStep)
+
+
+def test_the_timeline_says_that_it_was_carried_out_when_it_was_and_not_before(taken: Case) -> None:
+    previewed(start(taken, act())).do(cmd.ApproveStep, run="r1", step="rollback", digest="d1")
+    assert line(taken.entries[-1], taken.inc) == "About to carry out Roll back"
+    taken.receipt(ev.StepApplied("r1", "rollback", 1, said="pod-7 drained"))
+    assert line(taken.entries[-1], taken.inc) == "Carried out Roll back; it said: pod-7 drained"
+    taken.receipt(ev.StepSucceeded("r1", "rollback", "0.1"))
+    other = previewed(start(Case().alerts(firing=1, new=1).do(cmd.Acknowledge), act()))
+    other.do(cmd.ApproveStep, run="r1", step="rollback", digest="d1")
+    other.receipt(ev.StepFailed("r1", "rollback", "not carried out: its approval is too old by now"))
+    assert not any("Carried out" in (line(entry, other.inc) or "") for entry in other.entries)
+    other.do(cmd.RetryStep, run="r1", step="rollback").receipt(ev.StepPlanned("r1", "rollback", {"lines": []}, "d2"))
+    other.do(cmd.ApproveStep, run="r1", step="rollback", digest="d2")
+    other.receipt(ev.StepApplied("r1", "rollback", 2, lasting=True))
+    assert line(other.entries[-1], other.inc) == "Began Roll back"
 
 
 @pytest.mark.parametrize(

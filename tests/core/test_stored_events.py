@@ -79,7 +79,7 @@ EXAMPLES: tuple[Event, ...] = (
     ev.StepSkipped("r1", "a", "not needed"),
     ev.UndoStarted("r1", "a", "lease"),
     ev.StepUndone("r1", "a"),
-    ev.UndoFailed("r1", "a", "404"),
+    ev.UndoFailed("r1", "a", "404", True),
     ev.LeaseRenewed("r1", "a", AT),
     ev.FallbackReminded("r1", "a"),
     ev.RunFinished("r1", "done"),
@@ -127,6 +127,8 @@ def test_free_text_is_never_in_the_body_and_may_be_redacted(event: Event) -> Non
 def test_an_event_from_before_a_field_existed_takes_its_default() -> None:
     loaded = event_in("incident.resolved", {"reason": "d"}, {"d": "quiet"}.get)
     assert loaded == ev.Resolved("quiet", 0, None)
+    undo = {"run": "r1", "step": "a", "text": "d"}
+    assert event_in("run.undo_failed", undo, {"d": "404"}.get) == ev.UndoFailed("r1", "a", "404", unclear=False)
     page = {"generation": 1, "link": "https://pager.example/1", "pager": "PagerDuty"}
     assert event_in("pager.page_accepted", page, lambda _: None) == ev.PageAccepted(
         "PagerDuty", 1, "https://pager.example/1"

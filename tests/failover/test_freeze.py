@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from bot.audit.findings import Check
+from bot.hands import Hands
 from bot.incident import commands as cmd
 from bot.incident import effects as ef
 from bot.incident.events import Severity
@@ -137,6 +138,26 @@ def test_only_a_responder_confirms_and_once_is_enough(night: Night) -> None:
     assert "Jonas Weber confirmed the database" in notices(night)
     kinds = [record.kind for record in night.app.journal.ask(logbook.records)]
     assert kinds == [Kind.FIRST_SEEN, Kind.FAILED_OVER, Kind.RECONCILED, Kind.CONFIRMED, Kind.RECONCILED]
+
+
+def test_of_brake_and_freeze_the_one_that_still_holds_is_said(night: Night) -> None:
+    is_restored(night)
+    hands = Hands(night.app.desk)
+    assert hands.read("runbooks", {}).startswith("Nothing is carried out since")
+    night.types(JONAS, "/incident runbooks stop it drains <the wrong> nodes")
+    shown = night.types(MAYA, "/incident runbooks")
+    assert "it drains" in shown
+    assert "nobody has confirmed yet" in shown
+    started = night.types(MAYA, "/incident runbooks start")
+    assert "They are not stopped any more. Nothing is carried out since" in started
+    assert "act again" not in started
+    night.types(JONAS, "/incident runbooks stop it drains <the wrong> nodes")
+    confirmed = presses_confirm(night, MAYA)
+    assert "Confirmed. All runbooks are stopped since" in confirmed
+    assert "act again" not in confirmed
+    assert hands.read("runbooks", {}).startswith("All runbooks are stopped since")
+    assert "Runbooks act again." in night.types(MAYA, "/incident runbooks start")
+    assert hands.read("runbooks", {}).startswith("Runbooks may act.")
 
 
 def test_what_cannot_be_asked_is_said(night: Night) -> None:

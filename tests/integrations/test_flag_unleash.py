@@ -166,8 +166,9 @@ def answering(enabled: Any) -> Iterator[Set]:
 def test_a_yes_after_which_nothing_has_changed_is_no_success() -> None:
     for act in answering(enabled=False):
         plan = act.plan({"target": "shop", "flag": FLAG, "variant": "on"})
-        with pytest.raises(Permanent, match=f"was told to switch {FLAG} on, but it is off"):
+        with pytest.raises(Permanent, match=f"was told to switch {FLAG} on, but it is off") as told:
             act.apply(plan, "k")
+        assert told.value.ambiguous, "it said yes"
 
 
 def test_something_else_than_unleash_is_a_sentence() -> None:

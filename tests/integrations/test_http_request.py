@@ -403,6 +403,36 @@ def test_an_answer_that_is_not_small_json_is_refused(
         act.plan(ROLLBACK)
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "words"),
+    [
+        (200, {"Content-Type": "text/html"}, b"<html>Sign in</html>", "is a login page in between"),
+        (200, {}, b'"' + b"x" * 70_000 + b'"', "answered with more than 64 KiB"),
+        (303, {"Location": "/done"}, b"", "redirects are not followed"),
+    ],
+)
+def test_an_act_whose_good_answer_cannot_be_read_may_have_been_done(
+    act: HttpRequest, service: DeployService, status: int, headers: dict[str, str], body: bytes, words: str
+) -> None:
+    plan = act.plan(ROLLBACK)
+    service.scripted["POST"] = (status, headers, body)
+    for carry_out in (act.apply, act.undo):
+        with pytest.raises(Permanent, match=words) as strange:
+            carry_out(plan, "k")
+        assert strange.value.ambiguous
+    service.scripted["POST"] = (422, {}, b"no")
+    with pytest.raises(Permanent) as refused:
+        act.apply(plan, "k")
+    assert not refused.value.ambiguous, "a no is a no"
+
+
+def test_words_are_answer_enough_to_an_act(act: HttpRequest, service: DeployService) -> None:
+    plan = act.plan(ROLLBACK)
+    service.scripted["POST"] = (202, {"Content-Type": "text/plain"}, b"queued")
+    act.apply(plan, "k")
+    assert service.sent() == [{"revision": "r41"}]
+
+
 def test_an_empty_answer_to_an_act_is_fine(act: HttpRequest, service: DeployService) -> None:
     plan = act.plan(ROLLBACK)
     service.scripted["POST"] = (204, {}, b"")

@@ -140,6 +140,23 @@ def test_a_write_whose_answer_is_lost_may_have_happened() -> None:
     assert lost.value.ambiguous
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "done"),
+    [(200, b"<html>Sign in</html>", True), (200, b"[]", True), (302, b"", True), (403, said(403), False)],
+)
+def test_a_write_that_is_answered_strangely_may_have_happened_and_a_refused_one_has_not(
+    status: int, body: bytes, done: bool
+) -> None:
+    node = {"kind": "Node", "metadata": {"name": "gpu-1", "uid": "u", "resourceVersion": "1"}, "spec": {}}
+    with answering(200, "application/json", json.dumps(node).encode(), patches=(status, body)) as port:
+        found, _ = read({"server": f"http://127.0.0.1:{port}", "ca": "absent", "timeout": "1s"})
+        assert found is not None
+        address = {"target": "prod", "address": found.address, "node": "gpu-1", "uid": "u", "after": ""}
+        with pytest.raises(Permanent) as strange:
+            Cordon({"prod": found}).apply(Plan((), address, {"cordoned": False}, Risk.REVERSIBLE), "run:cordon:1")
+    assert strange.value.ambiguous is done
+
+
 def test_the_clusters_own_authority_is_trusted_and_no_other(tmp_path: Path) -> None:
     key, certificate = certified(tmp_path)
     node = json.dumps({"kind": "Node", "spec": {"unschedulable": True}}).encode()
@@ -191,9 +208,15 @@ def certified(folder: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def answering(
-    status: int, kind: str, body: bytes, *, hangs_up_on: str = "", tls: tuple[Path, Path] | None = None
+    status: int,
+    kind: str,
+    body: bytes,
+    *,
+    hangs_up_on: str = "",
+    tls: tuple[Path, Path] | None = None,
+    patches: tuple[int, bytes] | None = None,
 ) -> Iterator[int]:
-    """Something on the loopback that always says the same."""
+    """Something on the loopback that always says the same, but to what changes something (`patches`)."""
 
     class Handler(BaseHTTPRequestHandler):
         def _any(self) -> None:
@@ -201,12 +224,13 @@ def answering(
             if self.command == hangs_up_on:
                 self.close_connection = True
                 return
-            self.send_response(status)
+            code, said = patches if patches and self.command == "PATCH" else (status, body)
+            self.send_response(code)
             if kind:
                 self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(said)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(said)
 
         do_GET = do_PATCH = _any
 

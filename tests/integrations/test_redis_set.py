@@ -420,6 +420,7 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self.port = port
         self.mute_from = 10**9
+        self.babbles_from = 10**9
         self.heard = 0
         self.between: Callable[[], Any] = int
 
@@ -435,7 +436,7 @@ class Proxy:
                 answer = server.recv(65_536)
                 if self.heard >= self.mute_from:
                     return
-                connection.sendall(answer)
+                connection.sendall(b"HTTP/1.1 400\r\n" if self.heard >= self.babbles_from else answer)
 
 
 def test_an_answer_that_is_lost_is_ambiguous_and_a_look_tells(world: World, tmp_path: Path) -> None:
@@ -451,6 +452,19 @@ def test_an_answer_that_is_lost_is_ambiguous_and_a_look_tells(world: World, tmp_
     assert world.act.observe(plan) is Observed.DONE
     world.act.apply(plan, "k")
     assert world.client.get(KEY) == "on"
+
+
+def test_a_change_that_is_answered_strangely_may_have_happened(world: World) -> None:
+    plan = world.act.plan(STEP)
+    proxy = Proxy(world.port)
+    with raw_server(proxy) as port:
+        proxy.babbles_from = 2
+        strange = Set({"answers": replace(target_at(port), url=f"redis://127.0.0.1:{port}/3")})
+        through = replace(plan, request={**plan.request, "url": f"redis://127.0.0.1:{port}/3"})
+        with pytest.raises(Permanent, match="does not answer like Redis") as failed:
+            strange.apply(through, "k")
+    assert failed.value.ambiguous
+    assert world.act.observe(plan) is Observed.DONE
 
 
 def test_what_somebody_sets_between_our_look_and_our_change_stays(world: World) -> None:

@@ -7,7 +7,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -429,3 +429,53 @@ def test_a_closed_port_is_transient_and_nothing_was_done(proxy: str) -> None:
     with pytest.raises(Transient, match="cannot be reached: Connection refused") as failed:
         act.plan(ALL_AWAY)
     assert not failed.value.ambiguous
+
+
+@contextmanager
+def envoy_that_keeps_what_it_has() -> Iterator[Shift]:
+    """It takes every change and shows none of them."""
+    shown = json.dumps({"layers": ["admin"], "entries": {}}).encode()
+
+    def talk(connection: Any) -> None:
+        said = b"OK\n" if connection.recv(65_536).startswith(b"POST") else shown
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
+
+    routes = {"answers": {"primary": "gpu", "fallback": "cache"}}
+    with raw_server(talk) as port:
+        yield Shift({"edge": target_of({"proxy": "envoy", "address": f"http://127.0.0.1:{port}", "routes": routes})})
+
+
+@contextmanager
+def haproxy_that_does_half_of_it() -> Iterator[Shift]:
+    """It lets the fallback's weight be raised, and from then on nothing be changed any more."""
+    weights = {"gpu": "100", "cache": "0"}
+
+    def talk(connection: Any) -> None:
+        words = connection.recv(65_536).decode().split()
+        if words[0] == "show":
+            head = "# srv_name srv_op_state srv_admin_state srv_uweight"
+            rows = [f"{name} 2 0 {weight}" for name, weight in weights.items()]
+            connection.sendall("\n".join(["1", head, *rows, ""]).encode())
+        elif weights["cache"] == "0":
+            weights["cache"] = words[-1]
+
+    routes = {"answers": {"primary": "answers/gpu", "fallback": "answers/cache"}}
+    with raw_server(talk) as port:
+        yield Shift({"edge": target_of({"proxy": "haproxy", "address": f"tcp:127.0.0.1:{port}", "routes": routes})})
+
+
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [
+        (envoy_that_keeps_what_it_has, "but nothing holds"),
+        (haproxy_that_does_half_of_it, "taking it back failed: weight of answers/cache is 100 now; look at once"),
+    ],
+)
+def test_what_was_sent_and_does_not_stand_as_told_is_not_said_to_be_undone(
+    proxy: Callable[[], AbstractContextManager[Shift]], words: str
+) -> None:
+    with proxy() as act:
+        plan = act.plan(ALL_AWAY)
+        with pytest.raises(Permanent, match=words) as failed:
+            act.apply(plan, "k")
+    assert failed.value.ambiguous

@@ -19,6 +19,7 @@ COUNTS_IN = {
     "failed": ("waiting", "running", "going", "verifying"),
     "undone": ("undoing",),
     "undo_failed": ("undoing",),
+    "undo_unclear": ("undoing",),
 }
 """Where a step must stand for a courier's report to be news; anywhere else the story has moved on."""
 
@@ -150,7 +151,8 @@ class PlainRun:
         step = self.steps[name]
         if step.status not in COUNTS_IN[report]:
             return []
-        word = [{"undo_failed": "run.undo_failed", "begun": "run.step_applied"}.get(report, f"run.step_{report}")]
+        names = {"undo_failed": "run.undo_failed", "undo_unclear": "run.undo_failed", "begun": "run.step_applied"}
+        word = [names.get(report, f"run.step_{report}")]
         match report:
             case "planned":
                 step.status, step.preview, step.asked_at = "asking", preview, at
@@ -173,7 +175,9 @@ class PlainRun:
                 step.status, step.applied = "undone", False
                 return word + self._goes_on(at)
             case "undo_failed":
-                step.status, self.goes_back = "failed", False
+                step.status, self.goes_back = "failed" if step.applied else "interrupted", False
+            case "undo_unclear":
+                step.status, self.goes_back = "interrupted", False
         return word
 
     def next_report(self, good: bool) -> tuple[str, str]:

@@ -52,6 +52,7 @@ REPORTS: Final[dict[str, tuple[Any, tuple[str, ...]]]] = {
     "failed": (ev.StepFailed, ("text",)),
     "undone": (ev.StepUndone, ()),
     "undo_failed": (ev.UndoFailed, ("text",)),
+    "undo_unclear": (ev.UndoFailed, ("text", "unclear")),
 }
 
 HAS_INCIDENTS: Final = precondition(lambda self: self.world.incidents)
@@ -423,7 +424,7 @@ class Rules(Both):
                 return run.steps[step].attempt
             case "lease_until":
                 return self.clock.now + TICK + LOAN
-            case "lasting":
+            case "lasting" | "unclear":
                 return True
             case _:
                 return "0.004 < 0.01"

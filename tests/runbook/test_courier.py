@@ -31,6 +31,7 @@ class Pods:
     moved: list[str] = field(default_factory=list)
     trouble: Callable[[], None] = lambda: None
     looking: Callable[[], None] = lambda: None
+    backing: Callable[[], None] = lambda: None
     risk: Risk = Risk.REVERSIBLE
 
     def plan(self, args: Mapping[str, Any]) -> Plan:
@@ -44,6 +45,7 @@ class Pods:
         return Observed.DONE if self.moved else Observed.NOT_DONE
 
     def undo(self, plan: Plan, key: str) -> None:
+        self.backing()
         self.moved.clear()
 
     def go_on(self, plan: Plan, key: str) -> Going | None:
@@ -195,6 +197,40 @@ def test_a_way_back_that_cannot_itself_be_taken_back_is_not_gone_by_itself(taken
     assert isinstance(failed, ev.UndoFailed)
     assert "takes two people" in failed.text
     assert len(pods.moved) == 1
+
+
+def taking_back(taken: Case, pods: Pods, refuses: Exception) -> Shift:
+    """The drain is in force and being taken back, by something that fails that way."""
+    shift = begun(taken, pods)
+    taken.do(cmd.StopRun, run="r1")
+    shift.tries(ef.ContinueStep("r1", "drain"))
+    taken.do(cmd.UndoStep, run="r1", step="drain")
+
+    def fails() -> None:
+        raise refuses
+
+    pods.backing = fails
+    return shift
+
+
+@pytest.mark.parametrize(
+    ("failure", "number", "unclear"),
+    [
+        (Permanent("409: somebody else has changed it"), 1, False),
+        (Permanent("409: somebody else has changed it"), 2, True),
+        (Permanent("answered 200 with text/html", ambiguous=True), 1, True),
+        (Transient("no answer in 5 s", ambiguous=True), 9, True),
+    ],
+)
+def test_a_way_back_that_may_have_got_through_is_not_said_to_have_failed(
+    taken: Case, pods: Pods, failure: Exception, number: int, unclear: bool
+) -> None:
+    shift = taking_back(taken, pods, failure)
+    (failed,) = shift.tries(ef.UndoStep("r1", "drain"), number)
+    assert (type(failed), failed.unclear) == (ev.UndoFailed, unclear)
+    assert shift.step.status is (StepStatus.INTERRUPTED if unclear else StepStatus.FAILED)
+    taken.do(cmd.UndoStep, run="r1", step="drain")
+    assert taken.calls_for(ef.UndoStep), "a person may have it taken back again"
 
 
 def test_whoever_stops_the_run_stops_what_goes_on(taken: Case, pods: Pods) -> None:

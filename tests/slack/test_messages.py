@@ -203,6 +203,18 @@ def test_a_failed_undo_is_loud(context: Context) -> None:
     assert "Undo" in labels(step(stories.lease_ran_out()))
 
 
+def test_an_undo_of_which_nobody_knows_whether_it_got_through_does_not_say_what_is_in_force(context: Context) -> None:
+    lost = stories.nagged().after(hours=1).clock_strikes()
+    lost.receipt(ev.UndoFailed("r1", "rollback", "tried 5 times: no answer", unclear=True))
+    text = words(about(lost, ev.UndoFailed, context, "<@U0MAYA>").blocks)
+    assert "*Unclear whether Roll back was undone*" in text
+    assert "Nobody knows whether it is in force. Look" in text
+    assert "still in force" not in text
+    shown = step(lost)
+    assert "*Unclear how it stands.* unclear whether it was undone: tried 5 times" in words(shown.blocks)
+    assert "Undo" in labels(shown)
+
+
 def test_an_update_is_quoted_line_by_line(context: Context) -> None:
     text = words(about(stories.mitigated(), ev.UpdatePosted, context).blocks)
     assert ">One in three fails.\n>Rolled back." in text

@@ -1,12 +1,13 @@
 """Practice: a fault on purpose, an incident that says so, its end, and how well it went."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -22,12 +23,17 @@ LLAMA = {"service": "chat", "model_name": "llama-70b"}
 
 
 class Switch(HTTPServer):
-    """What a drill breaks: each word it was sent, in order; `refuses` is what it says no with."""
+    """What a drill breaks: each word it was sent, in order; `refuses` is what it says no with.
+
+    `says` is its yes, and `then` happens before it says so.
+    """
 
     def __init__(self) -> None:
         self.heard: list[bool] = []
         self.refuses = 0
         self.loses_answers = False
+        self.says = (204, b"")
+        self.then: Callable[[], object] = lambda: None
 
         class Ear(BaseHTTPRequestHandler):
             server: "Switch"
@@ -41,8 +47,13 @@ class Switch(HTTPServer):
                 if self.server.loses_answers:
                     self.send_error(500)
                     return
-                self.send_response(204)
+                self.server.then()
+                status, said = self.server.says
+                self.send_response(status)
+                if said:
+                    self.send_header("Content-Length", str(len(said)))
                 self.end_headers()
+                self.wfile.write(said)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
                 """Nothing is said of it."""
@@ -177,6 +188,72 @@ def test_what_may_be_broken_although_no_good_answer_came_is_made_whole_or_said_t
     switch.loses_answers = False
     assert "1 drill ended" in night.types(MAYA, "/incident drill stop")
     assert switch.heard == [True, False, False]
+
+
+@pytest.mark.parametrize("says", [(200, b"<html>It is broken now</html>"), (303, b"")])
+def test_a_switch_that_was_turned_and_answers_strangely_is_turned_back(
+    night: Night, switch: Switch, says: tuple[int, bytes]
+) -> None:
+    switch.says = says
+    assert "it may be broken all the same" in night.types(MAYA, "/incident drill bad-deploy")
+    assert switch.heard == [True, False]
+    assert len(night.app.drills.under_way()) == 1, "nobody knows that it is whole"
+
+
+def stands_still(night: Night) -> Callable[[], None]:
+    """Nothing more is written until what comes back is called."""
+    goes_on, at_it = Event(), Event()
+
+    def holds(_: object) -> None:
+        at_it.set()
+        goes_on.wait(20)
+
+    night.app.journal.write(holds)
+    assert at_it.wait(5)
+    return goes_on.set
+
+
+def test_a_drill_whose_alerts_the_journal_does_not_take_is_not_said_to_be_nowhere_on_record(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive, let_go = night.app.desk.receive, []
+
+    def meanwhile(messages: Any) -> Future[list[int]]:
+        let_go.append(stands_still(night))
+        return receive(messages)
+
+    with monkeypatch.context() as while_it_stands:
+        while_it_stands.setattr(night.app.desk, "receive", meanwhile)
+        night.bench.workspace.command(MAYA, INTAKE, "/incident drill xid-79")
+        night.afterwards.run()
+        let_go[0]()
+    night.settle()
+    refused = night.whispers(MAYA)[-1]
+    assert "could not begin: the journal does not take its alerts; it may be on record all the same" in refused
+    assert "nothing was recorded" not in refused
+    assert len(night.app.drills.under_way()) == 1
+    assert "1 drill ended" in night.types(MAYA, "/incident drill stop"), "as people were told"
+    assert "has begun" in night.types(MAYA, "/incident drill xid-79")
+
+
+def test_a_drill_whose_end_the_journal_does_not_take_is_said_to_go_on_and_the_others_end(
+    night: Night, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night.types(MAYA, "/incident drill bad-deploy")
+    night.types(MAYA, "/incident drill xid-79")
+    receive, let_go = night.app.desk.receive, []
+    switch.then = lambda: let_go.append(stands_still(night))
+
+    def at_last(messages: Any) -> Future[list[int]]:
+        let_go[0]()
+        return receive(messages)
+
+    with monkeypatch.context() as while_it_stands:
+        while_it_stands.setattr(night.app.desk, "receive", at_last)
+        refused = night.types(MAYA, "/incident drill stop")
+    assert "Not all could be made whole again: bad-deploy: the journal does not take it" in refused
+    assert "xid-79" not in refused
+    assert [one.scenario for one in night.app.drills.under_way()] == ["bad-deploy"]
 
 
 def test_a_drill_whose_time_is_up_is_ended_however_late_somebody_looks(night: Night, switch: Switch) -> None:

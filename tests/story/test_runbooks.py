@@ -493,6 +493,8 @@ def test_a_crash_while_a_step_is_taken_back_by_another_asks_a_person_and_takes_n
     night.crash()
     night.through(minutes=2)
     assert deploys == back_and_forth, "once more would be r41 again"
-    (said,) = night.said("Could not undo")
+    (said,) = night.said("Nobody knows whether it is in force")
+    assert "*Unclear whether Roll back llama-70b was undone*" in told(said)
+    assert "Look, then take it back by hand" in told(said)
     assert "cut off while it was being undone; please look" in told(said)
     assert f"<@{MAYA}>" in told(said)

@@ -179,9 +179,12 @@ class StepUndone(Event):
 
 @dataclass(frozen=True, slots=True)
 class UndoFailed(Event):
+    """`unclear` when nobody can tell whether it was taken back all the same."""
+
     run: str
     step: str
     text: Text
+    unclear: bool = False
 
 
 @dataclass(frozen=True, slots=True)

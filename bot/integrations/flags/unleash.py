@@ -7,7 +7,7 @@ Unleash's default one, which stays when it is switched off again.
 from typing import Final
 from urllib.parse import quote
 
-from bot.contracts import Permanent
+from bot.contracts import Permanent, after_the_act
 from bot.integrations.flags.store import Flag
 from bot.integrations.flags.target import Unleash
 from bot.integrations.wire import Call
@@ -34,8 +34,9 @@ class UnleashStore:
     def switch(self, flag: str, variant: str) -> None:
         """Switches it, and reads back."""
         self._call.act({"method": "POST", "url": f"{self._url(flag)}/{variant}", "json": None}, f"{flag}:{variant}")
-        if (now := self.look(flag).now) != variant:
-            raise Permanent(f"{self._target.where} was told to switch {flag} {variant}, but it is {now}")
+        with after_the_act():
+            if (now := self.look(flag).now) != variant:
+                raise Permanent(f"{self._target.where} was told to switch {flag} {variant}, but it is {now}")
 
     def _url(self, flag: str) -> str:
         target = self._target

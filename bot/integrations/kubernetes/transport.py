@@ -4,6 +4,7 @@ import re
 import socket
 import ssl
 import time
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import Final, cast
 
@@ -40,16 +41,18 @@ class Bounded(httpx2.BaseTransport):
             connection.sock.settimeout(self._left())
             connection.request(request.method, request.url.raw_path.decode("ascii"), body or None, headers)
             response = connection.getresponse()
-            answer = response.read(MAX_ANSWER + 1)
-            if response.length and len(answer) <= MAX_ANSWER:
-                raise IncompleteRead(answer, response.length)
+            with closing(response):
+                answer = response.read(MAX_ANSWER + 1)
+                if response.length and len(answer) <= MAX_ANSWER:
+                    raise IncompleteRead(answer, response.length)
         except (OSError, HTTPException) as error:
             # The request was on its way: what could act may have acted.
             self.close()
             raise Transient(f"{self._where}: {self._reason(error)}", ambiguous=writes) from error
         if len(answer) > MAX_ANSWER:
             self.close()
-            raise Permanent(f"{self._where} answered with more than {MAX_ANSWER // 1024 // 1024} MiB")
+            largest = f"{MAX_ANSWER // 1024 // 1024} MiB"
+            raise Permanent(f"{self._where} answered with more than {largest}", ambiguous=writes)
         # The client asks every answer for its kind.
         kind = {"Content-Type": response.getheader("Content-Type", "")}
         wish = response.getheader("Retry-After", "").strip()

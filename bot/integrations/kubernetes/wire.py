@@ -25,6 +25,7 @@ FIELD_MANAGER: Final = "fixfirst"
 LOG_BYTES: Final = 64 * 1024
 """Kept of the end of a log. Kubernetes' own limit would cut the end off: it counts from the first of the lines."""
 _LATER: Final = frozenset({408, 429})
+_WRITES: Final = frozenset({"patch", "post", "delete"})
 _BUDGET: Final = "DisruptionBudget"
 
 
@@ -181,7 +182,7 @@ class Session:
         import msgspec
         from lightkube.core.exceptions import ApiError, ConfigError
 
-        where = self.target.where
+        where, writes = self.target.where, method in _WRITES
         try:
             yield
         except ApiError as error:
@@ -191,12 +192,15 @@ class Session:
             if status == 404:
                 raise Missing(f"{where} knows no {resource.called}") from error
             if status in _LATER or status >= 500:
-                raise Transient(f"{where} answered {status}", ambiguous=method != "get") from error
-            raise Permanent(f"{where} answered {status}; is that address really a Kubernetes API?") from error
+                raise Transient(f"{where} answered {status}", ambiguous=writes) from error
+            what = f"{where} answered {status}; is that address really a Kubernetes API?"
+            raise Permanent(what, ambiguous=writes and status < 400) from error
         except ConfigError as error:
             raise Permanent(f"{where} is not set up well: {_words(error)}") from error
         except (httpx2.HTTPError, msgspec.MsgspecError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Permanent(f"{where} does not answer like Kubernetes ({type(error).__name__})") from error
+            # Nobody says no by a good answer that we cannot read: what could act may have acted.
+            strange = f"{where} does not answer like Kubernetes ({type(error).__name__})"
+            raise Permanent(strange, ambiguous=writes) from error
 
     def _refused(self, error: Any, method: str, what: str) -> Exception:
         status, where, said = error.status, self.target.where, _words(error)
@@ -218,7 +222,7 @@ class Session:
         if code in _LATER or code >= 500:
             wish = error.response.headers.get("Retry-After")
             after = float(wish) if code == 429 and wish else None
-            return Transient(f"{where} answered {code}: {said}", retry_after=after, ambiguous=method != "get")
+            return Transient(f"{where} answered {code}: {said}", retry_after=after, ambiguous=method in _WRITES)
         return Permanent(f"{where} refuses: {said}")
 
 

@@ -194,7 +194,8 @@ def failures(target: Target, *, ambiguous: bool) -> Iterator[None]:
         raise Permanent(f"{target.where} refuses: {_words(error)}") from error
     except (ex.RedisError, UnicodeDecodeError, ValueError, IndexError) as error:
         # The client's parser lets these through when the other side speaks something else.
-        raise Permanent(f"{target.where} does not answer like Redis ({type(error).__name__})") from error
+        strange = f"{target.where} does not answer like Redis ({type(error).__name__})"
+        raise Permanent(strange, ambiguous=ambiguous) from error
 
 
 def _untrusted(error: BaseException | None) -> ssl.SSLCertVerificationError | None:

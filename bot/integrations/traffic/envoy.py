@@ -7,11 +7,12 @@ import json
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Final, cast
 from urllib.parse import urlencode, urlsplit
 
-from bot.contracts import Permanent, Transient
+from bot.contracts import Permanent, Transient, after_the_act
 from bot.incident.redact import redact
 from bot.integrations.traffic.target import Route, Target
 from bot.until import Until
@@ -44,13 +45,14 @@ class Envoy:
         """Sets all at once (empty takes a key out of the admin layer) and reads back what holds."""
         changes = {name: value for name, value in wanted.items() if now[name] != value}
         self._exchange("POST", f"/runtime_modify?{urlencode(changes)}")
-        said, holds = self._runtime()
-        for name, value in changes.items():
-            if said.get(name, "") != value or (value and holds.get(name) != value):
-                raise Permanent(
-                    f"{self._target.where} was told {name}={value}, but {holds.get(name) or 'nothing'} holds: "
-                    "is there a runtime layer above the admin layer?"
-                )
+        with after_the_act():
+            said, holds = self._runtime()
+            for name, value in changes.items():
+                if said.get(name, "") != value or (value and holds.get(name) != value):
+                    raise Permanent(
+                        f"{self._target.where} was told {name}={value}, but {holds.get(name) or 'nothing'} holds: "
+                        "is there a runtime layer above the admin layer?"
+                    )
 
     def _runtime(self) -> tuple[dict[str, str], dict[str, str]]:
         """By key, what the admin layer says and what holds in the end."""
@@ -80,20 +82,22 @@ class Envoy:
         try:
             connection.request(method, path, headers={"Connection": "close", "User-Agent": "FixFirst"})
             response = HTTPResponse(cast(socket.socket, Until(connection.sock, self._deadline)), method=method)
-            response.begin()
-            answer = response.read(MAX_ANSWER + 1)
+            with closing(response):
+                response.begin()
+                answer = response.read(MAX_ANSWER + 1)
         except (OSError, HTTPException) as error:
             raise Transient(f"{self._target.where}: {self._why(error)}", ambiguous=acts) from error
         finally:
             connection.close()
         if len(answer) > MAX_ANSWER:
-            raise Permanent(f"{self._target.where} answered with more than {MAX_ANSWER // 2**20} MiB")
+            largest = f"{MAX_ANSWER // 2**20} MiB"
+            raise Permanent(f"{self._target.where} answered with more than {largest}", ambiguous=acts)
         if response.status != 200:
             line = " ".join(answer[:300].decode("utf-8", "replace").split())
             said = f"{self._target.where} answered {response.status}: {redact(line)[:200]}"
             if response.status == 429 or (response.status >= 500 and "admin layer" not in line):
                 raise Transient(said, ambiguous=acts)
-            raise Permanent(said)
+            raise Permanent(said, ambiguous=acts and response.status < 400)
         return answer
 
     def _why(self, error: Exception) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Final
 
-from bot.contracts import Permanent, Transient
+from bot.contracts import Permanent, Transient, after_the_act
 from bot.incident.redact import redact
 from bot.integrations.traffic.target import WORD, Route, Target
 from bot.until import Until
@@ -60,11 +60,12 @@ class HAProxy:
                 done.append(name)
                 self._write(name, now[name], wanted[name])
         except Permanent as failure:
-            for name in reversed(done):
-                self._write(name, wanted[name], now[name], strict=False)
-            left = self.read(done)
-            if wrong := [f"{name} is {left[name]} now" for name in done if left[name] != now[name]]:
-                raise Permanent(f"{failure}; taking it back failed: {', '.join(wrong)}; look at once") from failure
+            with after_the_act():
+                for name in reversed(done):
+                    self._write(name, wanted[name], now[name], strict=False)
+                left = self.read(done)
+                if wrong := [f"{name} is {left[name]} now" for name in done if left[name] != now[name]]:
+                    raise Permanent(f"{failure}; taking it back failed: {', '.join(wrong)}; look at once") from failure
             raise
 
     def _read(self, what: str, kind: str, where: str) -> str:
@@ -123,7 +124,8 @@ class HAProxy:
             try:
                 sock.settimeout(max(0.001, self._deadline - time.monotonic()))
                 sock.sendall(f"{' '.join(words)}\n".encode("ascii"))
-                answer: bytes = Until(sock, self._deadline).makefile("rb").read(MAX_ANSWER + 1)
+                with Until(sock, self._deadline).makefile("rb") as said_so_far:
+                    answer: bytes = said_so_far.read(MAX_ANSWER + 1)
             except OSError as error:
                 raise Transient(f"{target.where}: {self._why(error)}", ambiguous=acts) from error
         if len(answer) > MAX_ANSWER:
