@@ -11,7 +11,6 @@ from typing import Final
 import structlog
 
 from bot.desk import Desk
-from bot.engine.pages_first import INFORMS, PagesFirst
 from bot.incident.effects import Effect, Page, PageEffect, pager_named
 from bot.journal import Busy, Job, Txn, Unreadable
 from bot.outbox import LONGEST_REST, Outbox
@@ -86,7 +85,6 @@ class Work:
         self._pools = {name: ThreadPoolExecutor(size, f"courier-{name}") for name, size in self._threads.items()}
         self._guard = threading.Lock()
         self._flying: dict[str, str] = {}
-        self._pages_first = PagesFirst()
         self._pacing = threading.Lock()
         self._drained: dict[str, datetime] = {}
         self._again_from = datetime.min.replace(tzinfo=UTC)
@@ -183,18 +181,9 @@ class Work:
             if job.id in self._flying or (at_once and busy >= self._threads[pool]):
                 return None
             self._flying[job.id] = pool
-        future = self._pools[pool].submit(self._deliver, job)
+        future = self._pools[pool].submit(self.outbox.deliver, job.id)
         future.add_done_callback(partial(self._landed, job.id, landed))
         return future
-
-    def _deliver(self, job: Job) -> None:
-        if isinstance(job.effect, Page):
-            with self._pages_first.page():
-                self.outbox.deliver(job.id)
-        else:
-            if job.effect.courier in INFORMS:
-                self._pages_first.give_way()
-            self.outbox.deliver(job.id)
 
     def _pool_of(self, effect: Effect) -> str:
         carrier = effect.carrier()
