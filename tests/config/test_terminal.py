@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from bot.cli import main
 from bot.config import DATABASE, Config, load
 from bot.desk import Desk
+from bot.hands import ANSWER
 from bot.incident.events import Severity
 from bot.intake.alerts import Delivery, Message
 from bot.journal import Journal
@@ -338,6 +339,7 @@ def test_a_server_that_answers_with_orders_for_the_terminal_gives_none(types: Ty
             self.send_response(200 if self.path.endswith("list") else 409)
             self.send_header("Content-Type", "text/plain; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
+            self.send_header(ANSWER, "1")
             self.end_headers()
             self.wfile.write(body)
 

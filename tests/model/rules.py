@@ -194,7 +194,7 @@ class Rules(Both):
         assert new
         assert sorted(told) == sorted(f"INC-{plain.number}" for plain in heard)
         if twice:
-            assert self.desk.note_change(change).result() == (False, ())
+            assert self.desk.note_change(change).result() == (False, told)
 
     # People
 

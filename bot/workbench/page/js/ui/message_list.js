@@ -18,6 +18,7 @@ export function messageList(app, channel, { inThread = false, label, onBottom })
   const newer = h("button", { type: "button", class: "newer", hidden: true, on: { click: () => toBottom() } }, "New messages", icon("chevron", { size: 13 }));
   const node = h("div", { class: "message-list", tabindex: "-1" }, inner, newer);
   let sticky = true;
+  let put = 0; // how far down we scrolled last
   let newest = "";
   let bar = null;
 
@@ -28,8 +29,8 @@ export function messageList(app, channel, { inThread = false, label, onBottom })
   }, { passive: true });
 
   // Pictures and fonts that load late must not push the newest message out of sight.
-  new ResizeObserver(() => { if (sticky) toBottom(); }).observe(inner);
-  new ResizeObserver(() => { if (sticky) toBottom(); }).observe(node);
+  new ResizeObserver(() => { if (follows()) toBottom(); }).observe(inner);
+  new ResizeObserver(() => { if (follows()) toBottom(); }).observe(node);
 
   for (const event of ["mouseover", "focusin"]) inner.addEventListener(event, (at) => showBar(at.target.closest(".msg")));
   node.addEventListener("mouseleave", () => { if (!bar?.node.contains(document.activeElement)) hideBar(); });
@@ -59,8 +60,15 @@ export function messageList(app, channel, { inThread = false, label, onBottom })
 
   const atBottom = () => node.scrollHeight - node.scrollTop - node.clientHeight < NEAR_BOTTOM_PX;
 
+  /** Whether the newest message is to stay in sight; not when somebody scrolls up just now, of which no event tells yet. */
+  function follows() {
+    if (node.scrollTop < put && !atBottom()) sticky = false;
+    return sticky;
+  }
+
   function toBottom() {
     node.scrollTop = node.scrollHeight;
+    put = node.scrollTop;
     sticky = true;
     newer.hidden = true;
   }
@@ -73,7 +81,7 @@ export function messageList(app, channel, { inThread = false, label, onBottom })
   }
 
   function draw(messages, { newAfter, intro } = {}) {
-    const held = sticky ? null : anchor();
+    const held = follows() ? null : anchor();
     const items = [];
     if (intro) items.push(intro);
     let before = null;
