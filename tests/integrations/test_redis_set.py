@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import example, given, settings
@@ -439,16 +439,24 @@ class Proxy:
                 connection.sendall(b"HTTP/1.1 400\r\n" if self.heard >= self.babbles_from else answer)
 
 
-def test_an_answer_that_is_lost_is_ambiguous_and_a_look_tells(world: World, tmp_path: Path) -> None:
+Failure = TypeVar("Failure", Permanent, Transient)
+
+
+def fails_through(proxy: Proxy, plan: Plan, kind: type[Failure], words: str) -> bool:
+    """Carries the plan out through the proxy, in vain; whether that is said to be ambiguous."""
+    with raw_server(proxy) as port:
+        act = Set({"answers": replace(target_at(port), url=f"redis://127.0.0.1:{port}/3")})
+        through = replace(plan, request={**plan.request, "url": f"redis://127.0.0.1:{port}/3"})
+        with pytest.raises(kind, match=words) as failed:
+            act.apply(through, "k")
+    return failed.value.ambiguous
+
+
+def test_an_answer_that_is_lost_is_ambiguous_and_a_look_tells(world: World) -> None:
     plan = world.act.plan(STEP)
     proxy = Proxy(world.port)
-    with raw_server(proxy) as port:
-        proxy.mute_from = 2  # the look is answered, the change is not
-        lossy = Set({"answers": replace(target_at(port), url=f"redis://127.0.0.1:{port}/3")})
-        through = replace(plan, request={**plan.request, "url": f"redis://127.0.0.1:{port}/3"})
-        with pytest.raises(Transient, match="cannot be reached, or hung up") as failed:
-            lossy.apply(through, "k")
-    assert failed.value.ambiguous
+    proxy.mute_from = 2  # the look is answered, the change is not
+    assert fails_through(proxy, plan, Transient, "cannot be reached, or hung up")
     assert world.act.observe(plan) is Observed.DONE
     world.act.apply(plan, "k")
     assert world.client.get(KEY) == "on"
@@ -457,13 +465,8 @@ def test_an_answer_that_is_lost_is_ambiguous_and_a_look_tells(world: World, tmp_
 def test_a_change_that_is_answered_strangely_may_have_happened(world: World) -> None:
     plan = world.act.plan(STEP)
     proxy = Proxy(world.port)
-    with raw_server(proxy) as port:
-        proxy.babbles_from = 2
-        strange = Set({"answers": replace(target_at(port), url=f"redis://127.0.0.1:{port}/3")})
-        through = replace(plan, request={**plan.request, "url": f"redis://127.0.0.1:{port}/3"})
-        with pytest.raises(Permanent, match="does not answer like Redis") as failed:
-            strange.apply(through, "k")
-    assert failed.value.ambiguous
+    proxy.babbles_from = 2
+    assert fails_through(proxy, plan, Permanent, "does not answer like Redis")
     assert world.act.observe(plan) is Observed.DONE
 
 
